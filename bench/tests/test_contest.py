@@ -20,6 +20,7 @@ from collectionstore_bench.contest.summary import Results, Spread
 from collectionstore_bench.contest.turns import Memory, Turn, take_all
 from collectionstore_bench.generators.load import Load, Result, Work
 from collectionstore_bench.machine import Machine
+from collectionstore_bench.results import keep
 
 ANSWERED = Result(1000, 2.0, 100.0, 200.0, 300.0, {})
 TOOLS = Tools(("wrk",), Path("etcd-load"), Path("filling"))
@@ -153,7 +154,7 @@ def test_results_keep_every_turn_with_the_machine(tmp_path: Path) -> None:
     machine = Machine("cpu", 2, 4.0, "6", "ext4", 0.3, 0.9, 0.1, "3.11", "0.23", "abc with uncommitted changes")
     memory = {"ours": (Memory("ours", 1, 2, 0.0), Memory("ours", 3, 4, 0.0))}
     content = results.as_json(machine, {"rounds": 1}, [turn("a", 0, 5)], memory)
-    kept = results.keep("etcd-quick", machine, content, "table", tmp_path)
+    kept = keep("etcd-quick", machine, content, "table", tmp_path)
     assert kept.name.startswith("etcd-quick-abc-")
     assert kept.read_text() == "table\n"
     read = json.loads(kept.with_suffix(".json").read_text())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,32 +13,11 @@ from typing import Any
 import aiohttp
 
 from collectionstore_bench.backup.load import write_at_rate
+from collectionstore_bench.backup.programs import Lab, move, run_program
+from collectionstore_bench.machine import cpu_seconds
 from collectionstore_testkit.clusters.errors import ClusterFailed
-from collectionstore_testkit.clusters.local import LocalCluster
 
-PROGRAM = Path(sys.executable).with_name("collectionstore-backup")
 CSCTL = Path(sys.executable).with_name("csctl")
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-@dataclass(frozen=True, slots=True)
-class Lab:
-    """The cluster that is measured."""
-
-    cluster: LocalCluster
-    session: aiohttp.ClientSession
-    folder: Path
-
-    @property
-    def access(self) -> tuple[str, ...]:
-        """Options by which the program reaches it."""
-        token = self.cluster.state / self.cluster.name / "admin.token"
-        return ("--endpoint", self.cluster.url(0), "--token-file", str(token))
-
-    def new_member(self, target: Path) -> tuple[str, ...]:
-        """Options for a restore that nothing is started on."""
-        addresses = ("--peer-address", "127.0.0.1:1", "--client-address", "http://127.0.0.1:2")
-        return ("--data-dir", str(target), "--cluster-id", "copy", "--name", "copy-0", *addresses)
 
 
 @dataclass(slots=True)
@@ -64,53 +43,91 @@ class Phase:
 class Phases:
     """What all phases found."""
 
-    without: Phase = field(default_factory=Phase)
-    during: Phase = field(default_factory=Phase)
+    without: list[Phase] = field(default_factory=list)
+    during: list[Phase] = field(default_factory=list)
+    """Of the same round as that of `without` in its place."""
     stream_bytes: int = 0
-    backup_s: float = 0.0
-    """Of the fastest backup."""
-    member_ms_per_mib: float = 0.0
+    seconds: list[float] = field(default_factory=list)
+    """That each backup took, under the load."""
+    member_ms_per_mib: list[float] = field(default_factory=list)
+    """Processor time of the member that was read, beyond that of the other follower."""
 
     @property
-    def backup_mib_s(self) -> float:
-        """Throughput of that one."""
-        return self.stream_bytes / self.backup_s / (1 << 20)
+    def mib_s(self) -> list[float]:
+        """Throughput of each backup under the load."""
+        return [self.stream_bytes / one / (1 << 20) for one in self.seconds]
+
+    def ratios(self, share: float) -> list[float]:
+        """Return a percentile of the writes during a backup by that without, of each round."""
+        pairs = zip(self.during, self.without, strict=True)
+        return [during.percentile(share) / without.percentile(share) for during, without in pairs]
 
 
-async def measure_phases(lab: Lab, where: tuple[str, ...], *, rate: float, rounds: int) -> Phases:
-    """Write at a rate, in turns with a backup and without, each for as long as a backup takes."""
-    found = Phases()
-    backup_s = 10.0
-    for _ in range(rounds):
-        found.without.add(await _with_writes(lab, rate, asyncio.sleep(backup_s)))
-        before = await _processor_s(lab)
-        running = asyncio.create_task(run_program("create", *where, *lab.access))
-        found.during.add(await _with_writes(lab, rate, running))
-        made = running.result()
-        after = await _processor_s(lab)
-        backup_s = made["seconds"]
-        found.stream_bytes = made["stream_bytes"]
-        if not found.backup_s or backup_s < found.backup_s:
-            found.backup_s = backup_s
-            # Without what it does for the writes, as the other follower shows.
-            used = {name: after[name] - before[name] for name in after}
+def joined(phases: Sequence[Phase]) -> Phase:
+    """Return all writes of phases as those of one."""
+    found = Phase()
+    for one in phases:
+        found.seconds += one.seconds
+        found.failed += one.failed
+    return found
+
+
+async def measure_phases(
+    lab: Lab,
+    where: tuple[str, ...],
+    found: Phases,
+    *,
+    rate: float,
+    rounds: int,
+    first_s: float,
+    own_core: bool,
+) -> None:
+    """Fill `found`: write at a rate, in turns with a backup and without, each for as long as a backup takes.
+
+    `first_s` is a guess of that. Which of the two is first changes from round to round. With `own_core` the program
+    alone has the last processor.
+    """
+    processors = sorted(os.sched_getaffinity(0))
+    core = processors[-1] if own_core else None
+    if own_core:
+        move([os.getpid(), *lab.cluster.processes()], set(processors[:-1]))
+    try:
+        lasted = first_s
+        for number in range(rounds):
+            if number % 2 == 0:
+                found.without.append(await _quiet(lab, rate, lasted))
+            made, phase, used = await _backed_up(lab, where, rate, core)
+            found.during.append(phase)
+            lasted = made["seconds"]
+            if number % 2 == 1:
+                found.without.append(await _quiet(lab, rate, lasted))
+            found.stream_bytes = made["stream_bytes"]
+            found.seconds.append(lasted)
             others = [seconds for name, seconds in used.items() if name != made["member"]]
-            found.member_ms_per_mib = (used[made["member"]] - min(others)) * 1000 / (made["stream_bytes"] / (1 << 20))
-    return found
+            mib = made["stream_bytes"] / (1 << 20)
+            # Without what it does for the writes, as the other follower shows.
+            found.member_ms_per_mib.append((used[made["member"]] - min(others)) * 1000 / mib)
+    finally:
+        if own_core:
+            move([os.getpid(), *lab.cluster.processes()], set(processors))
 
 
-async def run_program(command: str, *arguments: str) -> dict[str, Any]:
-    """Run `collectionstore-backup` and return its JSON. Raises ClusterFailed."""
-    process = await asyncio.create_subprocess_exec(
-        *(str(PROGRAM), command, *arguments, "-o", "json", "--quiet"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await process.communicate()
-    if process.returncode:
-        raise ClusterFailed(f"collectionstore-backup {command} exited with {process.returncode}: {errors.decode()}")
-    found: dict[str, Any] = json.loads(output)
-    return found
+async def _quiet(lab: Lab, rate: float, seconds: float) -> Phase:
+    phase = Phase()
+    phase.add(await _with_writes(lab, rate, asyncio.sleep(seconds)))
+    return phase
+
+
+async def _backed_up(
+    lab: Lab, where: tuple[str, ...], rate: float, core: int | None
+) -> tuple[dict[str, Any], Phase, dict[str, float]]:
+    """Return what was made, the writes meanwhile, and the processor time that each member used."""
+    before = await _processor_s(lab)
+    running = asyncio.create_task(run_program("create", *where, *lab.access, core=core))
+    phase = Phase()
+    phase.add(await _with_writes(lab, rate, running))
+    after = await _processor_s(lab)
+    return running.result(), phase, {name: after[name] - before[name] for name in after}
 
 
 async def restore_cluster(lab: Lab, repository: Path, base_port: int) -> float:
@@ -165,10 +182,5 @@ async def _processor_s(lab: Lab) -> dict[str, float]:
     for url in lab.cluster.urls(3):
         async with lab.session.get(f"{url}/status") as response:
             status = await response.json()
-        found[status["name"]] = _used_s(status["pid"])
+        found[status["name"]] = cpu_seconds(status["pid"]) or 0.0
     return found
-
-
-def _used_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS

@@ -30,6 +30,7 @@ from collectionstore_bench.contest.turns import TURN_OVERHEAD_S, Memory, Turn, m
 from collectionstore_bench.generators import programs, running
 from collectionstore_bench.machine import Machine, describe
 from collectionstore_bench.program import exit_code, say
+from collectionstore_bench.results import keep
 from collectionstore_testkit.clusters.local import STATE_PARENT
 from collectionstore_testkit.errors import ToolError
 from collectionstore_testkit.tools import older_version, wrk
@@ -186,7 +187,7 @@ def publish(options: Options, machine: Machine, measured: Measured) -> None:
     print(content if options.output == "json" else page)
     if options.keep:
         kind = f"{'compare' if options.commit else 'etcd'}-{options.profile}"
-        say(f"kept: {results.keep(kind, machine, content, page)}")
+        say(f"kept: {keep(kind, machine, content, page)}")
 
 
 def main() -> int:

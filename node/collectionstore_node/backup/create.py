@@ -13,11 +13,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
-from threading import Semaphore
+from threading import Lock, Semaphore
 from typing import Final, NamedTuple
 
 from collectionstore_node.backup.errors import BackupError, Corrupt, CredentialsRefused, NotFound, Refused, Unreachable
 from collectionstore_node.backup.manifest import TIME, Manifest, encode_manifest
+from collectionstore_node.backup.pacing import Pace
 from collectionstore_node.backup.parts import (
     PART_BYTES,
     PART_BYTES_MAX,
@@ -45,7 +46,7 @@ from collectionstore_node.storage.exported_state import ExportedState
 
 WORKERS: Final = 2
 IN_WORK_MAX: Final = 4
-"""Parts in memory at a time."""
+"""Parts in memory at a time, beside the one that is received."""
 
 
 class Run(NamedTuple):
@@ -80,11 +81,13 @@ def create_backup(
     stale: bool,
     progress: Progress,
     run: Run | None = None,
+    pace: Pace | None = None,
     part_bytes: int = PART_BYTES,
 ) -> Manifest:
     """Make a backup and return its manifest, which was read back. Raises `BackupError`; nothing is left then.
 
-    With `run`, a complete backup of an earlier attempt is verified as far as its parts are there, and returned.
+    With `run`, a complete backup of an earlier attempt is verified as far as its parts are there, and returned. `pace`
+    bounds how fast the member is read: it sends no faster than this takes it.
     """
     started = datetime.now(UTC)
     if run is not None and (done := _completed(repository, run, expected_cluster)) is not None:
@@ -103,7 +106,7 @@ def create_backup(
         writer = PartWriter(repository, backup_id, sealer, progress.advance, part_bytes)
         try:
             with writer:
-                tee = _Tee(response, writer)
+                tee = _Tee(response, writer, pace)
                 stream = opened(f"sent by {described.name}", tee)
                 summary = summarize(stream)
                 tee.finish()
@@ -185,8 +188,9 @@ def _compare(summary: StateSummary, described: ExportedState) -> None:
 class _Tee:
     """Hands on a stream, counts and hashes it, and gives a copy to the writer."""
 
-    def __init__(self, response: StateResponse, writer: PartWriter) -> None:
+    def __init__(self, response: StateResponse, writer: PartWriter, pace: Pace | None) -> None:
         self._response = response
+        self._pace = pace
         self._writer = writer
         self.hash = sha256()
         self.size = 0
@@ -196,6 +200,8 @@ class _Tee:
         self.hash.update(data)
         self.size += len(data)
         self._writer.write(data)
+        if self._pace is not None:
+            self._pace.after(len(data))
         return data
 
     def finish(self) -> None:
@@ -222,6 +228,7 @@ class PartWriter:
         self._advance = advance
         self._part_bytes = part_bytes
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="part")
+        self._processor = Lock()
         self._room = Semaphore(IN_WORK_MAX)
         self._work: list[Future[Part]] = []
         self._pending = bytearray()
@@ -251,16 +258,22 @@ class PartWriter:
             if one.done():
                 one.result()  # a repository that failed is not written to on and on
         self._room.acquire()
-        self._work.append(self._pool.submit(self._store, len(self._work), content))
+        self._work.append(self._pool.submit(self._store_and_release, len(self._work), content))
 
-    def _store(self, number: int, content: bytes) -> Part:
+    def _store_and_release(self, number: int, content: bytes) -> Part:
         try:
-            part, data = store_part(number, content, self._id, self._sealer)
-            name = folder(self._id) + part_name(number)
-            self._repository.put(name, data)
-            # Read back: a store that took it and lost it is found out now, and not by the restore.
-            check_stored(part, name, self._repository.get(name, PART_BYTES_MAX + STORED_OVERHEAD_MAX))
-            self._advance(len(content))
-            return part
+            return self._store(number, content)
         finally:
             self._room.release()
+
+    def _store(self, number: int, content: bytes) -> Part:
+        # One at a time: there are several workers for the waits of a store, and members need processors as well.
+        with self._processor:
+            part, data = store_part(number, content, self._id, self._sealer)
+        name = folder(self._id) + part_name(number)
+        self._repository.put(name, data)
+        self._repository.settle_object(name)
+        # Read back: a store that took it and lost it is found out now, and not by the restore.
+        check_stored(part, name, self._repository.get(name, PART_BYTES_MAX + STORED_OVERHEAD_MAX))
+        self._advance(len(content))
+        return part

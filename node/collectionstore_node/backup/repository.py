@@ -179,6 +179,22 @@ class Repository:
         except Exception as error:
             raise self._explained("delete", name, error) from error
 
+    def settle_object(self, name: str) -> None:
+        """Write a stored object to the disk now, and forget it: what is read afterwards comes from the disk.
+
+        In a directory, that is. Gigabytes that wait to be written would be written at once in the end, before the next
+        sync of anything on that disk, a member's log among it; and they take the place of what members read.
+        """
+        if not isinstance(self._store, LocalStore):
+            return
+        try:
+            with (Path(str(self._store.prefix)) / name).open("rb") as file:
+                os.fsync(file.fileno())
+                if hasattr(os, "posix_fadvise"):  # not on macOS
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        except OSError as error:
+            raise self._explained("sync", name, error) from error
+
     def settle(self, prefix: str) -> None:
         """Make what was stored below `prefix` survive a power failure: a directory needs that, an object store not."""
         if not isinstance(self._store, LocalStore):

@@ -23,7 +23,7 @@ from collectionstore_node.backup.repository import Repository
 from collectionstore_node.backup.sealing import Sealer
 from collectionstore_node.backup.stored import PartReader
 from collectionstore_node.backup.verify import Hashed, Watched, compare, opened
-from collectionstore_node.errors import InsufficientStorage, InvariantViolated
+from collectionstore_node.errors import InsufficientStorage, InvariantViolated, StorageFailed
 from collectionstore_node.raft.messages import Configuration, NodeId, SnapshotMetadata
 from collectionstore_node.statemachine.header import Header, read_header, write_header
 from collectionstore_node.statemachine.members import MemberInfo, read_membership, sole_member, write_membership
@@ -32,6 +32,7 @@ from collectionstore_node.storage import Database, StateStore
 from collectionstore_node.storage.directory_lock import LOCK_FILE, DirectoryLock
 from collectionstore_node.storage.durable_file import sync_directory, write_file
 from collectionstore_node.storage.identity import IDENTITY_FILE, read_identity
+from collectionstore_node.storage.reserve import FULL
 from collectionstore_node.storage.snapshots import Adoption, restore_snapshot
 
 MARK: Final = "RESTORING"
@@ -42,6 +43,8 @@ BUMP_MAX: Final = 1 << 40
 _IGNORED: Final = frozenset({"lost+found", LOCK_FILE, f"{MARK}.tmp"})
 """What may be in a directory that counts as empty; the last is a mark that was being written."""
 _MARGIN: Final = 64 << 20
+_NO_ROOM: Final = "No space left on device"
+"""In what RocksDB says: its errors have no number here."""
 
 Replay = Callable[[StateStore], None]
 """Applies what follows the backup to its state, before that becomes another cluster's."""
@@ -104,6 +107,12 @@ def restore_directory(
         return _restore(repository, manifest, sealer, target, member, request, bump_revision, replay, advance)
     except InsufficientStorage as error:
         raise Refused(f"{target}: {error}") from error
+    except (OSError, StorageFailed) as error:
+        if getattr(error, "errno", None) in FULL or _NO_ROOM in str(error):
+            raise Refused(
+                f"{target}: its disk is full. Nothing that a node starts on is left: make room, and repeat the command"
+            ) from error
+        raise
     except InvariantViolated as error:
         raise Corrupt(f"{manifest.id}: {error}") from error
     finally:

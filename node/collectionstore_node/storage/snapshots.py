@@ -108,8 +108,10 @@ class StateStream(NamedTuple):
 def stream_snapshot(database: DataDirectory) -> StateStream:
     """Return the current state as a stream; concurrent writes are not in it, and nothing is written to the disk.
 
-    Blocks; for an executor, as are `pieces`. Raises `InvariantViolated` if nothing is applied yet.
+    Blocks; for an executor, as are `pieces`. Raises `InvariantViolated` if nothing is applied yet, and
+    `InsufficientStorage` on a member that is short of space; a piece does when it becomes so.
     """
+    _refuse_without_room(database)
     metadata, header, records = _view(database)
     return StateStream(metadata, header, _pieces(database, metadata, header, records))
 
@@ -117,7 +119,15 @@ def stream_snapshot(database: DataDirectory) -> StateStream:
 def _pieces(
     database: DataDirectory, metadata: SnapshotMetadata, header: Header, records: Iterator[tuple[bytes, bytes]]
 ) -> Generator[bytes, None, None]:
-    yield from encode_snapshot(metadata, records, database.tuning.snapshot_chunk_bytes, header.level)
+    for piece in encode_snapshot(metadata, records, database.tuning.snapshot_chunk_bytes, header.level):
+        yield piece
+        # A view keeps every file that is compacted or dropped meanwhile: deleting would give no space back.
+        _refuse_without_room(database)
+
+
+def _refuse_without_room(database: DataDirectory) -> None:
+    if database.reserve.available_bytes() < database.reserve.limits.low_bytes:
+        raise InsufficientStorage("this member is short of disk space, and a backup would keep it from freeing any")
 
 
 def _view(database: DataDirectory) -> tuple[SnapshotMetadata, Header, Iterator[tuple[bytes, bytes]]]:

@@ -68,7 +68,14 @@ BACKUP: Final = BackupResource(
         Column("Member", "string", ".status.member", "Member that was read.", 1),
         Column("Seconds", "integer", ".status.durationSeconds", "Duration of the run, in seconds.", 1),
     ),
-    immutable=("clusterName", "repository", "deadlineSeconds", "serviceAccountName", "resources"),
+    immutable=(
+        "clusterName",
+        "repository",
+        "deadlineSeconds",
+        "maxBytesPerSecond",
+        "serviceAccountName",
+        "resources",
+    ),
 )
 SCHEDULE: Final = BackupResource(
     kind=names.SCHEDULE_KIND,

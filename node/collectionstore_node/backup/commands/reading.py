@@ -23,6 +23,7 @@ from collectionstore_node.backup.options import (
     parse_run,
 )
 from collectionstore_node.backup.output import Meter
+from collectionstore_node.backup.pacing import RATE_MIN, Pace
 from collectionstore_node.backup.program import within
 
 
@@ -41,9 +42,25 @@ from collectionstore_node.backup.program import within
     help="Make one backup however often the command is repeated: the complete one whose ID ends with NUMBER (8 "
     "hexadecimal digits) and is not older than TIME (20260102T030405Z), if there is one already.",
 )
+@click.option(
+    "--max-bytes-per-second",
+    "limit",
+    type=click.IntRange(min=RATE_MIN),
+    metavar="BYTES",
+    envvar="COLLECTIONSTORE_BACKUP_MAX_BYTES_PER_SECOND",
+    show_envvar=True,
+    help=f"Read the member no faster, before compression; {RATE_MIN} or more. Without it, as fast as the member gives: "
+    "less while its clients would notice.",
+)
 @deadline_option("6h")
 def create(
-    connection: Connection, *, expected: str | None, stale: bool, run_name: str | None, deadline_s: float
+    connection: Connection,
+    *,
+    expected: str | None,
+    stale: bool,
+    run_name: str | None,
+    limit: int | None,
+    deadline_s: float,
 ) -> None:
     """Make a backup of a follower, and verify it.
 
@@ -62,6 +79,7 @@ def create(
             stale=stale,
             progress=Progress(meter.step, meter.advance),
             run=run,
+            pace=None if limit is None else Pace(limit),
         ),
     )
     seconds = meter.finish()

@@ -3,15 +3,19 @@
 One at a time: it keeps a view of RocksDB open, and with it the space of everything that is deleted or replaced
 meanwhile. A thread of its own reads it, a bounded piece each time, so that it delays neither a sync nor a snapshot for
 a follower. Between two pieces it rests for as long as the last one took: it takes at most half of a processor, and the
-interpreter is free for the event loop.
+interpreter is free for the event loop. When the event loop was late for a piece, clients wait as well, and it rests for
+longer: see `rest_s`.
+
+A member that becomes short of disk space ends the stream: what clients delete gives no space back while a view is open.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -27,6 +31,27 @@ RATE_MIN: Final = 1 << 20
 """Bytes per second that a client must take on average, beyond the first `GRACE_S`: this bounds how long a view stays
 open by the size of the state."""
 GRACE_S: Final = 60.0
+
+LATE: Final = 8
+"""So many times as long as the event loop was late for a piece it rests behind it, beside the time of the piece."""
+BUSY_RATE: Final = 8 << 20
+"""Bytes per second that are read however late the event loop is: a backup must end on a member that is always busy."""
+
+
+def rest_s(took_s: float, late_s: float, size: int) -> float:
+    """Return how long to rest behind a piece of `size` bytes that took `took_s`, for which the loop was `late_s` late.
+
+    Lateness is what a request waits for on this member, of the export or of anything else that needs the processor or
+    the interpreter: there is no rate that is right for an idle member and for a busy one.
+    """
+    return max(took_s, min(took_s + LATE * late_s, size / BUSY_RATE))
+
+
+class _Piece(NamedTuple):
+    data: bytes
+    took_s: float
+    ended: float
+    """When the thread had it, by `time.perf_counter`: a loop's clock is too coarse for that."""
 
 
 class TooSlow(NotNow):
@@ -71,9 +96,9 @@ class StateExports:
         else:
             self.release(opening.result())
 
-    def read(self, streamed: StreamedState) -> asyncio.Future[bytes]:
+    def read(self, streamed: StreamedState) -> asyncio.Future[_Piece]:
         """Read the next piece, empty at the end."""
-        return self._loop.run_in_executor(self._executor, next, streamed.pieces, b"")
+        return self._loop.run_in_executor(self._executor, _read, streamed.pieces)
 
     def release(self, streamed: StreamedState) -> None:
         """Close a view, behind a read that may be running."""
@@ -110,24 +135,23 @@ class StateExport:
         return self._streamed.header
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the bytes, as fast as they are taken. Raises `TooSlow`, `StorageFailed`."""
+        """Yield the bytes, as fast as they are taken. Raises `TooSlow`, `InsufficientStorage`, `StorageFailed`."""
         clock = self._loop.time
         began, size = clock(), 0
         while True:
-            asked = clock()
-            piece = await asyncio.shield(self._exports.read(self._streamed))
+            piece, took_s, ended = await asyncio.shield(self._exports.read(self._streamed))
+            late_s = time.perf_counter() - ended
             if not piece:
                 # Exhausted: nothing is open any more, and the next client need not wait for the thread.
                 self._closed = True
                 self._exports.ended()
                 break
-            took = clock() - asked
             size += len(piece)
             yield piece
             lasted = clock() - began - GRACE_S
             if lasted > 0 and size < RATE_MIN * lasted:
                 raise TooSlow(f"the state was read with less than {RATE_MIN} bytes per second")
-            await asyncio.sleep(took)
+            await asyncio.sleep(rest_s(took_s, late_s, len(piece)))
         log.info("state.exported", index=self.metadata.index, bytes=size, seconds=round(clock() - began, 3))
 
     def close(self) -> None:
@@ -135,3 +159,10 @@ class StateExport:
         if not self._closed:
             self._closed = True
             self._exports.release(self._streamed)
+
+
+def _read(pieces: Iterator[bytes]) -> _Piece:
+    began = time.perf_counter()
+    data = next(pieces, b"")
+    ended = time.perf_counter()
+    return _Piece(data, ended - began, ended)

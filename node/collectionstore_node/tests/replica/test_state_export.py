@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from collectionstore_node.errors import InvalidRequest, NotNow, Overloaded
+from collectionstore_node.errors import InsufficientStorage, InvalidRequest, NotNow, Overloaded
 from collectionstore_node.raft.messages import GENESIS_CHAIN, Index, chain_hash
 from collectionstore_node.replica import replica as replica_module
-from collectionstore_node.replica.snapshots.state_export import StateExport
+from collectionstore_node.replica.snapshots.state_export import BUSY_RATE, RATE_MIN, StateExport, rest_s
+from collectionstore_node.space import SpaceLimits
 from collectionstore_node.statemachine.header import header_in, read_header
 from collectionstore_node.statemachine.keys import HEADER_KEY
 from collectionstore_node.statemachine.levels import HIGHEST
@@ -93,6 +94,45 @@ async def test_a_client_that_goes_while_the_stream_opens_leaves_nothing_open(tmp
             await opening
 
         await closed(member)
+        await read(await member.replica.open_state())
+
+
+def test_a_stream_rests_as_long_as_it_read_and_longer_while_the_loop_is_late() -> None:
+    piece = 256 << 10
+    assert rest_s(0.002, 0.0, piece) == 0.002
+    assert rest_s(0.002, 0.001, piece) == pytest.approx(0.010)
+    rests = [rest_s(0.002, late / 1000, piece) for late in range(100)]
+    assert rests == sorted(rests)
+    # A member that is always busy is read all the same, faster than what a client may be cut for.
+    assert piece / max(rests) == BUSY_RATE > RATE_MIN
+    # One whose disk is slow rests as long as it reads.
+    assert rest_s(1.0, 1.0, piece) == 1.0
+
+
+async def test_a_member_that_becomes_short_of_space_ends_the_stream(tmp_path: Path) -> None:
+    """Init: a stream of which a piece is read. Step: the disk becomes full, then has room again.
+
+    Check: the stream ends with the reason and releases its view; no other begins until there is room; writes go on.
+    """
+    async with group(tmp_path, 1) as (_, (member,)):
+        for number in range(200):
+            await member.put(f"{number:04}", b"value" * 100)
+        reserve = member.database.reserve
+        limits = reserve.limits
+        export = await member.replica.open_state()
+        pieces = aiter(export.pieces())
+        assert await anext(pieces)
+
+        reserve.limits = SpaceLimits(low_bytes=1 << 62)
+        with pytest.raises(InsufficientStorage, match="short of disk space"):
+            [_ async for _ in pieces]
+        export.close()
+        await closed(member)
+        with pytest.raises(InsufficientStorage):
+            await member.replica.open_state()
+
+        reserve.limits = limits
+        await member.put("later", b"1")
         await read(await member.replica.open_state())
 
 

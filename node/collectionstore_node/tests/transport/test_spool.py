@@ -56,8 +56,8 @@ def files(directory: Path) -> list[str]:
 def test_chunks_make_the_file(spool: Spool, tmp_path: Path) -> None:
     """Stored chunks verify as the whole that was announced."""
     part = spool.claim(SENDER, announce())
-    assert part.store(chunk(0, DATA[:1000])) == 1000
-    assert part.store(chunk(1000, DATA[1000:])) == len(DATA)
+    assert part.accept(part.store(chunk(0, DATA[:1000]))) == 1000
+    assert part.accept(part.store(chunk(1000, DATA[1000:]))) == len(DATA)
     part.verify()
     assert part.path.read_bytes() == DATA
     spool.discard(part)
@@ -77,7 +77,7 @@ def test_chunk_with_another_hash_is_refused_and_not_written(spool: Spool) -> Non
 def test_whole_with_another_hash_is_refused(spool: Spool) -> None:
     """Chunks that are each right can still make the wrong file."""
     part = spool.claim(SENDER, announce())
-    part.store(chunk(0, DATA[::-1]))
+    part.accept(part.store(chunk(0, DATA[::-1])))
     with pytest.raises(PartRefused) as caught:
         part.verify()
     assert caught.value.refusal.code is SnapshotRefusal.HASH_MISMATCH
@@ -94,10 +94,26 @@ def test_unwritable_spool_is_refused_as_storage(spool: Spool) -> None:
         part.verify()
 
 
+def test_a_write_that_outlives_its_connection_counts_for_nothing(spool: Spool) -> None:
+    """Init: a chunk is written, and the connection lost before it is accepted. Step: resume, with the same chunk.
+
+    Check: it is in the file, and in the hash, once.
+    """
+    part = spool.claim(SENDER, announce())
+    part.accept(part.store(chunk(0, DATA[:100])))
+    part.store(chunk(100, DATA[100:200]))
+    spool.release(part, 0.0)
+    again = spool.claim(SENDER, announce())
+    assert again.stored == 100
+    again.accept(again.store(chunk(100, DATA[100:])))
+    again.verify()
+    assert again.path.read_bytes() == DATA
+
+
 def test_released_part_is_resumed_by_the_same_announcement_only(spool: Spool) -> None:
     """A kept part goes on where it stopped; a newer snapshot of the same sender replaces it."""
     part = spool.claim(SENDER, announce())
-    part.stored = part.store(chunk(0, DATA[:100]))
+    part.accept(part.store(chunk(0, DATA[:100])))
     spool.release(part, 0.0)
     again = spool.claim(SENDER, announce())
     assert again is part

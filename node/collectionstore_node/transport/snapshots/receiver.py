@@ -156,7 +156,7 @@ class SnapshotReceiver:
             part.began_at = self._clock()
         try:
             await self._fill(connection, inbox, part)
-            await asyncio.to_thread(part.verify)
+            part.verify()
         except PartRefused as error:
             if error.refusal.code is SnapshotRefusal.CHUNK_CORRUPT:
                 self._spool.release(part, self._clock())
@@ -177,8 +177,8 @@ class SnapshotReceiver:
         while part.stored < part.size_bytes:
             chunk = decode_chunk(await inbox.get())
             _check_place(chunk, part)
-            part.stored = await asyncio.to_thread(part.store, chunk)
-            await connection.write(encode_ack(Ack(part.stored, window_bytes)))
+            end = part.accept(await asyncio.to_thread(part.store, chunk))
+            await connection.write(encode_ack(Ack(end, window_bytes)))
 
     async def _install(self, key: tuple[NodeId, bytes], envelope: bytes, part: Part) -> _Outcome:
         sender = key[0]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.transport.settings import TransportSettings
@@ -28,6 +28,13 @@ class PartRefused(Exception):
         self.refusal = Refusal(code, detail)
 
 
+class Stored(NamedTuple):
+    """A chunk that is in the file: where it ends, and the hash of everything up to there."""
+
+    end: int
+    read: hashlib._Hash
+
+
 class Part:
     """The received beginning of one snapshot file: the first `stored` bytes are verified and written."""
 
@@ -37,6 +44,8 @@ class Part:
         self.size_bytes = begin.size_bytes
         self.sha256 = begin.sha256
         self.stored = 0
+        self._read = hashlib.sha256()
+        """Of the first `stored` bytes."""
         self.began_at: float | None = None
         """Monotonic time at which its first connection began to feed it."""
         self.released_at: float | None = None
@@ -49,10 +58,11 @@ class Part:
         except OSError as error:
             raise PartRefused(SnapshotRefusal.STORAGE, f"spool: {error.strerror}") from error
 
-    def store(self, chunk: Chunk) -> int:
-        """Verify and write the chunk at its place and return the end of it; blocks. Raises `PartRefused`.
+    def store(self, chunk: Chunk) -> Stored:
+        """Verify and write the chunk, which begins at `stored`; blocks. Raises `PartRefused`.
 
-        The caller sets `stored`, in its own thread, so that a write that outlives its connection changes nothing.
+        The caller passes the result to `accept`, in its own thread, so that a write that outlives its connection
+        changes nothing.
         """
         if hashlib.sha256(chunk.data).digest() != chunk.sha256:
             raise PartRefused(SnapshotRefusal.CHUNK_CORRUPT, f"chunk at {chunk.offset}")
@@ -62,15 +72,21 @@ class Part:
                 file.write(chunk.data)
         except OSError as error:
             raise PartRefused(SnapshotRefusal.STORAGE, f"spool: {error.strerror}") from error
-        return chunk.offset + len(chunk.data)
+        read = self._read.copy()
+        read.update(chunk.data)
+        return Stored(chunk.offset + len(chunk.data), read)
+
+    def accept(self, stored: Stored) -> int:
+        """Count a chunk as stored and return its end."""
+        self.stored, self._read = stored
+        return self.stored
 
     def verify(self) -> None:
-        """Compare the whole file with the hash announced; blocks. Raises `PartRefused`."""
-        try:
-            with self.path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").digest()
-        except OSError as error:
-            raise PartRefused(SnapshotRefusal.STORAGE, f"spool: {error.strerror}") from error
+        """Compare what was received with the hash that was announced. Raises `PartRefused`.
+
+        The file is not read for it: before it is offered to the core, all of it is, with the hashes inside it.
+        """
+        found = self._read.digest()
         if found != self.sha256:
             raise PartRefused(SnapshotRefusal.HASH_MISMATCH, f"announced {self.sha256.hex()}, received {found.hex()}")
 

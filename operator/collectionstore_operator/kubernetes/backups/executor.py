@@ -158,6 +158,7 @@ def _scheduled(action: CreateBackup, schedule: Schedule) -> Body:
             "clusterName": spec.cluster_name,
             "repository": {name: value for name, value in repository.items() if value},
             "deadlineSeconds": spec.deadline_seconds,
+            **({} if spec.max_bytes_per_second is None else {"maxBytesPerSecond": spec.max_bytes_per_second}),
             "serviceAccountName": spec.service_account_name,
             "resources": {"requests": dict(spec.resources.requests), "limits": dict(spec.resources.limits)},
         },

@@ -87,7 +87,7 @@ def _container(
         "imagePullPolicy": work.cluster.spec.pod.image_pull_policy if work.cluster else "IfNotPresent",
         "command": ["collectionstore-backup"],
         "args": [_escaped(one) for one in (*command, *options)],
-        "env": _environment(work, reads_cluster=reads_cluster),
+        "env": _environment(work, command[0], reads_cluster=reads_cluster),
         "terminationMessagePath": RESULT,
         # The result file says why; without one, such as after an invalid option, the end of the output does.
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -106,7 +106,7 @@ def _container(
     return container
 
 
-def _environment(work: Work, *, reads_cluster: bool) -> list[Body]:
+def _environment(work: Work, verb: str, *, reads_cluster: bool) -> list[Body]:
     found = {"REPOSITORY": work.repository.url, "RESULT_FILE": RESULT}
     if reads_cluster and work.cluster is not None:
         found |= {
@@ -119,6 +119,8 @@ def _environment(work: Work, *, reads_cluster: bool) -> list[Body]:
             # Not as an argument: a program of an older image would not start.
             "CLUSTER_ID": work.cluster_id,
         }
+    if verb == "create" and work.max_bytes_per_second is not None:
+        found["MAX_BYTES_PER_SECOND"] = str(work.max_bytes_per_second)
     if work.repository.encryption_key is not None:
         found["KEY_FILE"] = f"{KEY}/key"
     return [{"name": f"{PREFIX}{name}", "value": _escaped(value)} for name, value in found.items()]

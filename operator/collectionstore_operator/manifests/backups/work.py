@@ -35,6 +35,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     image: str
     repository: Repository
     deadline_s: int
+    max_bytes_per_second: int | None = None
     service_account: str
     resources: Resources
 
@@ -63,6 +64,7 @@ def _work(kind: str, owner: Backup | Schedule, cluster: Desired | None, cluster_
         image=cluster.spec.effective_image if cluster is not None else image,
         repository=spec.repository,
         deadline_s=spec.deadline_seconds,
+        max_bytes_per_second=spec.max_bytes_per_second,
         service_account=spec.service_account_name,
         resources=spec.resources,
     )

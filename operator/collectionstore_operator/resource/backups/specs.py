@@ -18,6 +18,9 @@ from collectionstore_operator.resource.repository import Repository
 DEADLINE_S: Final = 6 * 3_600
 DEADLINE_MAX_S: Final = 86_400
 """Less than the time after which `prune` takes what has no manifest for left over."""
+RATE_MIN: Final = 2 << 20
+"""A member ends a backup that is read with less than half of it on average."""
+RATE_MAX: Final = 1 << 40
 CRON_PATTERN: Final = r"^[^ \n]+( [^ \n]+){4}$"
 DURATION_PATTERN: Final = r"^[0-9]{1,6}(s|m|h|d)$"
 ZONE_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_+/-]{0,63}$"
@@ -52,6 +55,16 @@ DeadlineSeconds: TypeAlias = Annotated[
         f"Defaults to {DEADLINE_S}.",
     ),
 ]
+MaxBytesPerSecond: TypeAlias = Annotated[
+    int,
+    Meta(
+        ge=RATE_MIN,
+        le=RATE_MAX,
+        description="maxBytesPerSecond bounds how fast a member is read, in bytes before compression. Members of a "
+        "version that does not know it ignore it. If absent, a member is read as fast as it gives, which is less while "
+        "its clients would notice.",
+    ),
+]
 ServiceAccountName: TypeAlias = Annotated[
     Name,
     Meta(
@@ -75,6 +88,7 @@ class BackupSpec(Part, frozen=True):
     cluster_name: ClusterName
     repository: Annotated[Repository, Meta(description="repository is where the backup is stored.")]
     deadline_seconds: DeadlineSeconds = DEADLINE_S
+    max_bytes_per_second: MaxBytesPerSecond | None = None
     deletion_policy: Annotated[
         DeletionPolicy,
         Meta(
@@ -145,6 +159,7 @@ class ScheduleSpec(Part, frozen=True):
         | None
     ) = None
     deadline_seconds: DeadlineSeconds = DEADLINE_S
+    max_bytes_per_second: MaxBytesPerSecond | None = None
     archive: Annotated[
         bool,
         Meta(

@@ -66,12 +66,13 @@ async def test_schedule_makes_a_backup_at_each_time(world: World) -> None:
 
 
 async def test_backup_of_a_schedule_is_valid_and_survives_it(world: World) -> None:
-    world.schedule(immediate=True, deadlineSeconds=600, serviceAccountName="reader")
+    world.schedule(immediate=True, deadlineSeconds=600, maxBytesPerSecond=20_000_000, serviceAccountName="reader")
     await world.run_schedule()
     (name,) = backups(world)
     body = world.body(f"{GROUP}/collectionstorebackups/{name}")
     parsed = parse_backup(body)
     assert (parsed.spec.deadline_seconds, parsed.spec.service_account_name) == (600, "reader")
+    assert parsed.spec.max_bytes_per_second == 20_000_000
     assert parsed.schedule == "daily"
     assert "ownerReferences" not in body["metadata"]
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
+import msgspec
 import pytest
 
 from collectionstore_operator.manifests.backups.archive import build_archive
@@ -207,3 +208,18 @@ def test_no_name_is_that_of_an_object_of_another_cluster() -> None:
     schedule = "a" * names.SCHEDULE_NAME_MAX
     assert len(names.scheduled_backup(schedule, 4e9)) <= names.BACKUP_NAME_MAX
     assert len(names.archive(schedule, "0123456789")) <= 63
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_rate_reaches_what_reads_a_member_and_nothing_else(task: Task) -> None:
+    """Also: without a rate, pods are those of a version that did not know it."""
+    action = StartRun(task=task, name=f"one-{task}-u1", subject=BACKUP_ID, reason="x")
+    name = "COLLECTIONSTORE_BACKUP_MAX_BYTES_PER_SECOND"
+
+    def rates(given: Work) -> list[str]:
+        return [one["value"] for one in container(build_job(given, action))["env"] if one["name"] == name]
+
+    limited = msgspec.structs.replace(work(), max_bytes_per_second=5_000_000)
+    assert rates(work()) == []
+    assert rates(limited) == (["5000000"] if task == "create" else [])
+    assert build_archive(limited).digest == build_archive(work()).digest

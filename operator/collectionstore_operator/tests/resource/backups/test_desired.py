@@ -48,6 +48,8 @@ def test_defaults_are_those_that_the_descriptions_say() -> None:
         ({"repository": {"url": "s3://b", "options": {"proxy": "http://u:hush@p"}}}, "spec.repository.options"),
         ({"deadlineSeconds": 59}, "spec.deadlineSeconds"),
         ({"deadlineSeconds": 86_401}, "spec.deadlineSeconds"),
+        ({"maxBytesPerSecond": (2 << 20) - 1}, "spec.maxBytesPerSecond"),
+        ({"maxBytesPerSecond": (1 << 40) + 1}, "spec.maxBytesPerSecond"),
         ({"deletionPolicy": "Keep"}, "spec.deletionPolicy"),
         ({"resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}}}, "spec.resources.limits"),
         ({"cluster": "demo"}, "did you mean clusterName"),
