@@ -99,6 +99,7 @@ class InPlace(Procedure):
         """Ask for a restore; return the nonce that acknowledges it."""
         before = self.server.objects[CLUSTER]["spec"].get("restore", {}).get("nonce")
         self.want(restore={**SOURCE, **source})
+        await self.round()  # the status may still offer what was asked for before
         await self.until(lambda: self.told.get("nonce") not in (None, "", before))
         return str(self.told["nonce"])
 
