@@ -30,6 +30,7 @@ INNER: Final = (
     "BackupRound.published",
     "Bootstrap.recorded",
     "DeleteIdentity.keys-deleted",
+    "DiscardVolumes.one",
     "EnsureWorkload.recorded",
     "RemoveFinalizer.revoked",
     "RetireVolume.claim-deleted",

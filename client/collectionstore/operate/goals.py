@@ -88,6 +88,23 @@ def recovered(resource: Mapping[str, Any]) -> bool:
     return ready(resource) and (status_of(resource).get("recovery") or {}).get("phase") == "Finished"
 
 
+def restore_offered(resource: Mapping[str, Any]) -> bool:
+    """Return whether the operator has answered what the spec asks to be restored in place."""
+    seen = int(status_of(resource).get("observedGeneration") or 0)
+    phase = (status_of(resource).get("restore") or {}).get("phase")
+    return seen >= int(resource["metadata"].get("generation") or 0) and phase not in (None, "", "Finished")
+
+
+def restored(nonce: str) -> Goal:
+    """Return the goal of an in-place restore: the one that this nonce acknowledges is over, and the cluster whole."""
+
+    def reached(resource: Mapping[str, Any]) -> bool:
+        found = status_of(resource).get("restore") or {}
+        return ready(resource) and (found.get("phase"), found.get("nonce")) == ("Finished", nonce)
+
+    return reached
+
+
 def asleep(resource: Mapping[str, Any]) -> bool:
     """Return whether a hibernated cluster has no pod any more."""
     return settled(resource) and not status_of(resource).get("replicas")

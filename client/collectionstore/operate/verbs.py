@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from collectionstore.operate import changing, looking, saving
+from collectionstore.operate import changing, looking, restoring, saving
 
 LOOKING: Final[tuple[click.Command, ...]] = (
     looking.status,
@@ -27,5 +27,5 @@ CHANGING: Final[tuple[click.Command, ...]] = (
     changing.rotate_authority,
     saving.recover,
 )
-SAVING: Final[tuple[click.Command, ...]] = (saving.backup, saving.restore)
+SAVING: Final[tuple[click.Command, ...]] = (saving.backup, saving.restore, restoring.restore_in_place)
 """Not in csctl, where `backup` and `restore` are those of collectionstore-local, with all options of a repository."""

@@ -10,7 +10,8 @@ from collectionstore_e2e.harness.kinds import BACKUP, CLUSTER, Object, condition
 from collectionstore_e2e.harness.objects import claim
 from collectionstore_e2e.harness.scenario import scenario
 from collectionstore_e2e.product.installation import operator
-from collectionstore_e2e.product.store import CHANGE_S, READY_S, Store
+from collectionstore_e2e.product.store import CHANGE_S, MEMBERS, READY_S, Store
+from collectionstore_e2e.scenarios.recovery import GRACE_S, lose
 
 CLAIM_NAME: Final = "backups"
 REPOSITORY: Final = {"url": "file:///repository/demo", "claimName": CLAIM_NAME}
@@ -78,6 +79,69 @@ async def a_new_cluster_begins_with_a_backup(context: Context) -> None:
         await new.until_settled(3, timeout_s=CHANGE_S)
         assert (await _export(context, "copy-0"))["documents"] == kept["documents"]
         assert not (await new.pods())["copy-0"]["spec"].get("initContainers")
+
+
+@scenario(timeout_s=600)
+async def a_backup_replaces_what_a_cluster_has(context: Context) -> None:
+    """In place, after an acknowledgement; then again when every claim is gone. What was is kept, revisions rise."""
+    async with operator(context):
+        store = Store(context)
+        await store.apply(failedMember={"graceSeconds": GRACE_S})
+        first = await store.until_settled(3, timeout_s=READY_S)
+        await context.kubectl.exec("demo-0", "python3", "-c", WRITE, str(DOCUMENTS), timeout_s=CHANGE_S)
+        await context.client.apply(claim(CLAIM_NAME))
+        await context.client.apply(_backup())
+        await context.client.until_one(
+            BACKUP, "one", lambda one: condition(one, "Complete") == "True", what="a backup", timeout_s=CHANGE_S
+        )
+        kept = await _export(context, "demo-0")
+        await context.kubectl.exec("demo-0", "python3", "-c", WRITE, str(2 * DOCUMENTS), timeout_s=CHANGE_S)
+        later = await _export(context, "demo-0")
+        assert len(later["documents"]) == 2 * DOCUMENTS
+
+        # Asked for, and not acknowledged: the cluster works on as it is.
+        await store.change(restore={"repository": REPOSITORY})
+        found = await store.until(lambda one: bool(_told(one).get("nonce")), what="an offer", timeout_s=SAID_S)
+        context.say(_told(found)["message"])
+        assert found["status"]["clusterID"] == first["status"]["clusterID"]
+        assert len((await _export(context, "demo-0"))["documents"]) == 2 * DOCUMENTS
+        second = await _acknowledged(context, store, _told(found)["nonce"], kept["documents"], later["revision"])
+        assert second["status"]["clusterID"] != first["status"]["clusterID"]
+        assert len(_told(second)["oldVolumes"]) == 3, _told(second)
+
+        # Every claim is lost: no member answers, and the guide names the restore.
+        revision = (await _export(context, "demo-0"))["revision"]
+        await store.change(restore=None)
+        await lose(context, list(MEMBERS))
+        found = await store.until(
+            lambda one: "no disk survives" in (one["status"].get("recovery") or {}).get("message", ""),
+            what="the loss of every disk",
+            timeout_s=CHANGE_S,
+        )
+        context.say(found["status"]["recovery"]["message"])
+        source = {"repository": REPOSITORY, "sourceCluster": first["status"]["clusterID"]}
+        await store.change(restore=source)
+        found = await store.until(lambda one: bool(_told(one).get("nonce")), what="an offer", timeout_s=SAID_S)
+        third = await _acknowledged(context, store, _told(found)["nonce"], kept["documents"], revision)
+        assert third["status"]["clusterID"] not in (first["status"]["clusterID"], second["status"]["clusterID"])
+
+
+async def _acknowledged(context: Context, store: Store, nonce: str, documents: dict[str, Any], above: int) -> Object:
+    """Acknowledge a restore; return the resource when the cluster has those documents, and revisions above."""
+    await store.change(restore={"nonce": nonce})
+    await store.until(lambda one: _told(one).get("phase") == "Finished", what="Finished", timeout_s=CHANGE_S)
+    found = await store.until_settled(3, timeout_s=CHANGE_S)
+    for name in MEMBERS:
+        restored = await _export(context, name)
+        assert restored["documents"] == documents, name
+        assert restored["revision"] > above, (restored["revision"], above)
+    assert not [name for name, one in (await store.pods()).items() if one["spec"].get("schedulingGates")]
+    return found
+
+
+def _told(found: Object) -> dict[str, Any]:
+    told: dict[str, Any] = found.get("status", {}).get("restore") or {}
+    return told
 
 
 def _backup() -> Object:

@@ -54,8 +54,12 @@ IDENTITY: Final = (
         "(has(self.status.recovery) && has(self.status.recovery.clusterID) && "
         "has(self.status.recovery.fromClusterID) && "
         "self.status.recovery.clusterID == self.status.clusterID && "
-        "self.status.recovery.fromClusterID == oldSelf.status.clusterID)))",
-        "status.clusterID is immutable, but for a recovery: volumes and certificates are stamped with it",
+        "self.status.recovery.fromClusterID == oldSelf.status.clusterID) || "
+        "(has(self.status.restore) && has(self.status.restore.clusterID) && "
+        "has(self.status.restore.fromClusterID) && "
+        "self.status.restore.clusterID == self.status.clusterID && "
+        "self.status.restore.fromClusterID == oldSelf.status.clusterID)))",
+        "status.clusterID is immutable, but for a recovery or a restore: volumes and certificates are stamped with it",
     ),
     Transition(
         "status",

@@ -15,7 +15,7 @@ from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes import by_name
 from collectionstore_operator.kubernetes.api import AlreadyExists, Body, Kind, Kube
 from collectionstore_operator.kubernetes.api.reader import Reader
-from collectionstore_operator.kubernetes.claims import requested_bytes
+from collectionstore_operator.kubernetes.claims import claim_name, requested_bytes
 from collectionstore_operator.kubernetes.ownership import foreign, preconditions, require_ours
 from collectionstore_operator.manifests import drift, managed_fields, statefulset
 from collectionstore_operator.manifests.manifest import Manifest
@@ -163,11 +163,22 @@ class Children:
         await self._kube.patch(Kind.STATEFUL_SET, desired.name, desired.namespace, body)
 
     async def release_pod(self, action: ReleasePod, desired: Desired) -> None:
-        """Remove our scheduling gate from a pod, and leave those of others. Raises ActionRefused for another pod."""
+        """Remove our scheduling gate from a pod, and leave those of others. Raises ActionRefused for another pod.
+
+        For a pod that waits to be restored the claim is the one that was recorded, as it is now.
+        """
         found = await self._kube.get(Kind.POD, action.name, desired.namespace)
         if found["metadata"]["uid"] != action.uid:
             raise ActionRefused(f"the pod {action.name} is another one than was observed")
-        gates = [one for one in found["spec"].get("schedulingGates") or () if one.get("name") != labels.GATE]
+        gate = labels.GATE
+        if action.claim_uid:
+            gate = labels.RESTORE_GATE
+            claim = await self._kube.get(
+                Kind.PERSISTENT_VOLUME_CLAIM, claim_name(desired, action.ordinal), desired.namespace
+            )
+            if claim["metadata"]["uid"] != action.claim_uid or "deletionTimestamp" in claim["metadata"]:
+                raise ActionRefused(f"the claim of {action.name} is not the one on which it is to be restored")
+        gates = [one for one in found["spec"].get("schedulingGates") or () if one.get("name") != gate]
         body = {"metadata": preconditions(found), "spec": {"schedulingGates": gates}}
         await self._kube.patch(Kind.POD, action.name, desired.namespace, body)
 

@@ -26,6 +26,7 @@ from collectionstore_operator.model.actions import (
     DeleteIdentity,
     DeleteObject,
     DenyRequest,
+    DiscardVolumes,
     EnsureWorkload,
     EstablishIdentity,
     GateWorkload,
@@ -42,6 +43,8 @@ from collectionstore_operator.model.actions import (
     RecordProtectedDeletion,
     RecordRecovery,
     RecordRestore,
+    RecordRestoreClaim,
+    RecordRevision,
     ReleasePod,
     RemoveFinalizer,
     RemoveLearners,
@@ -131,6 +134,14 @@ class Executor:
                 await self._access.record.advance(action, desired)
             case RecordRestore():
                 await self._access.record.begin_restore(action, desired)
+            case RecordRestoreClaim():
+                await self._access.record.record_restore_claim(action, desired)
+            case RecordRevision():
+                await self._access.record.record_revision(action, desired)
+            case DiscardVolumes():
+                await volumes.discard(self._access.kube, action)
+                done = RecordRecovery(record=action.record, before=action.record.phase, reason=action.reason)
+                await self._access.record.advance(done, desired)
             case GrantEnrolment():
                 await self._access.enrolment.grant(desired)
             case ApplyObject():

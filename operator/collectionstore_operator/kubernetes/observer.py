@@ -18,7 +18,7 @@ from collectionstore_operator.kubernetes.api import Body, Kind
 from collectionstore_operator.kubernetes.certificate_requests import SIGNER, account, read_request
 from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
 from collectionstore_operator.kubernetes.pods import address_of, read_pod
-from collectionstore_operator.kubernetes.record import Facts
+from collectionstore_operator.kubernetes.record import Facts, read_revision
 from collectionstore_operator.model import identity, planned_work
 from collectionstore_operator.model import recovery as recoveries
 from collectionstore_operator.model import restore as restores
@@ -30,6 +30,7 @@ from collectionstore_operator.model.observed import (
     Certificate,
     CertificateKind,
     ForeignObject,
+    KnownBackup,
     NodeStatus,
     Observed,
     Pod,
@@ -105,6 +106,9 @@ class Observer:
             bootstrap_node=facts.bootstrap_node,
             recovery=recoveries.read(facts.recovery),
             restore=restores.read(facts.restore),
+            restore_claim=facts.restore_claim,
+            recorded_revision=read_revision(facts.revision),
+            backups=await self._backups(desired),
             quorum_lost_since=self._quorum_lost_since(),
             planned_work=planned_work.decode(facts.planned_work),
             finalizer=self._access.resource.has_finalizer(),
@@ -262,6 +266,12 @@ class Observer:
     def _quorum_lost_since(self) -> float:
         before = self._access.resource.last_status()
         return lost_since(before.recovery) if before is not None else 0.0
+
+    async def _backups(self, desired: Desired) -> tuple[KnownBackup, ...] | None:
+        """Return the backups that are known, while one is to be chosen."""
+        if desired.spec.restore is None and not self._quorum_lost_since():
+            return None
+        return await self._access.backups.read(desired.namespace)
 
     def _known_uids(self) -> frozenset[str]:
         """Return the uids of the pods that the last status named."""

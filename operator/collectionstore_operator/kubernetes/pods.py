@@ -64,6 +64,7 @@ def read_pod(
     running = "running" in (container.get("state") or {}) and not lost
     ready = running and conditions.get("Ready", {}).get("status") == "True"
     failure, detail = (Failure.NONE, "") if ready else _diagnose(status, container, conditions, machine, lost=lost)
+    gates = {one.get("name") for one in body["spec"].get("schedulingGates") or ()}
     host = host_of(name, desired)
     scheme = "https" if desired.spec.tls.client == "Required" else "http"
     return Pod(
@@ -77,7 +78,8 @@ def read_pod(
         unready_s=0.0 if ready else max(0.0, now - _unready_since(metadata, conditions)),
         failure=failure,
         detail=detail,
-        gated=any(one.get("name") == labels.GATE for one in body["spec"].get("schedulingGates") or ()),
+        gated=bool({labels.GATE, labels.RESTORE_GATE} & gates),
+        awaits_restore=labels.RESTORE_GATE in gates,
         replace_requested=labels.REPLACE in annotations,
         replace_in_place=annotations.get(labels.REPLACE) == labels.IN_PLACE,
         labelled=labelled,

@@ -46,6 +46,7 @@ ASSUMED: Final = (
 )
 UNREAD_READS: Final = "read replicas, which were not read, are none"
 _RECOVERING: Final = ("Stopping", "SettingAside", "Forming")
+_RESTORING: Final = ("Halting", "Emptying", "Restoring")
 NEW_CLUSTER: Final = "new"
 """Stands for the ID that a new cluster gets, so that the steps after it can be shown."""
 
@@ -91,6 +92,12 @@ def _unforeseeable(resource: Body | None) -> dict[str, str] | None:
             "path": "status.recovery.phase",
             "message": f"{name} is being recovered ({status.recovery.phase}): no other change is made meanwhile",
             "allowed": "a cluster without a recovery under way: wait for the phase Finished",
+        }
+    if status.restore.phase in _RESTORING:
+        return {
+            "path": "status.restore.phase",
+            "message": f"{name} is being restored ({status.restore.phase}): no other change is made meanwhile",
+            "allowed": "a cluster without a restore under way: wait for the phase Finished",
         }
     return None
 

@@ -19,11 +19,12 @@ from collectionstore_operator.model.actions import (
     RecordPlannedWork,
     RecordRecovery,
     RecordRestore,
+    RecordRestoreClaim,
+    RecordRevision,
     RestoreIdentity,
 )
 from collectionstore_operator.model.observed import ForeignObject
 from collectionstore_operator.model.planned_work import decode
-from collectionstore_operator.model.recovery import RecoveryPhase
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
@@ -45,6 +46,10 @@ class Facts(msgspec.Struct, frozen=True, rename="kebab", kw_only=True):
     """The restore that the cluster begins with, as JSON (`model.restore`)."""
     protected_deletion: str = ""
     """Uid of the resource whose deletion was requested while it was protected."""
+    restore_claim: str = ""
+    """Uid of the claim on which the restore that the cluster begins with may happen."""
+    revision: str = ""
+    """A revision that the cluster has had, decimal; what it has had since is less than `records.REVISIONS` higher."""
     planned_work: str = ""
     """JSON of `model.planned_work.PlannedWork`."""
 
@@ -96,12 +101,12 @@ class Record:
         """
         found = _facts(await self._find_ours(desired))
         present, wanted = recoveries.read(found.recovery), action.record
-        if present is not None and (present.nonce, present.phase) == (wanted.nonce, wanted.phase):
+        if recoveries.is_repeated(present, wanted, action.before):
             return
         if not recoveries.precedes(present, wanted, action.before, found.cluster_id):
             raise ActionRefused("the record of the recovery has changed since it was observed")
         facts = {"recovery": recoveries.written(wanted)}
-        if wanted.phase is RecoveryPhase.FORMING:
+        if wanted.phase in recoveries.RENAMING:
             # One write: at no moment does the record name the new cluster, and not whose disk it begins with.
             facts["cluster_id"] = wanted.cluster_id
         await self.change(desired, **facts)
@@ -119,6 +124,22 @@ class Record:
         if not found.cluster_id or found.initialized or found.bootstrap_node:
             raise ActionRefused("the record has changed since it was observed: the cluster is not new any more")
         await self.change(desired, restore=action.restore)
+
+    async def record_restore_claim(self, action: RecordRestoreClaim, desired: Desired) -> None:
+        """Record on which claim the cluster is restored. Raises ActionRefused when it has another, or is not restored.
+
+        Never changed: a second claim would be given the same revisions as the first.
+        """
+        found = _facts(await self._find_ours(desired))
+        if not found.restore or found.initialized or found.restore_claim not in ("", action.uid):
+            raise ActionRefused("the record has changed since it was observed: the restore has another claim, or ended")
+        await self.change(desired, restore_claim=action.uid)
+
+    async def record_revision(self, action: RecordRevision, desired: Desired) -> None:
+        """Record a revision that the cluster has had; a higher one that is recorded stays."""
+        found = _facts(await self._find_ours(desired))
+        if read_revision(found.revision) < action.revision:
+            await self.change(desired, revision=str(action.revision))
 
     async def change(self, desired: Desired, **facts: str) -> Facts:
         """Change single facts durably, if they differ; return all of them. Raises ActionRefused, Conflict.
@@ -165,6 +186,11 @@ class Record:
         else:
             body["metadata"] |= preconditions(found)
             await self._kube.apply(body)
+
+
+def read_revision(text: str) -> int:
+    """Return a recorded revision; 0 if none is, or if it was damaged: it is recorded again when a member answers."""
+    return int(text) if text.isdecimal() and len(text) <= 20 else 0
 
 
 def _facts(found: Body | None) -> Facts:

@@ -12,6 +12,7 @@ from collectionstore_operator.kubernetes.claims import claim_name
 from collectionstore_operator.kubernetes.ownership import preconditions
 from collectionstore_operator.model.actions import (
     AdoptVolume,
+    DiscardVolumes,
     GrowVolume,
     MarkVolume,
     RetireVolume,
@@ -136,6 +137,23 @@ async def set_reclaim_policy(kube: Kube, action: SetReclaimPolicy, desired: Desi
     }
     body: Body = {"metadata": metadata, "spec": {_RECLAIM: action.policy}}
     await kube.patch(Kind.PERSISTENT_VOLUME, action.volume, None, body)
+
+
+async def discard(kube: Kube, action: DiscardVolumes) -> None:
+    """Let PersistentVolumes be deleted whose claims were released. Raises ActionRefused for one that is in use again.
+
+    The provisioner of a released volume deletes its data with the policy Delete; one that is gone is done.
+    """
+    for one in action.volumes:
+        volume = await kube.find(Kind.PERSISTENT_VOLUME, one.name)
+        if volume is None:
+            continue
+        bound = (volume["spec"].get("claimRef") or {}).get("uid")
+        if bound != one.claim_uid or volume.get("status", {}).get("phase") == "Bound":
+            raise ActionRefused(f"the PersistentVolume {one.name} is not what the restore has set aside any more")
+        metadata = {"resourceVersion": volume["metadata"]["resourceVersion"]}
+        await kube.patch(Kind.PERSISTENT_VOLUME, one.name, None, {"metadata": metadata, "spec": {_RECLAIM: "Delete"}})
+        faults.reach("DiscardVolumes.one")
 
 
 async def _keep_volume(kube: Kube, claim: Body, desired: Desired, action: RetireVolume) -> None:

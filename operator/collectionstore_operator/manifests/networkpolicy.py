@@ -79,9 +79,10 @@ def _collectors(desired: Desired) -> Iterable[int]:
 
 
 def _stores(desired: Desired) -> Iterable[int]:
-    """Return the ports of the store of the backup that the cluster begins with, as long as the spec names it."""
-    restore = desired.spec.restore
-    return () if restore is None else store_ports(restore.repository)
+    """Yield the ports of the stores of the backups to restore, as long as the spec names them."""
+    for restore in (desired.spec.beginning, desired.spec.restore):
+        if restore is not None:
+            yield from store_ports(restore.repository)
 
 
 def _members(desired: Desired) -> list[Body]:

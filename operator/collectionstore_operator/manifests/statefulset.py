@@ -128,7 +128,11 @@ def _initial(desired: Desired, cluster_id: str, restore: Restore | None) -> Body
     shared |= {"env": node["env"][:1], "volumeMounts": node["volumeMounts"][:1]}
     placed = _placement(desired, cluster_id)
     target = restoring.Target(placed.name, cluster_id, placed.data_dir, placed.peer_advertise, placed.client_advertise)
-    return {"initContainers": [restoring.container(restore, target, base=shared)]}
+    return {
+        # Until it is recorded on which claim it may happen: another pod of this template must restore nothing.
+        "schedulingGates": [{"name": labels.RESTORE_GATE}],
+        "initContainers": [restoring.container(restore, target, base=shared)],
+    }
 
 
 def _container(desired: Desired, cluster_id: str, recover: str) -> Body:

@@ -17,7 +17,7 @@ import msgspec
 
 from collectionstore_operator.model.observed import CertificateKind, NodeId
 from collectionstore_operator.model.planned_work import PlannedWork
-from collectionstore_operator.model.recovery import RecoveryPhase, RecoveryRecord
+from collectionstore_operator.model.recovery import OldVolume, RecoveryPhase, RecoveryRecord
 from collectionstore_operator.resource.desired import Group
 
 
@@ -276,6 +276,8 @@ class ReleasePod(_Action, frozen=True):
     ordinal: int
     name: str
     uid: str
+    claim_uid: str = ""
+    """Of a pod that waits to make its data of a backup: its claim, on which that was recorded to happen."""
 
 
 class StopPod(_Action, frozen=True):
@@ -395,6 +397,32 @@ class RecordRestore(_Action, frozen=True):
     """As it is recorded (`model.restore.written`)."""
 
 
+class RecordRestoreClaim(_Action, frozen=True):
+    """Record the claim on which the first member of a new cluster is restored, BEFORE its pod may start.
+
+    Refused when another one is recorded: restored twice, a cluster would give the same revisions twice.
+    """
+
+    uid: str
+
+
+class RecordRevision(_Action, frozen=True):
+    """Record a revision that the cluster has had: a restore goes on above it, also if no member can say it any more."""
+
+    revision: int
+
+
+class DiscardVolumes(_Action, frozen=True):
+    """Delete PersistentVolumes that an in-place restore has set aside, with their data; then record that.
+
+    Refused for one that is bound to another claim than it was.
+    """
+
+    volumes: tuple[OldVolume, ...]
+    record: RecoveryRecord
+    """The record of the restore, without them."""
+
+
 class RecordRecovery(_Action, frozen=True):
     """Record a recovery from a lost quorum, or its next phase, BEFORE the phase acts. One durable write.
 
@@ -449,6 +477,9 @@ Action: TypeAlias = (
     | ScaleWorkload
     | GateWorkload
     | ReleasePod
+    | RecordRestoreClaim
+    | RecordRevision
+    | DiscardVolumes
     | StopPod
     | StartPod
     | Bootstrap
@@ -469,6 +500,8 @@ Action: TypeAlias = (
 
 RECOVER_QUORUM: Final = "RecoverQuorum"
 """The name of every step of a recovery from a lost quorum."""
+RESTORE_IN_PLACE: Final = "RestoreInPlace"
+"""The name of every step of an in-place restore."""
 AWAIT_LEADER: Final = "AwaitLeader"
 """The name of the step that waits for a leader that can be trusted."""
 
@@ -480,6 +513,8 @@ def disruptive(action: Action) -> bool:
             return True
         case RestartPod() | RetireVolume() | ReplaceWorkload() | ScaleWorkload() | StopPod():
             return True
+        case DiscardVolumes():
+            return True  # it is for ever: the Lease is read again
         case RecordRecovery():
             return True  # what follows stops every member: the Lease is read again, and the result observed
         case EnsureWorkload():

@@ -210,7 +210,9 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     detail: str = ""
     """Human-readable cause of the failure: `ImagePullBackOff: no such tag`."""
     gated: bool = False
-    """It waits to be scheduled until we let it: its member is fenced."""
+    """It waits to be scheduled until we let it: its member is fenced, or it waits to be restored."""
+    awaits_restore: bool = False
+    """It waits to make its data of a backup: until it is recorded on which claim that may happen."""
     replace_requested: bool = False
     replace_in_place: bool = False
     """And its volume is to be retired at once, without a copy first."""
@@ -420,6 +422,18 @@ class ScheduleFreshness(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class KnownBackup(msgspec.Struct, frozen=True, kw_only=True):
+    """A complete backup, as the status of its resource says."""
+
+    id: str
+    cluster_id: str
+    url: str
+    """Of its repository."""
+    revision: int
+    completed: str
+    """RFC 3339."""
+
+
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Everything observed in one round, and the durable records of earlier rounds."""
 
@@ -445,6 +459,12 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """The last recovery from a lost quorum, as recorded."""
     restore: Restore | None = None
     """The restore that the cluster begins with, as recorded BEFORE any pod started."""
+    restore_claim: str = ""
+    """Uid of the claim on which it may happen, as recorded; empty until then."""
+    recorded_revision: int = 0
+    """A revision that the cluster has had, as recorded."""
+    backups: tuple[KnownBackup, ...] | None = None
+    """Complete backups, by the resources of the namespace; None if they were not asked for, or cannot be read."""
     quorum_lost_since: float = 0.0
     """Since when the status has said that the quorum is lost with its disks, in Unix seconds; 0 if it does not."""
     planned_work: PlannedWork = PlannedWork()

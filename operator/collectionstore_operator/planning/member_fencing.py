@@ -45,7 +45,8 @@ def release(assessment: Assessment) -> Iterator[Proposal]:
     """Propose to let gated pods start whose members are not fenced, or not any more."""
     for slot in assessment.observed.slots:
         pod, name = slot.pod, assessment.name(slot.ordinal)
-        if isinstance(pod, Pod) and pod.gated and not pod.terminating and not is_fenced(assessment.desired, name):
+        waits = isinstance(pod, Pod) and pod.gated and not pod.awaits_restore  # which is `restore.release`'s
+        if isinstance(pod, Pod) and waits and not pod.terminating and not is_fenced(assessment.desired, name):
             reason = "its member is not fenced"
             yield propose(ReleasePod(ordinal=slot.ordinal, name=name, uid=pod.uid, reason=reason), subject=name)
 

@@ -46,7 +46,7 @@ def bootstrap(assessment: Assessment) -> tuple[Proposal, ...]:
     observed = assessment.observed
     if assessment.view.initialized or not observed.cluster_id:
         return ()
-    if restoring(observed) is not None or assessment.desired.spec.restore is not None:
+    if restoring(observed) is not None or assessment.desired.spec.beginning is not None:
         return ()  # its first member is made of a backup (`restore`)
     reason = "the cluster is new: the first member bootstraps it, the others join"
     slot, name = observed.slot(0), assessment.name(0)

@@ -39,6 +39,7 @@ from collectionstore_operator.planning import (
     finalizer,
     hibernation,
     identity,
+    in_place_restore,
     labelling,
     leadership,
     member_fencing,
@@ -117,6 +118,11 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
         # Nothing starts before it is recorded, nor instead of it.
         yield to_restore
         return
+    if in_place_restore.concerns(assessment):
+        # Frozen, also if the quorum is lost: what there is is set aside, and nothing rests on it.
+        yield from in_place_restore.proceed(assessment)
+        return
+    yield from in_place_restore.held_back(assessment)
     if recovery.concerns(assessment):
         if not recovery.is_under_way(assessment):
             # Its log may be the better one, and is read only while it runs.
@@ -136,6 +142,8 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from member_fencing.release(assessment)
     yield from workload.unexplained(assessment)
     yield from read_replicas.ensure(assessment)
+    yield from restore.renew(assessment)
+    yield from restore.release(assessment)
     yield from restore.wait(assessment)
     yield from membership.bootstrap(assessment)
     yield from leadership.await_leader(assessment)
@@ -153,6 +161,7 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     if isinstance(assessment.observed.workload, Workload):
         yield from volumes.discard_removed(assessment, assessment.observed.workload)
     yield from volume_expansion.grow(assessment)
+    yield from in_place_restore.discard_old(assessment)
     yield from read_replicas.maintain(assessment)
     yield from read_replicas.before_voters(assessment, rollout.restart_healthy(assessment))
     yield from volume_expansion.renew_template(assessment)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from collectionstore_operator.model.actions import (
     Proposal,
     RecordInitialized,
+    RecordRevision,
     RestoreIdentity,
     StampVolume,
     postpone,
@@ -18,6 +19,7 @@ from collectionstore_operator.model.actions import (
 )
 from collectionstore_operator.model.assessment import Assessment, responding_node
 from collectionstore_operator.model.observed import Volume
+from collectionstore_operator.model.restore import REVISIONS, highest_revision
 
 
 def record(assessment: Assessment) -> Iterator[Proposal]:
@@ -35,6 +37,10 @@ def record(assessment: Assessment) -> Iterator[Proposal]:
     if observed.initialized and not observed.initialized_recorded:
         reason = "a member has data: the cluster must never be bootstrapped again"
         yield propose(RecordInitialized(reason=reason), subject=desired.name)
+    highest = highest_revision(observed)
+    if observed.stamps_volumes and highest >= observed.recorded_revision + REVISIONS:
+        reason = f"a restore goes on above revision {highest}, also when no member can say it any more"
+        yield propose(RecordRevision(revision=highest, reason=reason), subject=desired.name)
     if observed.stamps_volumes:
         yield from stamp(assessment)
 

@@ -137,7 +137,9 @@ def choose(assessment: Assessment, loss: QuorumLoss) -> Disk | str:
     named = asked.survivor if asked is not None else None
     ranked = loss.ranked()
     if not ranked:
-        return "no disk survives: the data can only come from a backup, into a new cluster"
+        if assessment.observed.objects is None:
+            return "no disk survives: csctl restore makes another cluster of a backup"
+        return "no disk survives: restore a backup in place, by spec.restore; see status.restore"
     if named is not None:
         found = next((one for one in ranked if one.name == named), None)
         if found is None or found.fate is not Fate.SURVIVES:

@@ -3,16 +3,30 @@
 recorded     what is restored is in the record BEFORE a pod can begin with it, and from then on nothing is
              bootstrapped, whatever becomes of the spec: an empty cluster of the same ID beside the restored data
              would be a second history
-restoring    the workload has one pod, whose init container makes its data directory
+restoring    the workload has one pod, whose init container makes its data directory; it waits at a gate until the
+             uid of its claim is recorded, and every other pod of that template does so for ever: what is restored a
+             second time, on another volume, gives the same revisions twice
 initialized  its node has responded with data; the template is the ordinary one, and the others join
 """
 
 from __future__ import annotations
 
-from collectionstore_operator.model.actions import Proposal, RecordRestore, postpone, propose
+from collections.abc import Callable, Iterator
+
+from collectionstore_operator.model.actions import (
+    Action,
+    Proposal,
+    RecordRestore,
+    RecordRestoreClaim,
+    ReleasePod,
+    RestartPod,
+    postpone,
+    propose,
+)
 from collectionstore_operator.model.assessment import Assessment, unhealthy_reason
-from collectionstore_operator.model.observed import Absent, Volume
-from collectionstore_operator.model.restore import failure_of, restoring, written
+from collectionstore_operator.model.observed import Absent, Pod, Unknown, Volume, Workload
+from collectionstore_operator.model.restore import claim_of, failure_of, restoring, shown_restore, written
+from collectionstore_operator.model.restore_request import lost_claim
 from collectionstore_operator.resource.bootstrap import Restore
 
 RESTORE = "Restore"
@@ -20,7 +34,7 @@ RESTORE = "Restore"
 
 def requested(assessment: Assessment) -> Restore | None:
     """Return what the spec wants restored and is not recorded yet; None once the cluster has had data."""
-    wanted = assessment.desired.spec.restore
+    wanted = assessment.desired.spec.beginning
     if assessment.view.initialized or wanted is None or wanted == assessment.observed.restore:
         return None
     return wanted
@@ -45,12 +59,56 @@ def wait(assessment: Assessment) -> tuple[Proposal, ...]:
         return ()
     slot, name = assessment.observed.slot(0), assessment.name(0)
     blocked_by = (
-        failure_of(slot)
+        lost_claim(assessment)
+        or failure_of(slot)
         or unhealthy_reason(slot, name, assessment.observed.cluster_id)
         or f"{name} has not responded with the restored data"
     )
-    reason = f"the first member is made of the backup {restore.backup} of {restore.repository.url}"
+    reason = f"the first member is made of {shown_restore(restore)}"
     return (postpone(RESTORE, reason=reason, blocked_by=blocked_by, subject=name),)
+
+
+def release(assessment: Assessment) -> Iterator[Proposal]:
+    """Propose to record the claim of the pod of a new cluster that makes its data of a backup, and to let it start."""
+    if restoring(assessment.observed) is not None and not assessment.view.initialized:
+        yield from release_on(assessment, lambda uid, reason: RecordRestoreClaim(uid=uid, reason=reason))
+
+
+def release_on(assessment: Assessment, record: Callable[[str, str], Action]) -> Iterator[Proposal]:
+    """Propose to record, by `record`, the claim on which the first pod may make its data, and to let that pod start."""
+    slot, name, recorded = assessment.observed.slot(0), assessment.name(0), claim_of(assessment.observed)
+    if isinstance(slot.pod, Absent | Unknown) or not isinstance(slot.volume, Volume) or not slot.volume.uid:
+        return
+    if not recorded:
+        if not slot.volume.terminating:
+            reason = f"{name} is made of a backup on this claim of {slot.volume.name}, and on no other"
+            yield propose(record(slot.volume.uid, reason), subject=slot.volume.name, name=RESTORE)
+        return
+    waits = slot.pod.awaits_restore and not slot.pod.terminating
+    if waits and slot.volume.uid == recorded and not slot.volume.terminating:
+        reason = "it is recorded that it is restored on this claim"
+        action = ReleasePod(ordinal=0, name=name, uid=slot.pod.uid, claim_uid=recorded, reason=reason)
+        yield propose(action, subject=name)
+
+
+def renew(assessment: Assessment) -> Iterator[Proposal]:
+    """Propose to replace a pod that waits to be restored and never will be: the next one starts from the new template.
+
+    Its cluster has data, so what was restored was not on its volume, or it is restored already.
+    """
+    workload = assessment.observed.workload
+    if restoring(assessment.observed) is not None or not assessment.view.initialized:
+        return
+    for slot in assessment.observed.slots:
+        pod, name = slot.pod, assessment.name(slot.ordinal)
+        if not isinstance(pod, Pod) or not pod.awaits_restore or pod.terminating:
+            continue
+        reason = "it waits to be restored, and the cluster has its data"
+        if isinstance(workload, Workload) and not workload.settled:
+            waits = "the controller of the pods must have seen the new template first"
+            yield postpone("RestartPod", reason=reason, blocked_by=waits, subject=name)
+        else:
+            yield propose(RestartPod(ordinal=slot.ordinal, name=name, uid=pod.uid, reason=reason), subject=name)
 
 
 def _not_new(assessment: Assessment) -> str:

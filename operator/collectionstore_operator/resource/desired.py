@@ -261,6 +261,8 @@ def _runtime_errors(spec: Spec, runtime: Runtime) -> list[FieldError]:
         return [
             FieldError("spec.bootstrap", "is not for a local cluster", "absent; csctl restore makes one of a backup")
         ]
+    if spec.restore is not None:
+        return [FieldError("spec.restore", "is not for a local cluster", "absent; csctl restore makes another one")]
     members = REPLICAS_MAX + (READ_REPLICAS_MAX if spec.has_read_replicas else 0)
     highest = spec.local.client_port(members - 1) + PORTS_PER_NODE - 1
     if highest > PORT_MAX:

@@ -56,6 +56,8 @@ FENCE: Final = f"{GROUP}/fence"
 """Annotation on the resource, set by users: members to be kept from running, separated by commas."""
 GATE: Final = f"{GROUP}/fenced"
 """Scheduling gate of the pods of fenced members."""
+RESTORE_GATE: Final = f"{GROUP}/restoring"
+"""Scheduling gate of a pod that makes its data of a backup: until it is recorded on which claim that may happen."""
 ACCEPT_LOSS: Final = f"{GROUP}/accept-loss"
 """Annotation on the resource, set by users: the index that hibernation recorded and that its volumes lack."""
 

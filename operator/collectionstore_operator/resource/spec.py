@@ -20,6 +20,7 @@ from collectionstore_operator.resource.network import NetworkAccess, Tls
 from collectionstore_operator.resource.pod_template import PodTemplate
 from collectionstore_operator.resource.raft import Raft, Snapshot
 from collectionstore_operator.resource.recovery import Recovery
+from collectionstore_operator.resource.restore import InPlaceRestore
 from collectionstore_operator.resource.scheduling import Spread
 from collectionstore_operator.resource.service import Service
 from collectionstore_operator.resource.storage import Storage
@@ -306,6 +307,17 @@ class Spec(Part, frozen=True):
         ]
         | None
     ) = None
+    restore: (
+        Annotated[
+            InPlaceRestore,
+            Meta(
+                description="restore replaces what the cluster has by a backup, in place, once the nonce of "
+                "status.restore acknowledges it: all members stop, the first is made of the backup under another "
+                "cluster ID, and the others join it on empty volumes. Refused by csctl local: csctl restore."
+            ),
+        ]
+        | None
+    ) = None
     unsafe: Annotated[Unsafe, Meta(description="unsafe permits configurations that are usually a mistake.")] = Unsafe()
     local: Annotated[
         Local, Meta(description="local configures the ports used by csctl local. Ignored on Kubernetes.")
@@ -322,7 +334,7 @@ class Spec(Part, frozen=True):
         return self.hibernate is True
 
     @property
-    def restore(self) -> Restore | None:
+    def beginning(self) -> Restore | None:
         """Return the backup that a new cluster begins with; None if it begins with nothing."""
         return self.bootstrap.restore if self.bootstrap is not None else None
 

@@ -27,7 +27,8 @@ from collectionstore_operator.model.actions import (
 from collectionstore_operator.model.assessment import Assessment, responding_node
 from collectionstore_operator.model.observed import Absent, Failure, Pod, Unknown, Workload
 from collectionstore_operator.model.pods import outdated
-from collectionstore_operator.model.restore import failure_of, restoring
+from collectionstore_operator.model.restore import failure_of, restoring, shown_restore
+from collectionstore_operator.model.restore_request import lost_claim
 from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.model.update_windows import update_held
 from collectionstore_operator.resource.bootstrap import Restore
@@ -64,7 +65,7 @@ def available(found: Sequence[Ailment], assessment: Assessment, history: History
         voters = len(view.configuration.voters)
         message = f"{view.leader.name} is the leader, {len(view.in_sync_voters)} of {voters} voters are in sync"
         return ConditionState("True", "QuorumWorks", message)
-    if not view.initialized and (restore := wanted_or_recorded(assessment)) is not None:
+    if (restore := wanted_or_recorded(assessment)) is not None:
         return _restoring(assessment, restore)
     if not view.initialized:
         return ConditionState("False", "NotInitialized", "the cluster has not been bootstrapped yet")
@@ -77,12 +78,16 @@ def available(found: Sequence[Ailment], assessment: Assessment, history: History
 
 
 def wanted_or_recorded(assessment: Assessment) -> Restore | None:
-    """Return the restore that a cluster without data begins with; None if it begins with nothing."""
-    return restoring(assessment.observed) or assessment.desired.spec.restore
+    """Return the restore that a cluster without data begins with, or that is under way; None if there is none."""
+    beginning = None if assessment.view.initialized else assessment.desired.spec.beginning
+    return restoring(assessment.observed) or beginning
 
 
 def _restoring(assessment: Assessment, restore: Restore) -> ConditionState:
-    what = f"the backup {restore.backup} of {restore.repository.url}"
+    what = shown_restore(restore)
+    lost = lost_claim(assessment)
+    if lost:
+        return ConditionState("False", "RestoreFailed", f"{what}: {lost}")
     failure = failure_of(assessment.observed.slot(0))
     if failure:
         return ConditionState("False", "RestoreFailed", f"{what}: {failure}; it is tried again")

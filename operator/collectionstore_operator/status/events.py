@@ -18,6 +18,7 @@ from collectionstore_operator.model.actions import (
     DeleteIdentity,
     DeleteObject,
     DenyRequest,
+    DiscardVolumes,
     EnsureWorkload,
     EstablishIdentity,
     GateWorkload,
@@ -35,6 +36,8 @@ from collectionstore_operator.model.actions import (
     RecordProtectedDeletion,
     RecordRecovery,
     RecordRestore,
+    RecordRestoreClaim,
+    RecordRevision,
     ReleasePod,
     RemoveFinalizer,
     RemoveLearners,
@@ -80,6 +83,10 @@ def subject_of(action: Action, desired: Desired) -> str:
             return desired.name
         case RestoreIdentity() | RecordProtectedDeletion() | RecordPlannedWork() | RecordRestore():
             return desired.name
+        case RecordRestoreClaim() | RecordRevision():
+            return desired.name
+        case DiscardVolumes():
+            return ", ".join(one.name for one in action.volumes)
         case RecordRecovery():
             return action.record.survivor
         case AdoptVolume() | IssueCertificate() | SignRequest() | StartPod() | StopPod() | RestartPod() | ReleasePod():

@@ -10,6 +10,7 @@ import msgspec
 from collectionstore_operator.model.actions import (
     Bootstrap,
     ChangeVoters,
+    DiscardVolumes,
     Plan,
     RecordRecovery,
     RemoveLearners,
@@ -27,6 +28,7 @@ DISRUPTIVE_NAMES: Final = frozenset(
     for kind in (
         Bootstrap,
         ChangeVoters,
+        DiscardVolumes,
         RecordRecovery,
         RemoveLearners,
         ReplaceWorkload,

@@ -15,6 +15,8 @@ from collectionstore_operator.status.condition_state import ConditionState
 def quorum_lost(assessment: Assessment, unhealthy_s: Mapping[int, float]) -> ConditionState:
     """Return whether the quorum is lost, and by what. `unhealthy_s`: for how long, by ordinal."""
     record = active(assessment.observed.recovery)
+    if record is not None and record.restore is not None:
+        return ConditionState("True", "Restoring", "a backup replaces what the cluster had, see status.restore")
     if record is not None:
         message = f"the cluster is being recovered from {record.survivor}, see status.recovery"
         return ConditionState("True", "Recovering", message)

@@ -14,6 +14,7 @@ from collectionstore_operator.model.actions import RECOVER_QUORUM, Plan
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.quorum_loss import Cause, Disk, Fate, QuorumLoss, examine, offered_at
 from collectionstore_operator.model.recovery import RecoveryRecord, active
+from collectionstore_operator.model.restore import in_place
 from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.resource.fields import atomic
 
@@ -127,6 +128,8 @@ def recovery_status(assessment: Assessment, plan: Plan, before: RecoveryStatus) 
     """Return status.recovery; `before` is the one published last."""
     observed = assessment.observed
     waiting = next((step.blocked_by for step in plan.steps if step.name == RECOVER_QUORUM), "")
+    if in_place(observed) is not None:
+        return RecoveryStatus()  # the loss is over with the disks that are set aside: see status.restore
     record = active(observed.recovery)
     if record is not None:
         reason = next((step.reason for step in plan.steps if step.name == RECOVER_QUORUM), "")
@@ -134,7 +137,7 @@ def recovery_status(assessment: Assessment, plan: Plan, before: RecoveryStatus) 
     loss = examine(assessment)
     if loss is not None and loss.cause is Cause.DISKS:
         return _lost(assessment, loss, waiting, before)
-    if observed.recovery is None:
+    if observed.recovery is None or observed.recovery.restore is not None:
         return RecoveryStatus()
     return _shown(observed.recovery, "Finished", _finished(observed.recovery) + _stale(assessment), "")
 
@@ -145,6 +148,12 @@ def _lost(assessment: Assessment, loss: QuorumLoss, waiting: str, before: Recove
     lasting = before.since if before.phase in ("Waiting", "Offered") else ""
     since = lasting or rfc3339(assessment.observed.now)
     kept = "what only the lost members had is lost; all that the survivor has is kept"
+    if not loss.ranked() and assessment.observed.objects is None:
+        kept = "no disk survives: a backup is all that is left. csctl restore makes another cluster of it"
+    elif not loss.ranked():
+        kept = "no disk survives: a backup is all that is left. Name one in spec.restore, see status.restore" + _newest(
+            assessment
+        )
     return RecoveryStatus(
         phase="Offered" if offered else "Waiting",
         since=since,
@@ -155,6 +164,15 @@ def _lost(assessment: Assessment, loss: QuorumLoss, waiting: str, before: Recove
         survivors=tuple(_survivor(one) for one in loss.ranked())[:CANDIDATES_MAX],
         highest_revision=max((one.revision for one in loss.disks), default=0),
     )
+
+
+def _newest(assessment: Assessment) -> str:
+    """Return which backup the newest is that is known of the cluster; empty if none is."""
+    mine = [one for one in assessment.observed.backups or () if one.cluster_id == assessment.observed.cluster_id]
+    newest = max(mine, key=lambda one: one.completed, default=None)
+    if newest is None:
+        return ""
+    return f"; the newest that is known is {newest.id} of {newest.url}, revision {newest.revision}, {newest.completed}"
 
 
 def _survivor(disk: Disk) -> SurvivorStatus:

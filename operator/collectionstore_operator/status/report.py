@@ -46,6 +46,7 @@ from collectionstore_operator.status.condition_state import ConditionState, Cond
 from collectionstore_operator.status.conditions import TYPES, evaluate, member_ready
 from collectionstore_operator.status.history import History, electing
 from collectionstore_operator.status.recovery_status import RecoveryStatus, recovery_status
+from collectionstore_operator.status.restore_status import RestoreStatus, restore_status
 
 STEPS_MAX: Final = 32
 MEMBERS_MAX: Final = 32
@@ -244,7 +245,8 @@ class Status(_Part, frozen=True):
     cluster_id: Annotated[
         Word,
         Meta(
-            description="clusterID identifies the cluster in its volumes and certificates. Only a recovery changes it."
+            description="clusterID identifies the cluster in its volumes and certificates. Only a recovery "
+            "and spec.restore change it."
         ),
     ] = field(name="clusterID", default="")
     initialized: Annotated[
@@ -300,6 +302,9 @@ class Status(_Part, frozen=True):
     certificates_expire: Annotated[
         Timestamp, Meta(description="certificatesExpire is the earliest expiry of a certificate.")
     ] = ""
+    restore: Annotated[RestoreStatus, Meta(description="restore is the in-place restore of spec.restore.")] = (
+        RestoreStatus()
+    )
     recovery: Annotated[RecoveryStatus, Meta(description="recovery is the loss of the quorum, and its recovery.")] = (
         RecoveryStatus()
     )
@@ -361,6 +366,7 @@ def report(assessment: Assessment, plan: Plan, previous: Status | None) -> Statu
         largest_volume=max((_size(slot.volume) for slot in observed.all_slots()), default=0),
         certificates_expire=rfc3339(expiry.not_after) if expiry else "",
         recovery=recovery_status(assessment, plan, before.recovery),
+        restore=restore_status(assessment, plan, before.restore),
         authority=_authority(observed.authority),
     )
 

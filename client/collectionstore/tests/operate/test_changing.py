@@ -364,3 +364,60 @@ def test_recover_shows_how_far_it_is_and_asks_for_nothing_twice(tmp_path: Path, 
         assert "Quorum lost" in one.run("status", "demo")
         assert phase in one.run("recover", "demo", "--survivor", "1", "--yes", code=1)
         assert one.writes() == []
+
+
+OFFER = {
+    "phase": "Offered",
+    "nonce": "00c0ffee00c0ffee",
+    "backup": "the backup latest of s3://b/demo",
+    "message": "50 revisions would be lost",
+}
+
+
+def restorable(**told: str) -> dict[str, Any]:
+    found = cluster(restore={**OFFER, **told})
+    found["spec"]["restore"] = {"repository": {"url": "s3://b/demo"}}
+    return found
+
+
+def test_restore_in_place_shows_what_would_be_lost_and_acknowledges_nothing(tmp_path: Path) -> None:
+    with plugin(tmp_path, restorable()) as one:
+        output = one.run("restore-in-place", "demo", "--repository", "s3://b/demo", "--to", "end")
+        ((path, change),) = one.writes()
+    assert path == PATH
+    asked = {"repository": {"url": "s3://b/demo"}, "backup": "latest", "to": "end"}
+    assert change == {"spec": {"restore": {**asked, "oldVolumes": None, "sourceCluster": None, "nonce": None}}}
+    for part in ("Offered: 50 revisions would be lost", "restore-in-place demo --acknowledge 00c0ffee00c0ffee"):
+        assert part in output
+
+
+def test_restore_in_place_acknowledges_only_the_nonce_that_is_offered(tmp_path: Path) -> None:
+    with plugin(tmp_path, restorable()) as one:
+        assert "is not the nonce" in one.run("restore-in-place", "demo", "--acknowledge", "f" * 16, "--yes", code=1)
+        one.run("restore-in-place", "demo", "--acknowledge", OFFER["nonce"], code=2)
+        assert one.writes() == []
+        one.run("restore-in-place", "demo", "--acknowledge", OFFER["nonce"], "--yes", "--no-wait")
+        assert one.writes() == [(PATH, {"spec": {"restore": {"nonce": OFFER["nonce"]}}})]
+
+
+@pytest.mark.parametrize("phase", ["Blocked", "Halting", "Emptying", "Finished"])
+def test_restore_in_place_acknowledges_nothing_that_is_not_offered(tmp_path: Path, phase: str) -> None:
+    with plugin(tmp_path, restorable(phase=phase)) as one:
+        words = ("restore-in-place", "demo", "--acknowledge", OFFER["nonce"], "--yes")
+        assert "no restore is offered now" in one.run(*words, code=1)
+        assert one.writes() == []
+
+
+def test_restore_in_place_needs_one_source_and_a_cluster_on_kubernetes(tmp_path: Path) -> None:
+    with plugin(tmp_path, restorable()) as one:
+        assert "one of --from-backup and --repository" in one.run("restore-in-place", "demo", code=2)
+        words = ("restore-in-place", "demo", "--acknowledge", OFFER["nonce"], "--repository", "s3://b/demo")
+        assert "was named before" in one.run(*words, code=2)
+        assert one.writes() == []
+
+
+def test_the_goal_of_a_restore_is_the_one_that_was_acknowledged() -> None:
+    done = goals.restored(OFFER["nonce"])
+    assert done(restorable(phase="Finished"))
+    assert not done(restorable(phase="Finished", nonce="f" * 16))
+    assert not done(restorable(phase="Restoring"))

@@ -38,6 +38,7 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("backup_round.failed", ("warning", "error"), "A round of a backup or a schedule failed and is repeated; level error means a bug.", ("error", "detail"), error=True),
     LogEvent("backup_action.performed", ("info",), "An action for a backup or a schedule was performed, for this reason.", ("action", "subject", "reason")),
     LogEvent("backup_action.failed", ("warning",), "An action for a backup or a schedule was refused or did not finish; it is retried.", ("action", "subject", "detail")),
+    LogEvent("backups.not_listed", ("warning",), "The backups of the namespace could not be read; status.restore does not say which revision would be restored.", ("reason",)),
     LogEvent("schedules.not_listed", ("warning",), "The schedules of backups could not be read; the condition BackupReady stays as it was.", ("reason",)),
     # Kubernetes
     LogEvent("permission.missing", ("error",), "A required RBAC permission is missing; the operator exits.", ("permission",)),

@@ -188,7 +188,8 @@ class Procedure:
         for ordinal in sorted(world.disks):
             claim = f"{NAMESPACE}/persistentvolumeclaims/data-demo-{ordinal}"
             if claim not in objects and ordinal not in world.running:
-                assert world.record is None or ordinal != world.record.ordinal, "the survivor's claim was deleted"
+                survivor = world.record is not None and world.record.restore is None and world.record.ordinal
+                assert survivor is False or ordinal != survivor, "the survivor's claim was deleted"
                 volume = objects[f"/api/v1/persistentvolumes/pv-{world.disks[ordinal].uid}"]
                 assert volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
                 self.kept.append(volume["metadata"]["name"])

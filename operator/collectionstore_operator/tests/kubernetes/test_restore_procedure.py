@@ -6,6 +6,7 @@ program itself has tests of its own.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -32,9 +33,10 @@ from collectionstore_operator.tests.kubernetes.test_recovery_procedure import (
 
 POINTS: Final = tuple(
     f"{name}.{edge}"
-    for name in ("RecordRestore", "EnsureWorkload", "RecordInitialized")
+    for name in ("RecordRestore", "RecordRestoreClaim", "ReleasePod", "EnsureWorkload", "RecordInitialized")
     for edge in ("before", "after")
 )
+FIRST: Final = f"{NAMESPACE}/pods/demo-0"
 RESTORE: Final[dict[str, Any]] = {
     "repository": {"url": "file:///repository/shop", "claimName": "backups"},
     "to": "revision:7",
@@ -60,21 +62,37 @@ class RestoreProcedure(Procedure):
             assert self.server.objects[RECORD]["data"].get("restore"), "a pod starts before the restore is recorded"
         new = preparing and 0 not in self.world.running
         super().show()
-        if new or (self.world.running.get(0) is False and self.failing is None):
+        if new:
             self.world.running[0] = False
+        elif self.world.running.get(0) is False and not self._gates() and self._initial():
             self._prepare()
         super().show()
 
+    def _initial(self) -> bool:
+        """Return whether the first pod was created with the init container."""
+        return bool(self.server.objects.get(FIRST, {}).get("spec", {}).get("initContainers"))
+
+    def _gates(self) -> list[Body]:
+        gates: list[Body] = self.server.objects.get(FIRST, {}).get("spec", {}).get("schedulingGates") or []
+        return gates
+
     def _prepare(self) -> None:
-        if self.failing is None and not self.prepared:
+        disk = self.world.disks[0]
+        recorded = self.server.objects[RECORD]["data"].get("restore-claim")
+        assert disk.uid == recorded, f"a backup is restored on {disk.uid}, {recorded} is recorded"
+        if self.failing is None:
             self.prepared += 1
-            disk = self.world.disks[0]
             disk.term, disk.index = 4, 100
             self.world.configuration = Configuration(index=100, voters=(disk.node_id,))
             self.world.running[0] = True
 
     def _pod(self, ordinal: int, runs: bool, workload: Body | None) -> Body:  # noqa: FBT001
         body = super()._pod(ordinal, runs, workload)
+        known = self.server.objects.get(FIRST)
+        if ordinal == 0:
+            template = known["spec"] if known else (workload or {})["spec"]["template"]["spec"]
+            kept = ("schedulingGates", "initContainers")
+            body["spec"] |= {key: copy.deepcopy(template[key]) for key in kept if key in template}
         if ordinal == 0 and self.failing is not None:
             body["status"]["initContainerStatuses"] = [{"name": restoring.CONTAINER, "lastState": self.failing}]
         return body
@@ -157,3 +175,42 @@ async def test_a_spec_that_changes_after_the_record_changes_nothing() -> None:
             await run.round()
         assert msgspec.json.encode(run.server.objects[WORKLOAD]["spec"]["template"]) == before
         assert "Bootstrap.before" not in run.reached
+
+
+@pytest.mark.parametrize("point", ["RecordInitialized.before", "RecordInitialized.after", "ReleasePod.after"])
+async def test_a_volume_that_is_lost_before_the_template_is_switched_is_not_restored_again(point: str) -> None:
+    """The same revisions would be given twice, of what clients were told was stored on the first volume."""
+    async with procedure() as run:
+        with faults.armed(run.arrive):
+            run.kill_at = {point}
+            await run.until(lambda: point in run.deaths and run.prepared == 1)
+        run.lose(0)
+        for _ in range(10):
+            await run.round()
+        assert run.prepared == 1, "restored twice"
+        assert "Bootstrap.before" not in run.reached
+        said = {one["type"]: one for one in run.status["conditions"]}
+        if not run.server.objects[RECORD]["data"].get("initialized"):
+            assert said["Available"]["reason"] == "RestoreFailed"
+            assert "the same revisions would be given twice" in said["Available"]["message"]
+            assert f"{NAMESPACE}/pods/demo-1" not in run.server.objects
+        else:
+            assert said["Available"]["status"] != "True"
+
+
+async def test_a_pod_whose_claim_is_replaced_while_it_is_let_start_stays_at_its_gate() -> None:
+    """Between the observation and the action; the claim is read once more by it."""
+    async with procedure() as run:
+
+        def replace(point: str) -> None:
+            run.reached.add(point)
+            if point == "ReleasePod.before" and point not in run.deaths:
+                run.deaths.add(point)
+                claim = f"{NAMESPACE}/persistentvolumeclaims/data-demo-0"
+                found = run.server.objects[claim]
+                run.server.put(claim, {**found, "metadata": {**found["metadata"], "uid": "another"}})
+
+        with faults.armed(replace):
+            await run.until(lambda: "ReleasePod.before" in run.deaths)
+        assert run._gates()
+        assert run.prepared == 0

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from collectionstore_operator.manifests.node_environment import revision
-from collectionstore_operator.model.actions import EnsureWorkload, RecordRestore
+from collectionstore_operator.model.actions import EnsureWorkload, RecordRestore, RecordRestoreClaim, ReleasePod
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import (
     ABSENT,
@@ -57,7 +57,12 @@ def preparing(desired: Desired, preparation: Preparation | None = None, unready_
     slot = Slot(
         ordinal=0, pod=pod, node=Unknown("its pod does not run"), volume=Volume(name="data-demo-0", uid="claim-0")
     )
-    return new(restore=WANTED, workload=Workload(replicas=1, revision=revision(desired)), slots=(slot,))
+    return new(
+        restore=WANTED,
+        restore_claim="claim-0",
+        workload=Workload(replicas=1, revision=revision(desired)),
+        slots=(slot,),
+    )
 
 
 def conditions(desired: Desired, observed: Observed) -> dict[str, str]:
@@ -173,7 +178,7 @@ def test_a_failure_is_said_in_the_conditions_and_the_plan(preparation: Preparati
     spec = restored()
     observed = preparing(spec, preparation, unready_s=500.0)
     found = conditions(spec, observed)
-    expected = f"False RestoreFailed: the backup latest of s3://backups/shop: {text}; it is tried again"
+    expected = f"False RestoreFailed: the backup latest of s3://backups/shop to revision:7: {text}; it is tried again"
     assert found["Available"] == expected
     assert found["Ready"] == expected
     assert any(text in one for one in blocked_steps(planned(spec, observed)))
@@ -205,3 +210,26 @@ def test_a_wrong_image_can_be_corrected_while_it_is_restored() -> None:
     before = msgspec.structs.replace(seen, workload=Workload(replicas=1, revision="earlier"))
     assert actions_of(planned(spec, before)) == ["EnsureWorkload 1"]
     assert actions_of(planned(spec, seen)) == ["RestartPod demo-0"]
+
+
+@pytest.mark.parametrize(("claim", "released"), [("claim-0", ["claim-0"]), ("another", []), ("", [])])
+def test_a_pod_is_let_restore_on_the_recorded_claim_alone(claim: str, released: list[str]) -> None:
+    spec = restored()
+    seen = preparing(spec)
+    (slot,) = seen.slots
+    assert isinstance(slot.pod, Pod)
+    pod = msgspec.structs.replace(slot.pod, gated=True, awaits_restore=True)
+    seen = msgspec.structs.replace(seen, slots=(msgspec.structs.replace(slot, pod=pod),), restore_claim=claim)
+    actions = planned(spec, seen).actions
+    assert [one.claim_uid for one in actions if isinstance(one, ReleasePod)] == released
+    assert [one.uid for one in actions if isinstance(one, RecordRestoreClaim)] == ([] if claim else ["claim-0"])
+
+
+def test_a_pod_that_waits_in_a_cluster_with_data_restores_nothing_and_is_replaced() -> None:
+    spec = make_desired(3)
+    usual = draw("0: leader\n1: voter\n2: voter", spec)
+    waiting = Pod(uid="p", running=False, ready=False, gated=True, awaits_restore=True, revision=revision(spec))
+    slots = (*usual.slots[:2], msgspec.structs.replace(usual.slots[2], pod=waiting, node=Unknown("it waits")))
+    made = planned(spec, msgspec.structs.replace(usual, slots=slots))
+    assert "RestartPod demo-2" in actions_of(made)
+    assert not any(isinstance(one, ReleasePod) for one in made.actions)

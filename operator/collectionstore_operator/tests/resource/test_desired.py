@@ -99,6 +99,7 @@ def test_defaults_are_explicit() -> None:
         "deletionProtection": False,
         "recovery": None,
         "bootstrap": None,
+        "restore": None,
         "unsafe": {"allowEvenReplicas": False, "allowSingleReplica": False},
         "local": {"basePort": 7_400, "portStep": 10},
     }
