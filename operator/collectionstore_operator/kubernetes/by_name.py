@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from collectionstore_operator.kubernetes.api import Body, Kind
 from collectionstore_operator.kubernetes.api.reader import Reader
 from collectionstore_operator.kubernetes.ownership import foreign
+from collectionstore_operator.manifests.statefulset import claim_labels
 from collectionstore_operator.model.observed import ForeignObject
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
@@ -42,6 +43,13 @@ def is_labelled(body: Mapping[str, Any], desired: Desired) -> bool:
     """Return whether an object has all our labels."""
     found = body["metadata"].get("labels") or {}
     return all(found.get(key) == value for key, value in desired.object_labels.items())
+
+
+def is_labelled_claim(body: Mapping[str, Any], desired: Desired) -> bool:
+    """Return whether a claim has our labels, and those labels and annotations that the resource asks for."""
+    marks, storage = body["metadata"], desired.spec.storage
+    found, noted = marks.get("labels") or {}, marks.get("annotations") or {}
+    return claim_labels(desired).items() <= found.items() and (storage.annotations or {}).items() <= noted.items()
 
 
 def owned(

@@ -197,6 +197,9 @@ class Children:
         if other := by_name.other_controller(action.kind, found, desired, workload):
             raise ActionRefused(f"the {action.kind} {action.name} belongs to {other.owner}")
         metadata: Body = {**preconditions(found), "labels": desired.object_labels}
+        if kind is Kind.PERSISTENT_VOLUME_CLAIM:
+            metadata |= {"labels": statefulset.claim_labels(desired)}
+            metadata |= {"annotations": desired.spec.storage.annotations or {}}
         await self._kube.patch(kind, action.name, desired.namespace, {"metadata": metadata})
 
     async def _find(self, kind: str, name: str, desired: Desired) -> Body | None:

@@ -233,7 +233,7 @@ class Observer:
                 proven.cluster_id,
                 classes,
                 volume=volumes.get(claim["spec"].get("volumeName") or ""),
-                labelled=by_name.is_labelled(claim, desired),
+                labelled=by_name.is_labelled_claim(claim, desired),
             )
 
         slots = tuple(

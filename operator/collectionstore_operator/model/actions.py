@@ -77,7 +77,10 @@ class RecordProtectedDeletion(_Action, frozen=True):
 
 
 class RestoreLabels(_Action, frozen=True):
-    """Set our labels again on a pod or a claim that lost them, by its uid; other labels stay."""
+    """Set our labels again on a pod or a claim that lost them, by its uid; other labels stay.
+
+    A claim gets the labels and annotations of spec.storage as well.
+    """
 
     kind: Literal["Pod", "PersistentVolumeClaim"]
     name: str

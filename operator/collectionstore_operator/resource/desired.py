@@ -21,9 +21,10 @@ from collectionstore_operator.errors import FieldError, InvalidResource
 from collectionstore_operator.resource import labels, rules, schema
 from collectionstore_operator.resource.compute import Resources
 from collectionstore_operator.resource.diagnostics import Diagnostics, Monitoring, SlowOperations
+from collectionstore_operator.resource.environment import EnvironmentVariable
 from collectionstore_operator.resource.fields import quantity_bytes
 from collectionstore_operator.resource.network import NetworkAccess, NetworkPeers, Tls
-from collectionstore_operator.resource.pod_template import EnvironmentVariable, PodTemplate
+from collectionstore_operator.resource.pod_template import PodTemplate
 from collectionstore_operator.resource.raft import PROFILES, Raft, Snapshot, Timings
 from collectionstore_operator.resource.scheduling import Spread, Toleration
 from collectionstore_operator.resource.spec import (

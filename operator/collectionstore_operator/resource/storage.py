@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from collectionstore_operator.resource.fields import SIZE_PATTERN, Part, quantity_bytes
+from collectionstore_operator.resource.fields import SIZE_PATTERN, LabelKey, Labels, Part, quantity_bytes
 
 
 class Storage(Part, frozen=True):
@@ -58,6 +58,28 @@ class Storage(Part, frozen=True):
             "and their data. Defaults to Retain."
         ),
     ] = "Retain"
+
+    labels: (
+        Annotated[
+            Labels,
+            Meta(
+                description="labels are added to the PersistentVolumeClaims of the members, also to those that exist. "
+                "One that is removed from here stays on them."
+            ),
+        ]
+        | None
+    ) = None
+    annotations: (
+        Annotated[
+            dict[LabelKey, Annotated[str, Meta(max_length=4_096, title="at most 4096 characters")]],
+            Meta(
+                max_length=32,
+                description="annotations are added to the PersistentVolumeClaims of the members, also to those that "
+                "exist. One that is removed from here stays on them.",
+            ),
+        ]
+        | None
+    ) = None
 
     @property
     def size_bytes(self) -> int:
