@@ -11,6 +11,7 @@ from collectionstore_operator.kubernetes.caches.reads import Reads
 from collectionstore_operator.kubernetes.children import Children
 from collectionstore_operator.kubernetes.custom_resource import CustomResource
 from collectionstore_operator.kubernetes.enrolment import Enrolment
+from collectionstore_operator.kubernetes.final_backups import FinalBackups
 from collectionstore_operator.kubernetes.record import Record
 from collectionstore_operator.kubernetes.schedules import Schedules
 from collectionstore_operator.reconcile.node_client import NodeClient
@@ -32,3 +33,4 @@ class ClusterAccess:
     children: Children
     enrolment: Enrolment
     schedules: Schedules
+    final_backups: FinalBackups

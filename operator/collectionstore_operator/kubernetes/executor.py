@@ -23,6 +23,7 @@ from collectionstore_operator.model.actions import (
     ApplyObject,
     Bootstrap,
     ChangeVoters,
+    CreateFinalBackup,
     DeleteIdentity,
     DeleteObject,
     DenyRequest,
@@ -131,6 +132,8 @@ class Executor:
                 await self._access.record.advance(action, desired)
             case RecordRestore():
                 await self._access.record.begin_restore(action, desired)
+            case CreateFinalBackup():
+                await self._access.final_backups.create(action, desired)
             case GrantEnrolment():
                 await self._access.enrolment.grant(desired)
             case ApplyObject():

@@ -124,6 +124,7 @@ class Observer:
                 *named.foreign,
             ),
             schedules=await self._access.schedules.read(desired),
+            final_backup=await self._access.final_backups.read(desired),
             namespace_terminating=terminating,
             certificates=(
                 *keys.certificates,

@@ -15,6 +15,7 @@ from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
 from collectionstore_operator.kubernetes.custom_resource import CustomResource
 from collectionstore_operator.kubernetes.enrolment import Enrolment
 from collectionstore_operator.kubernetes.executor import Executor
+from collectionstore_operator.kubernetes.final_backups import FinalBackups
 from collectionstore_operator.kubernetes.observer import Observer
 from collectionstore_operator.kubernetes.record import Record
 from collectionstore_operator.kubernetes.schedules import Schedules
@@ -63,6 +64,7 @@ class ClusterRuntime:
             children=Children(kube, self.reads),
             enrolment=enrolment or Enrolment(kube, ""),
             schedules=Schedules(kube),
+            final_backups=FinalBackups(kube),
         )
         self._observer = Observer(access)
         self._executor = Executor(access)

@@ -140,6 +140,12 @@ class RecordPlannedWork(_Action, frozen=True):
     was: PlannedWork
 
 
+class CreateFinalBackup(_Action, frozen=True):
+    """Create the last backup of a cluster whose resource is being deleted; one that exists is left as it is."""
+
+    name: str
+
+
 class StampVolume(_Action, frozen=True):
     """Record on a volume which incarnation runs on it (`Volume.node_id`); the cluster and its pods do not change."""
 
@@ -437,6 +443,7 @@ Action: TypeAlias = (
     | DeleteIdentity
     | RecordInitialized
     | RecordPlannedWork
+    | CreateFinalBackup
     | StampVolume
     | IssueCertificate
     | PrepareAuthority

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from collectionstore_operator.model.final_backup import FinalBackupSeen
 from collectionstore_operator.model.planned_work import PlannedWork
 from collectionstore_operator.model.recovery import RecoveryRecord
 from collectionstore_operator.resource.bootstrap import Restore
@@ -471,6 +472,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Objects of others under names that the cluster needs."""
     schedules: tuple[ScheduleFreshness, ...] | None = ()
     """Of backups of the cluster; None if they cannot be read."""
+    final_backup: FinalBackupSeen | Absent | Unknown = ABSENT
+    """Of a resource that is being deleted with spec.deletion.finalBackup."""
     namespace_terminating: bool = False
     """The namespace is terminating: the API server refuses new objects in it."""
     certificates: tuple[Certificate, ...] | None = None

@@ -62,7 +62,7 @@ def upkeep(assessment: Assessment) -> Iterator[Proposal]:
     yield from _of_reads(retention.protect(reads))
     if assessment.observed.cluster_id and assessment.observed.stamps_volumes:
         yield from _of_reads(records.stamp(reads))
-    if not teardown.due(assessment.desired):
+    if not teardown.due(assessment):
         yield from _of_reads(workload.start_idle(reads))
 
 

@@ -59,6 +59,11 @@ GATE: Final = f"{GROUP}/fenced"
 ACCEPT_LOSS: Final = f"{GROUP}/accept-loss"
 """Annotation on the resource, set by users: the index that hibernation recorded and that its volumes lack."""
 
+SKIP_FINAL_BACKUP: Final = f"{GROUP}/skip-final-backup"
+"""Annotation on the resource, set by users: `true` deletes the cluster without spec.deletion.finalBackup."""
+FINAL_BACKUP_OF: Final = f"{GROUP}/final-backup-of"
+"""Annotation on backups: the uid of the deleted resource whose final backup it is."""
+
 ADMINISTRATOR: Final = "operator"
 """Name in the operator's certificate. No member can have it, because member names end with an ordinal."""
 

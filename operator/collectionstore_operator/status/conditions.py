@@ -34,6 +34,7 @@ from collectionstore_operator.resource.bootstrap import Restore
 from collectionstore_operator.status import domains, fenced, hibernated, owned_objects, safeguards
 from collectionstore_operator.status.ailments import Ailment, ailments, described
 from collectionstore_operator.status.condition_state import ConditionState
+from collectionstore_operator.status.final_backup import FINAL_BACKUP, final_backup
 from collectionstore_operator.status.history import History, electing
 from collectionstore_operator.status.quorum_condition import quorum_lost
 from collectionstore_operator.status.storage_condition import storage_available
@@ -287,6 +288,8 @@ def evaluate(assessment: Assessment, plan: Plan, history: History) -> dict[str, 
     }
     if (fences := fenced.members_fenced(assessment, plan)) is not None:
         states[fenced.MEMBERS_FENCED] = fences
+    if (last := final_backup(assessment, plan)) is not None:
+        states[FINAL_BACKUP] = last
     states = hibernated.with_hibernation(states, assessment, plan)
     states["Ready"] = ready(found, assessment, states)
     return {kind: states[kind] for kind in (*TYPES, *OCCASIONAL) if kind in states}
@@ -317,10 +320,12 @@ TYPES: Final = (
 )
 """All conditions by type, in the order of the status."""
 
-OCCASIONAL: Final = (hibernated.HIBERNATED, fenced.MEMBERS_FENCED)
+OCCASIONAL: Final = (hibernated.HIBERNATED, fenced.MEMBERS_FENCED, FINAL_BACKUP)
 """Conditions of clusters that they apply to: absent from the status of all others."""
 
-GOOD_WHEN_FALSE: Final = frozenset({"Progressing", "Degraded", "Paused", "QuorumLost", *OCCASIONAL})
+GOOD_WHEN_FALSE: Final = frozenset(
+    {"Progressing", "Degraded", "Paused", "QuorumLost", hibernated.HIBERNATED, fenced.MEMBERS_FENCED}
+)
 """The conditions whose status True is not the good one."""
 
 

@@ -15,6 +15,7 @@ from collectionstore_operator.model.actions import (
     ApplyObject,
     Bootstrap,
     ChangeVoters,
+    CreateFinalBackup,
     DeleteIdentity,
     DeleteObject,
     DenyRequest,
@@ -85,6 +86,8 @@ def subject_of(action: Action, desired: Desired) -> str:
         case AdoptVolume() | IssueCertificate() | SignRequest() | StartPod() | StopPod() | RestartPod() | ReleasePod():
             return action.name
         case StampVolume() | MarkVolume() | RetireVolume() | GrowVolume() | SetReclaimPolicy():
+            return action.name
+        case CreateFinalBackup():
             return action.name
         case DenyRequest():
             return action.request

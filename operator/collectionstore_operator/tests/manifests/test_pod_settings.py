@@ -237,7 +237,9 @@ def test_claims_get_labels_and_annotations_of_the_resource() -> None:
     assert claim["metadata"]["annotations"] == {**STORAGE["annotations"], labels.CLUSTER_ID: CLUSTER_ID}
     assert revision(desired) == revision(parsed({})), "no member restarts for a label of its claim"
     plain = make_desired(3)
-    assert workload(plain)["volumeClaimTemplates"] == workload(make_desired(3, storage=Storage()))["volumeClaimTemplates"]
+    assert (
+        workload(plain)["volumeClaimTemplates"] == workload(make_desired(3, storage=Storage()))["volumeClaimTemplates"]
+    )
 
 
 @pytest.mark.parametrize("part", ["labels", "annotations"])

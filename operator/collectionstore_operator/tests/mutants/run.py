@@ -44,6 +44,7 @@ STAGES: Final = (
         "planning/test_member_fencing.py",
         "planning/test_replacement.py",
         "planning/test_supervised_updates.py",
+        "planning/test_final_backup.py",
         "model/test_identity.py",
         "manifests/test_manifests.py",
     ),
