@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from collectionstore_operator.errors import ActionRefused, InvalidResource
 from collectionstore_operator.kubernetes.api import AlreadyExists, ApiError, Body, Kind, Kube
-from collectionstore_operator.kubernetes.backups.backup import last_status
 from collectionstore_operator.model.actions import CreateFinalBackup
 from collectionstore_operator.model.final_backup import FinalBackupSeen, asked_for, name_of
 from collectionstore_operator.model.observed import ABSENT, Absent, Unknown
@@ -42,7 +43,10 @@ class FinalBackups:
             backup = parse_backup(found)
         except InvalidResource as error:
             return FinalBackupSeen(name=name, state="Failed", message=str(error))
-        status = last_status(found) or BackupStatus()
+        try:
+            status = msgspec.convert(found.get("status") or {}, BackupStatus)
+        except msgspec.ValidationError as error:
+            return Unknown(f"its status cannot be read: {error}")
         summary = summary_of(backup, 0.0, status)
         told = f"{summary.reason}: {summary.message}" if summary.reason else status.message
         return FinalBackupSeen(name=name, state=summary.state, cluster_id=status.cluster_id, message=told)

@@ -109,7 +109,7 @@ class PodSecurityContext(Part, frozen=True):
     ) = None
     supplemental_groups: (
         Annotated[
-            tuple[Annotated[int, Meta(ge=0, le=ID_MAX)], ...],
+            tuple[Annotated[int, Meta(ge=0, le=ID_MAX, description="The ID of a group.")], ...],
             Meta(
                 max_length=16,
                 description="supplementalGroups are the IDs of further groups of the processes.",

@@ -30,6 +30,7 @@ NEVER: Final = frozenset(
             f"{name}.{edge}"
             for name in (
                 "AdoptVolume",
+                "CreateFinalBackup",
                 "DeleteIdentity",
                 "DeleteObject",
                 "DenyRequest",
