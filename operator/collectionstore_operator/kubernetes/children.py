@@ -237,8 +237,6 @@ class Children:
         cleaned = drift.without_additions(found, differing)
         if cleaned is not None:
             # An apply leaves alone what other managers own: their additions are removed by an update BEFORE it.
-            if manifest.kind == WORKLOAD:
-                statefulset.drop_preparation(cleaned, manifest.body)
             await self._kube.replace(cleaned)
             faults.reach("ApplyObject.cleaned")
             # The uid alone from here on: a controller writes the status meanwhile, and an apply refused for that would

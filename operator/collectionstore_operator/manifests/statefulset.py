@@ -192,16 +192,6 @@ def _placement(desired: Desired, cluster_id: str) -> MemberPlacement:
     )
 
 
-def drop_preparation(live: Body, wanted: Body) -> None:
-    """Remove our init container from a live StatefulSet if it is not wanted any more.
-
-    It mounts volumes that go with it: a StatefulSet without them, and with it, would be invalid.
-    """
-    spec = live["spec"]["template"]["spec"]
-    if "initContainers" not in wanted["spec"]["template"]["spec"] and spec.get("initContainers"):
-        spec["initContainers"] = [one for one in spec["initContainers"] if one["name"] != restoring.CONTAINER]
-
-
 def _environment(desired: Desired, cluster_id: str, recover: str) -> list[Body]:
     """Return the node's variables."""
     settings = node_settings(desired, _placement(desired, cluster_id))
