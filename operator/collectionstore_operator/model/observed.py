@@ -472,6 +472,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Objects of others under names that the cluster needs."""
     schedules: tuple[ScheduleFreshness, ...] | None = ()
     """Of backups of the cluster; None if they cannot be read."""
+    zones: dict[str, tuple[tuple[float, int], ...]] = {}
+    """The offsets of the time zones that spec.updates names, around `now` (`update_windows.Offsets`)."""
     final_backup: FinalBackupSeen | Absent | Unknown = ABSENT
     """Of a resource that is being deleted with spec.deletion.finalBackup."""
     namespace_terminating: bool = False

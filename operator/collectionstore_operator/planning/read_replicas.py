@@ -104,7 +104,9 @@ def maintain(assessment: Assessment) -> Iterator[Proposal]:
         yield from _of_reads(volumes.discard_removed(reads, reads.observed.workload))
     yield from _of_reads(volume_expansion.grow(reads))
     # By the revision of the voters: it is the one in the status, which a user approves.
-    if not update_held(assessment.desired, revision(assessment.desired), assessment.observed.now):
+    if not update_held(
+        assessment.desired, revision(assessment.desired), assessment.observed.now, assessment.observed.zones
+    ):
         yield from _of_reads(_restart_healthy(reads))
     yield from _of_reads(volume_expansion.renew_template(reads))
     yield from _of_reads(_clear_away(reads))

@@ -53,9 +53,9 @@ class Window(Part, frozen=True):
                 pattern=r"^([+-](0[0-9]|1[0-4]):[0-5][0-9]|[A-Za-z][A-Za-z0-9_+/-]{0,63})$",
                 max_length=64,
                 title="a name such as Europe/Berlin, UTC, or an offset such as +02:00",
-                description="timeZone is the zone of start and days: a name of the IANA database such as Europe/Berlin, "
-                "UTC, or an offset such as +02:00, which knows no daylight saving time. A name that the operator does "
-                "not know opens no window, and the condition MembersUpdated says so. If absent, UTC.",
+                description="timeZone is the zone of start and days: a name of the IANA database such as "
+                "Europe/Berlin, UTC, or an offset such as +02:00, which knows no daylight saving time. A name that the "
+                "operator does not know opens no window, and the condition MembersUpdated says so. If absent, UTC.",
             ),
         ]
         | None
@@ -65,6 +65,19 @@ class Window(Part, frozen=True):
     def start_minute(self) -> int:
         """Return the minute of the day at which it begins, in its zone."""
         return 60 * int(self.start[:2]) + int(self.start[3:])
+
+    @property
+    def is_named(self) -> bool:
+        """Return whether the zone is a name of the IANA database, whose offset is not the same at all times."""
+        return self.time_zone is not None and self.time_zone != "UTC" and self.time_zone[0] not in "+-"
+
+    @property
+    def offset_s(self) -> int:
+        """Return the seconds by which a zone that is not named is ahead of UTC."""
+        if self.time_zone is None or self.time_zone == "UTC":
+            return 0
+        minutes = 60 * int(self.time_zone[1:3]) + int(self.time_zone[4:])
+        return -60 * minutes if self.time_zone[0] == "-" else 60 * minutes
 
 
 class Updates(Part, frozen=True):

@@ -167,7 +167,7 @@ def members_updated(assessment: Assessment, _plan: Plan) -> ConditionState:
         if behind_now:
             behind.append(assessment.name(ordinal))
     behind += _read_replicas_behind(assessment)
-    held = update_held(assessment.desired, desired_revision, assessment.observed.now)
+    held = update_held(assessment.desired, desired_revision, assessment.observed.now, assessment.observed.zones)
     if behind and held:
         message = f"not at revision {desired_revision}: {', '.join(behind)}; {held}"
         return ConditionState("False", "UpdateHeld", message)
