@@ -72,12 +72,12 @@ def owned(
     our_pods, our_claims = [], []
     for pod in pods:
         other = other_controller("Pod", pod, desired, workload)
-        mounted = _mounted(pod) & proven
+        mounted = mounted_claims(pod) & proven
         if is_selected(pod, desired) or pod["metadata"]["uid"] in known_uids or (other is None and mounted):
             our_pods.append(pod)
         else:
             others.append(other or _somebody("Pod", pod))
-    proven |= {name for pod in our_pods for name in _mounted(pod)}
+    proven |= {name for pod in our_pods for name in mounted_claims(pod)}
     for claim in claims:
         if claim["metadata"]["name"] in proven:
             our_claims.append(claim)
@@ -118,7 +118,7 @@ def _stamped(claim: Mapping[str, Any]) -> bool:
     return bool((claim["metadata"].get("annotations") or {}).get(labels.CLUSTER_ID))
 
 
-def _mounted(pod: Mapping[str, Any]) -> set[str]:
+def mounted_claims(pod: Mapping[str, Any]) -> set[str]:
     """Return the names of the claims that a pod mounts."""
     volumes = (one.get("persistentVolumeClaim") or {} for one in pod["spec"].get("volumes") or ())
     return {one["claimName"] for one in volumes if one.get("claimName")}

@@ -26,6 +26,7 @@ from collectionstore_operator.model.actions import (
     CreateFinalBackup,
     DeleteIdentity,
     DeleteObject,
+    DeleteReleased,
     DenyRequest,
     EnsureWorkload,
     EstablishIdentity,
@@ -168,7 +169,7 @@ class Executor:
                 await self._access.children.restore_labels(action, desired)
             case AdoptVolume():
                 await volumes.adopt(self._access.kube, action, desired)
-            case StampVolume() | MarkVolume() | RetireVolume() | GrowVolume() | SetReclaimPolicy():
+            case StampVolume() | MarkVolume() | RetireVolume() | DeleteReleased() | GrowVolume() | SetReclaimPolicy():
                 await volumes.perform(self._access.kube, action, desired)
 
     async def _restart(self, action: RestartPod, desired: Desired) -> None:

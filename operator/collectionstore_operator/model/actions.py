@@ -379,6 +379,19 @@ class RetireVolume(_Action, frozen=True):
     keep: bool = True
 
 
+class DeleteReleased(_Action, frozen=True):
+    """Delete the claim of a member that has left, with its data. AFTER all of `model.released` is proved.
+
+    Refused when it is another claim, is not marked as removed, or a pod mounts it.
+    """
+
+    ordinal: int
+    name: str
+    """Of the claim."""
+    uid: str
+    node_id: NodeId
+
+
 class GrowVolume(_Action, frozen=True):
     """Request expansion of a volume; its pod keeps running."""
 
@@ -469,6 +482,7 @@ Action: TypeAlias = (
     | RestartPod
     | MarkVolume
     | RetireVolume
+    | DeleteReleased
     | GrowVolume
     | ReplaceWorkload
     | RecordRecovery
@@ -488,6 +502,8 @@ def disruptive(action: Action) -> bool:
     match action:
         case ChangeVoters() | RemoveLearners() | TransferLeadership() | Bootstrap():
             return True
+        case DeleteReleased():
+            return True  # not to be undone: the Lease is read again before, and one at a time
         case RestartPod() | RetireVolume() | ReplaceWorkload() | ScaleWorkload() | StopPod():
             return True
         case RecordRecovery():

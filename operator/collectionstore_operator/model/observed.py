@@ -251,6 +251,8 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The incarnation that wrote it; `Absent` if it is proved to be empty."""
     removed: bool = False
     """Marked: its member was removed from the cluster, and no member may start on it again."""
+    released_at: float = 0.0
+    """When it was marked, in Unix seconds; 0 if it is not, or if that was not recorded."""
     size_bytes: int | None = None
     """Requested size; None if the runtime has no sizes."""
     capacity_bytes: int = 0

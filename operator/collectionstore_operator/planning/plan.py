@@ -49,6 +49,7 @@ from collectionstore_operator.planning import (
     read_replicas,
     records,
     recovery,
+    released_volumes,
     replacement,
     restore,
     retention,
@@ -156,6 +157,7 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from workload.shrink(assessment)
     if isinstance(assessment.observed.workload, Workload):
         yield from volumes.discard_removed(assessment, assessment.observed.workload)
+    yield from released_volumes.clean_up(assessment)
     yield from volume_expansion.grow(assessment)
     yield from read_replicas.maintain(assessment)
     yield from read_replicas.before_voters(assessment, rollout.restart_healthy(assessment))

@@ -274,6 +274,9 @@ def _runtime_errors(spec: Spec, runtime: Runtime) -> list[FieldError]:
     if spec.deletion is not None and spec.deletion.final_backup is not None:
         message = "is not for a local cluster"
         return [FieldError("spec.deletion.finalBackup", message, "absent; csctl backup create makes a backup")]
+    if spec.storage.released_volumes is not None:
+        message = "is not for a local cluster"
+        return [FieldError("spec.storage.releasedVolumes", message, "absent; remove the folders of former members")]
     members = REPLICAS_MAX + (READ_REPLICAS_MAX if spec.has_read_replicas else 0)
     highest = spec.local.client_port(members - 1) + PORTS_PER_NODE - 1
     if highest > PORT_MAX:

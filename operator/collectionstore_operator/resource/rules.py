@@ -35,7 +35,7 @@ from collectionstore_operator.resource.scheduling import (
 from collectionstore_operator.resource.schema import child
 from collectionstore_operator.resource.service import Service
 from collectionstore_operator.resource.spec import Spec
-from collectionstore_operator.resource.storage import Storage
+from collectionstore_operator.resource.storage import ReleasedVolumes, Storage
 from collectionstore_operator.resource.violation import Violation
 
 SPREAD_KEYS: Final = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
@@ -117,6 +117,7 @@ _RESERVED_LABEL = Violation(
     "it would override a label or annotation set by the operator",
     f"any key except {', '.join(RESERVED_LABELS)} and keys with the prefix {_RESERVED_PREFIX}",
 )
+_KEPT_FOR_EVER = Violation("volumes are kept for ever with the policy Keep", "absent; any with Delete")
 _SPREAD_KEY = Violation(
     "spec.spread distributes the members over zones and nodes", f"any key except {', '.join(SPREAD_KEYS)}"
 )
@@ -283,6 +284,14 @@ RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
         Rule("quota", capacities.QUOTA_LARGE_CEL, capacities.QUOTA_LARGE, capacities.quota_large),
         Rule("labels", _reserved_cel("labels"), _RESERVED_LABEL, lambda one: _reserved(one.labels)),
         Rule("annotations", _reserved_cel("annotations"), _RESERVED_LABEL, lambda one: _reserved(one.annotations)),
+    ),
+    ReleasedVolumes: (
+        Rule(
+            "afterSeconds",
+            "!has(self.afterSeconds) || self.policy == 'Delete'",
+            _KEPT_FOR_EVER,
+            lambda one: _KEPT_FOR_EVER if one.after_seconds is not None and one.policy != "Delete" else None,
+        ),
     ),
     Tls: (
         Rule(

@@ -9,6 +9,30 @@ from msgspec import Meta, field
 from collectionstore_operator.resource.fields import SIZE_PATTERN, LabelKey, Labels, Part, quantity_bytes
 
 
+class ReleasedVolumes(Part, frozen=True):
+    """ReleasedVolumes configures what becomes of the volumes that a scale-down has released."""
+
+    policy: Annotated[
+        Literal["Keep", "Delete"],
+        Meta(
+            description="policy is Keep, or Delete to delete a PersistentVolumeClaim and its data once it is proved "
+            "that its member has left the cluster, that all members vote and are in sync, and that no pod mounts it."
+        ),
+    ]
+    after_seconds: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=31_536_000,
+                description="afterSeconds is how long a volume is kept after its member was removed, in seconds; only "
+                "with the policy Delete. If absent, 0.",
+            ),
+        ]
+        | None
+    ) = None
+
+
 class Storage(Part, frozen=True):
     """Storage configures the persistent volume of each member."""
 
@@ -59,6 +83,16 @@ class Storage(Part, frozen=True):
         ),
     ] = "Retain"
 
+    released_volumes: (
+        Annotated[
+            ReleasedVolumes,
+            Meta(
+                description="releasedVolumes configures what becomes of the volumes that a scale-down has released, "
+                "with retention Retain. If absent, they are kept."
+            ),
+        ]
+        | None
+    ) = None
     labels: (
         Annotated[
             Labels,

@@ -18,6 +18,7 @@ from collectionstore_operator.model.actions import (
     CreateFinalBackup,
     DeleteIdentity,
     DeleteObject,
+    DeleteReleased,
     DenyRequest,
     EnsureWorkload,
     EstablishIdentity,
@@ -85,7 +86,7 @@ def subject_of(action: Action, desired: Desired) -> str:
             return action.record.survivor
         case AdoptVolume() | IssueCertificate() | SignRequest() | StartPod() | StopPod() | RestartPod() | ReleasePod():
             return action.name
-        case StampVolume() | MarkVolume() | RetireVolume() | GrowVolume() | SetReclaimPolicy():
+        case StampVolume() | MarkVolume() | RetireVolume() | DeleteReleased() | GrowVolume() | SetReclaimPolicy():
             return action.name
         case CreateFinalBackup():
             return action.name

@@ -33,6 +33,7 @@ NEVER: Final = frozenset(
                 "CreateFinalBackup",
                 "DeleteIdentity",
                 "DeleteObject",
+                "DeleteReleased",
                 "DenyRequest",
                 "GateWorkload",
                 "GrantEnrolment",
@@ -63,6 +64,7 @@ NEVER: Final = frozenset(
         "ApplyObject.adopted",
         "ApplyObject.cleaned",
         "DeleteIdentity.keys-deleted",
+        "DeleteReleased.policy-restored",
         "SignRequest.approved",
         # Steps of local clusters.
         "EnsureWorkload.recorded",

@@ -45,6 +45,7 @@ STAGES: Final = (
         "planning/test_replacement.py",
         "planning/test_supervised_updates.py",
         "planning/test_final_backup.py",
+        "planning/test_released_volumes.py",
         "model/test_identity.py",
         "manifests/test_manifests.py",
     ),
