@@ -30,6 +30,7 @@ INNER: Final = (
     "BackupRound.published",
     "Bootstrap.recorded",
     "DeleteIdentity.keys-deleted",
+    "DeleteReleased.policy-restored",
     "EnsureWorkload.recorded",
     "RemoveFinalizer.revoked",
     "RetireVolume.claim-deleted",
