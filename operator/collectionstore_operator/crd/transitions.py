@@ -46,7 +46,8 @@ BOOTSTRAP: Final = Transition(
     "bootstrap can only be removed: the cluster has its ID, and is new no more",
 )
 
-_USER: Final = "({0}.spec.?pod.?podSecurityContext.?runAsUser.orValue(10001))"
+_CONTEXT: Final = "{0}.spec.pod.podSecurityContext"
+_USER: Final = f"(has({{0}}.spec.pod) && has({_CONTEXT}) && has({_CONTEXT}.runAsUser) ? {_CONTEXT}.runAsUser : 10001)"
 USER: Final = Transition(
     "spec.pod.podSecurityContext.runAsUser",
     "!has(oldSelf.status) || !has(oldSelf.status.clusterID) || oldSelf.status.clusterID == '' || "

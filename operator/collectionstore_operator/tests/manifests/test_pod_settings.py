@@ -261,5 +261,5 @@ def test_claim_that_exists_lacks_what_was_added_to_the_resource() -> None:
 
 def test_user_of_the_pods_is_that_of_the_files_of_the_volume() -> None:
     """The rule of the API server takes the operator's user where the resource names none."""
-    assert f"orValue({statefulset.USER})" in USER.cel
+    assert f": {statefulset.USER})" in USER.cel
     assert pod(make_desired(3))["securityContext"]["runAsUser"] == statefulset.USER
