@@ -54,6 +54,7 @@ STAGES: Final = (
         "reconcile/test_loop.py",
         "reconcile/test_node_client.py",
         "kubernetes/test_steps.py",
+        "kubernetes/test_released_claims.py",
         "kubernetes/test_reading.py",
         "kubernetes/test_runtime.py",
         "kubernetes/test_pod_diagnostics.py",
