@@ -24,8 +24,9 @@ _KEPT: Final = 512
 def of_windows(desired: Desired, now: float) -> dict[str, Offsets]:
     """Return the offsets of every zone that the windows name; a name that is not known is missing."""
     updates = desired.spec.updates
-    named = {one.time_zone for one in (updates.windows if updates is not None else None) or () if one.is_named}
-    found = {name: offsets(name, int(now) // _STEP_S) for name in sorted(named - {None}) if name is not None}
+    windows = (updates.windows if updates is not None else None) or ()
+    named = {one.time_zone for one in windows if one.is_named and one.time_zone is not None}
+    found = {name: offsets(name, int(now) // _STEP_S) for name in sorted(named)}
     return {name: one for name, one in found.items() if one}
 
 
