@@ -286,7 +286,7 @@ def test_second_item_of_a_name_is_removed_whosever_the_name_is() -> None:
     live = stored(WORKLOAD)
     environment = live["spec"]["template"]["spec"]["containers"][0]["env"]
     environment.append({"name": environment[3]["name"], "value": "theirs"})
-    names = {f'k:{{"name":"{one["name"]}"}}': {".": {}, "f:name": {}} for one in environment}
+    names: dict[str, Any] = {f'k:{{"name":"{one["name"]}"}}': {".": {}, "f:name": {}} for one in environment}
     applied(live, {"f:containers": {'k:{"name":"node"}': {".": {}, "f:env": names}}})
     found = drift.differences(WORKLOAD.body, live, ignored=IMMUTABLE)
     assert drift.without_additions(live, [one for one in found if one.extra]) is not None
