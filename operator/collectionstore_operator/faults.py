@@ -31,6 +31,7 @@ INNER: Final = (
     "Bootstrap.recorded",
     "DeleteIdentity.keys-deleted",
     "DiscardVolumes.one",
+    "DeleteReleased.policy-restored",
     "EnsureWorkload.recorded",
     "RemoveFinalizer.revoked",
     "RetireVolume.claim-deleted",

@@ -62,6 +62,7 @@ from collectionstore_operator.model.actions import (
 from collectionstore_operator.model.fences import is_fenced
 from collectionstore_operator.model.observed import ABSENT, NodeStatus, Observed, Replicas, Slot, Unknown, Workload
 from collectionstore_operator.model.recovery import RecoveryPhase
+from collectionstore_operator.reconcile import zones
 from collectionstore_operator.reconcile.execute import perform_on_nodes
 from collectionstore_operator.reconcile.node_client import NodeClient
 from collectionstore_operator.reconcile.observe import ask_nodes, has_data
@@ -153,6 +154,7 @@ class LocalRuntime:
             recovery=facts.recovery,
             quorum_lost_since=await self._quorum_lost_since(),
             planned_work=facts.planned_work,
+            zones=zones.of_windows(desired, time.time()),
             epoch=facts.epoch,
             workload=voters.workload,
             idle=voters.idle,

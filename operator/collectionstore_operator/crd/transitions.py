@@ -46,6 +46,16 @@ BOOTSTRAP: Final = Transition(
     "bootstrap can only be removed: the cluster has its ID, and is new no more",
 )
 
+_CONTEXT: Final = "{0}.spec.pod.podSecurityContext"
+_USER: Final = f"(has({{0}}.spec.pod) && has({_CONTEXT}) && has({_CONTEXT}.runAsUser) ? {_CONTEXT}.runAsUser : 10001)"
+USER: Final = Transition(
+    "spec.pod.podSecurityContext.runAsUser",
+    "!has(oldSelf.status) || !has(oldSelf.status.clusterID) || oldSelf.status.clusterID == '' || "
+    f"{_USER.format('self')} == {_USER.format('oldSelf')}",
+    "runAsUser is immutable once the cluster has its ID: the files on its volumes belong to the user; allowed: the "
+    "current value, 10001 if there is none",
+)
+
 IDENTITY: Final = (
     Transition(
         "status",

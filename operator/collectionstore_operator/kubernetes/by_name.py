@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from collectionstore_operator.kubernetes.api import Body, Kind
 from collectionstore_operator.kubernetes.api.reader import Reader
 from collectionstore_operator.kubernetes.ownership import foreign
+from collectionstore_operator.manifests.statefulset import claim_labels
 from collectionstore_operator.model.observed import ForeignObject
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
@@ -44,6 +45,13 @@ def is_labelled(body: Mapping[str, Any], desired: Desired) -> bool:
     return all(found.get(key) == value for key, value in desired.object_labels.items())
 
 
+def is_labelled_claim(body: Mapping[str, Any], desired: Desired) -> bool:
+    """Return whether a claim has our labels, and those labels and annotations that the resource asks for."""
+    marks, storage = body["metadata"], desired.spec.storage
+    found, noted = marks.get("labels") or {}, marks.get("annotations") or {}
+    return claim_labels(desired).items() <= found.items() and (storage.annotations or {}).items() <= noted.items()
+
+
 def owned(
     pods: Iterable[Body],
     claims: Iterable[Body],
@@ -64,12 +72,12 @@ def owned(
     our_pods, our_claims = [], []
     for pod in pods:
         other = other_controller("Pod", pod, desired, workload)
-        mounted = _mounted(pod) & proven
+        mounted = mounted_claims(pod) & proven
         if is_selected(pod, desired) or pod["metadata"]["uid"] in known_uids or (other is None and mounted):
             our_pods.append(pod)
         else:
             others.append(other or _somebody("Pod", pod))
-    proven |= {name for pod in our_pods for name in _mounted(pod)}
+    proven |= {name for pod in our_pods for name in mounted_claims(pod)}
     for claim in claims:
         if claim["metadata"]["name"] in proven:
             our_claims.append(claim)
@@ -110,7 +118,7 @@ def _stamped(claim: Mapping[str, Any]) -> bool:
     return bool((claim["metadata"].get("annotations") or {}).get(labels.CLUSTER_ID))
 
 
-def _mounted(pod: Mapping[str, Any]) -> set[str]:
+def mounted_claims(pod: Mapping[str, Any]) -> set[str]:
     """Return the names of the claims that a pod mounts."""
     volumes = (one.get("persistentVolumeClaim") or {} for one in pod["spec"].get("volumes") or ())
     return {one["claimName"] for one in volumes if one.get("claimName")}

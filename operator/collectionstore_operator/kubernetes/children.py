@@ -208,6 +208,9 @@ class Children:
         if other := by_name.other_controller(action.kind, found, desired, workload):
             raise ActionRefused(f"the {action.kind} {action.name} belongs to {other.owner}")
         metadata: Body = {**preconditions(found), "labels": desired.object_labels}
+        if kind is Kind.PERSISTENT_VOLUME_CLAIM:
+            metadata |= {"labels": statefulset.claim_labels(desired)}
+            metadata |= {"annotations": desired.spec.storage.annotations or {}}
         await self._kube.patch(kind, action.name, desired.namespace, {"metadata": metadata})
 
     async def _find(self, kind: str, name: str, desired: Desired) -> Body | None:
@@ -245,8 +248,6 @@ class Children:
         cleaned = drift.without_additions(found, differing)
         if cleaned is not None:
             # An apply leaves alone what other managers own: their additions are removed by an update BEFORE it.
-            if manifest.kind == WORKLOAD:
-                statefulset.drop_preparation(cleaned, manifest.body)
             await self._kube.replace(cleaned)
             faults.reach("ApplyObject.cleaned")
             # The uid alone from here on: a controller writes the status meanwhile, and an apply refused for that would

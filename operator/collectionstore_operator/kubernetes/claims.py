@@ -55,6 +55,7 @@ def read_claim(
         uid=metadata.get("uid", ""),
         node_id=_node_id(claim, annotations),
         removed=labels.REMOVED in annotations,
+        released_at=_released_at(annotations),
         size_bytes=requested_bytes(claim),
         capacity_bytes=_bytes((claim.get("status", {}).get("capacity") or {}).get("storage")) or 0,
         not_expandable_reason=_not_expandable_reason(claim, classes or {}),
@@ -65,6 +66,15 @@ def read_claim(
         persistent_volume=claim["spec"].get("volumeName") or "",
         **_policies(volume),
     )
+
+
+def _released_at(annotations: Mapping[str, str]) -> float:
+    """Return when a claim was marked; 0 without a time that can be read: it is recorded anew then."""
+    told = annotations.get(labels.RELEASED_AT, "")
+    try:
+        return datetime.fromisoformat(told).timestamp() if labels.REMOVED in annotations and told else 0.0
+    except ValueError:
+        return 0.0
 
 
 def _policies(volume: Mapping[str, Any] | None) -> dict[str, str]:

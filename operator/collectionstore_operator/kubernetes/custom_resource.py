@@ -17,7 +17,7 @@ from collectionstore_operator.kubernetes.caches.reads import Reads
 from collectionstore_operator.model.observed import PublishedIdentity
 from collectionstore_operator.reconcile.reading import Reading
 from collectionstore_operator.resource import labels
-from collectionstore_operator.resource.desired import Desired, parse, to_take_down
+from collectionstore_operator.resource.desired import Desired, parse, to_take_down, waits_for_backup
 from collectionstore_operator.status.events import Event
 from collectionstore_operator.status.report import Status
 
@@ -55,9 +55,10 @@ class CustomResource:
             if "deletionTimestamp" not in found["metadata"]:
                 raise
             desired = to_take_down(found)
-            protected = desired.spec.deletion_protection
-            if protected and not await pod_diagnostics.is_terminating(self._kube, self._namespace):
-                # A protected cluster is still reconciled, and an invalid spec does not define to which state.
+            held = desired.spec.deletion_protection or waits_for_backup(found)
+            if held and not await pod_diagnostics.is_terminating(self._kube, self._namespace):
+                # A cluster that is protected, or to be backed up first, is still reconciled, and an invalid spec does
+                # not define to which state.
                 raise
             return desired
 

@@ -23,8 +23,10 @@ from collectionstore_operator.model.actions import (
     ApplyObject,
     Bootstrap,
     ChangeVoters,
+    CreateFinalBackup,
     DeleteIdentity,
     DeleteObject,
+    DeleteReleased,
     DenyRequest,
     DiscardVolumes,
     EnsureWorkload,
@@ -142,6 +144,8 @@ class Executor:
                 await volumes.discard(self._access.kube, action)
                 done = RecordRecovery(record=action.record, before=action.record.phase, reason=action.reason)
                 await self._access.record.advance(done, desired)
+            case CreateFinalBackup():
+                await self._access.final_backups.create(action, desired)
             case GrantEnrolment():
                 await self._access.enrolment.grant(desired)
             case ApplyObject():
@@ -176,7 +180,7 @@ class Executor:
                 await self._access.children.restore_labels(action, desired)
             case AdoptVolume():
                 await volumes.adopt(self._access.kube, action, desired)
-            case StampVolume() | MarkVolume() | RetireVolume() | GrowVolume() | SetReclaimPolicy():
+            case StampVolume() | MarkVolume() | RetireVolume() | DeleteReleased() | GrowVolume() | SetReclaimPolicy():
                 await volumes.perform(self._access.kube, action, desired)
 
     async def _restart(self, action: RestartPod, desired: Desired) -> None:

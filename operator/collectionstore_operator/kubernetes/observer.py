@@ -40,6 +40,7 @@ from collectionstore_operator.model.observed import (
     Volume,
     Workload,
 )
+from collectionstore_operator.reconcile import zones
 from collectionstore_operator.reconcile.observe import ask_nodes, has_data
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired, Group
@@ -128,6 +129,8 @@ class Observer:
                 *named.foreign,
             ),
             schedules=await self._access.schedules.read(desired),
+            zones=zones.of_windows(desired, time.time()),
+            final_backup=await self._access.final_backups.read(desired),
             namespace_terminating=terminating,
             certificates=(
                 *keys.certificates,
@@ -237,7 +240,7 @@ class Observer:
                 proven.cluster_id,
                 classes,
                 volume=volumes.get(claim["spec"].get("volumeName") or ""),
-                labelled=by_name.is_labelled(claim, desired),
+                labelled=by_name.is_labelled_claim(claim, desired),
             )
 
         slots = tuple(

@@ -16,6 +16,7 @@ from collectionstore_operator.kubernetes.custom_resource import CustomResource
 from collectionstore_operator.kubernetes.enrolment import Enrolment
 from collectionstore_operator.kubernetes.executor import Executor
 from collectionstore_operator.kubernetes.known_backups import KnownBackups
+from collectionstore_operator.kubernetes.final_backups import FinalBackups
 from collectionstore_operator.kubernetes.observer import Observer
 from collectionstore_operator.kubernetes.record import Record
 from collectionstore_operator.kubernetes.schedules import Schedules
@@ -65,6 +66,7 @@ class ClusterRuntime:
             enrolment=enrolment or Enrolment(kube, ""),
             schedules=Schedules(kube),
             backups=KnownBackups(kube),
+            final_backups=FinalBackups(kube),
         )
         self._observer = Observer(access)
         self._executor = Executor(access)

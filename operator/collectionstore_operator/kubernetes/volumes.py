@@ -5,14 +5,18 @@ Each is idempotent, and each checks that the claim still holds what the action w
 
 from __future__ import annotations
 
+import time
+
 from collectionstore_operator import faults
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
+from collectionstore_operator.kubernetes.by_name import mounted_claims
 from collectionstore_operator.kubernetes.claims import claim_name
 from collectionstore_operator.kubernetes.ownership import preconditions
 from collectionstore_operator.model.actions import (
     AdoptVolume,
     DiscardVolumes,
+    DeleteReleased,
     GrowVolume,
     MarkVolume,
     RetireVolume,
@@ -20,14 +24,18 @@ from collectionstore_operator.model.actions import (
     StampVolume,
 )
 from collectionstore_operator.model.observed import NodeId
+from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
+_ENDED = ("Succeeded", "Failed")
 _RECLAIM = "persistentVolumeReclaimPolicy"
 
 
 async def perform(
-    kube: Kube, action: StampVolume | MarkVolume | RetireVolume | GrowVolume | SetReclaimPolicy, desired: Desired
+    kube: Kube,
+    action: StampVolume | MarkVolume | RetireVolume | DeleteReleased | GrowVolume | SetReclaimPolicy,
+    desired: Desired,
 ) -> None:
     """Perform an action on a volume. Raises ActionRefused or ApiError."""
     match action:
@@ -37,6 +45,8 @@ async def perform(
             await mark(kube, action, desired)
         case RetireVolume():
             await retire(kube, action, desired)
+        case DeleteReleased():
+            await delete_released(kube, action, desired)
         case GrowVolume():
             await grow(kube, action, desired)
         case SetReclaimPolicy():
@@ -71,9 +81,61 @@ async def mark(kube: Kube, action: MarkVolume, desired: Desired) -> None:
         kube,
         desired,
         action.name,
-        {labels.REMOVED: action.node_id or "unknown"},
+        _released(found, action.node_id),
         resource_version=found["metadata"]["resourceVersion"],
     )
+
+
+async def delete_released(kube: Kube, action: DeleteReleased, desired: Desired) -> None:
+    """Delete a released claim with its data. Raises ActionRefused.
+
+    Its volume gets the reclaim policy that it was created with BEFORE the claim goes, or the data would stay without
+    one. An operator that ends in between finds the claim again, and protects the volume until the next attempt.
+    """
+    found = await kube.find(Kind.PERSISTENT_VOLUME_CLAIM, action.name, desired.namespace)
+    if found is None:
+        return
+    metadata = found["metadata"]
+    if metadata["uid"] != action.uid or labels.REMOVED not in (metadata.get("annotations") or {}):
+        raise ActionRefused(f"the claim {action.name} is another one than was observed, or is not released")
+    _check(found, action.node_id)
+    # All pods of the namespace: the claim may be mounted by one that is not of the cluster, to look at the data.
+    for pod in await kube.find_all(Kind.POD, desired.namespace):
+        if (pod.get("status") or {}).get("phase") not in _ENDED and action.name in mounted_claims(pod):
+            raise ActionRefused(f"the pod {pod['metadata']['name']} mounts the claim {action.name}")
+    await _restore_policy(kube, found, action, desired)
+    faults.reach("DeleteReleased.policy-restored")
+    if "deletionTimestamp" not in metadata:
+        await kube.delete(
+            Kind.PERSISTENT_VOLUME_CLAIM,
+            action.name,
+            desired.namespace,
+            uid=metadata["uid"],
+            resource_version=metadata["resourceVersion"],
+        )
+
+
+async def _restore_policy(kube: Kube, claim: Body, action: DeleteReleased, desired: Desired) -> None:
+    name = claim["spec"].get("volumeName") or ""
+    volume = await kube.find(Kind.PERSISTENT_VOLUME, name) if name else None
+    if volume is None:
+        return  # it was never bound, or is gone already
+    created = (volume["metadata"].get("annotations") or {}).get(labels.CREATED_POLICY, "")
+    if created == "Delete":
+        given = SetReclaimPolicy(
+            ordinal=action.ordinal, name=action.name, volume=name, policy="Delete", reason=action.reason
+        )
+        await set_reclaim_policy(kube, given, desired)
+
+
+def _released(found: Body, node_id: NodeId) -> dict[str, str]:
+    """Return the marks of a released claim; those that it has already stay, or its time would begin anew."""
+    known = found["metadata"].get("annotations") or {}
+    since = known.get(labels.RELEASED_AT, "")
+    return {
+        labels.REMOVED: known.get(labels.REMOVED) or node_id or "unknown",
+        labels.RELEASED_AT: since or rfc3339(time.time()),
+    }
 
 
 async def retire(kube: Kube, action: RetireVolume, desired: Desired) -> None:

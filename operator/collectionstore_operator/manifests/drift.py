@@ -66,8 +66,12 @@ def differences(
 
 
 def without_additions(live: Mapping[str, Any], found: Sequence[Difference]) -> Body | None:
-    """Return the live object without the additions of others, None when there are none."""
-    extras = [one.path for one in found if one.extra]
+    """Return the live object without the additions of others, None when there are none.
+
+    What our own next apply removes stays until then: it goes together with what refers to it, as a volume with the init
+    container that mounts it, and without it the object would be invalid in between.
+    """
+    extras = [one.path for one in found if one.extra and not (not one.by and managed_fields.is_ours(live, one.path))]
     if not extras:
         return None
     body: Body = copy.deepcopy(dict(live))

@@ -7,7 +7,7 @@ field, `k:` an item of a list by its keys, `v:` a value of a set).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from collectionstore_operator.resource import labels
@@ -31,6 +31,37 @@ def others(live: Mapping[str, Any]) -> tuple[Claim, ...]:
         for entry in entries
         if entry.get("subresource") != "status" and entry.get("manager") != labels.FIELD_MANAGER
     )
+
+
+def is_ours(live: Mapping[str, Any], path: Sequence[str | int]) -> bool:
+    """Return whether an apply of ours has set what is at a path, so that the next one removes it if it lacks it.
+
+    Not for an item of a list whose name occurs twice: which of the two an apply would remove is not said.
+    """
+    entries = live.get("metadata", {}).get("managedFields") or ()
+    claims = tuple(
+        Claim(labels.FIELD_MANAGER, one.get("fieldsV1") or {})
+        for one in entries
+        if one.get("manager") == labels.FIELD_MANAGER
+        and one.get("operation") == "Apply"
+        and not one.get("subresource")
+        and one.get("fieldsV1")
+    )
+    place: Any = live
+    for part in path:
+        below = place[part]
+        if isinstance(part, int):
+            if sum(_name(one) == _name(below) for one in place) > 1:
+                return False
+            claims = of_item(claims, below)
+        else:
+            claims = of_field(claims, part)
+        place = below
+    return bool(claims)
+
+
+def _name(item: Any) -> Any:
+    return item.get("name") if isinstance(item, Mapping) else item
 
 
 def as_applied(live: Mapping[str, Any]) -> list[dict[str, Any]] | None:

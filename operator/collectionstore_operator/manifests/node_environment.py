@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.compute import DEFAULT_RESOURCES
 from collectionstore_operator.resource.desired import Desired, Diagnostics, PodTemplate, Resources, Spread
+from collectionstore_operator.resource.pod_template import LATER
 
 PREFIX: Final = "COLLECTIONSTORE_"
 REVISION_LENGTH: Final = 10
@@ -123,6 +124,18 @@ def node_settings(desired: Desired, placement: MemberPlacement) -> dict[str, str
     return {**placement_settings(placement), **spec_settings(desired)}
 
 
+def _used(part: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON of a part of the spec without fields that are newer than the part, where they are not used."""
+    found = {name: value for name, value in part.items() if name not in LATER or value is not None}
+    if "environment" in found:
+        variables = found["environment"]
+        found["environment"] = [
+            {name: value for name, value in one.items() if name != "valueFrom" or value is not None}
+            for one in variables
+        ]
+    return found
+
+
 def revision(desired: Desired) -> str:
     """Return the revision: a short digest of all fields of the resource whose change requires a restart.
 
@@ -143,6 +156,6 @@ def revision(desired: Desired) -> str:
         fields["clientSecret"] = spec.tls.client_secret_name
     for name, part, default in (("pod", spec.pod, PodTemplate()), ("spread", spec.spread, Spread())):
         if part != default:
-            fields[name] = msgspec.to_builtins(part)
+            fields[name] = _used(msgspec.to_builtins(part))
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:REVISION_LENGTH]

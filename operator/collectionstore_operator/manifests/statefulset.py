@@ -26,7 +26,9 @@ from collectionstore_operator.manifests.node_environment import (
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.bootstrap import Restore
 from collectionstore_operator.resource.desired import CLIENT_PORT, METRICS_PORT, PEER_PORT, Desired
+from collectionstore_operator.resource.environment import EnvironmentVariable
 from collectionstore_operator.resource.fields import Policy, rendered
+from collectionstore_operator.resource.pod_security import merged
 
 CONTAINER: Final = "node"
 DATA_VOLUME: Final = "data"
@@ -46,6 +48,19 @@ START_S: Final = 600
 """Time to open a large database and replay its log, before the startup probe fails."""
 
 
+SAFE_POD: Final[Body] = {
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "runAsGroup": USER,
+    "fsGroup": USER,
+    "fsGroupChangePolicy": "OnRootMismatch",
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+SAFE_CONTAINER: Final[Body] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 IMMUTABLE: Final = ("volumeClaimTemplates", "serviceName", "podManagementPolicy", "selector")
 """Fields of a StatefulSet that the API server does not let change; new volume sizes need a new StatefulSet."""
 
@@ -80,8 +95,16 @@ def starts_as_required(template: Mapping[str, Any], desired: Desired) -> bool:
     node = next((one for one in containers if one.get("name") == CONTAINER), None)
     if node is None or node.get("image") != desired.spec.effective_image:
         return False
-    found = {one["name"]: one.get("value") for one in node.get("env") or ()}
-    return all(found.get(name) == value for name, value in [*spec_settings(desired).items(), *_further(desired)])
+    found = {one["name"]: one for one in node.get("env") or ()}
+    settings = ({"name": name, "value": value} for name, value in spec_settings(desired).items())
+    return all(_has(found.get(one["name"]), one) for one in (*settings, *_further(desired)))
+
+
+def _has(live: Any, wanted: Any) -> bool:
+    """Return whether a value is as wanted; the API server may have added defaults, and stores nothing that is empty."""
+    if isinstance(wanted, Mapping):
+        return isinstance(live, Mapping) and all(_has(live.get(key), value) for key, value in wanted.items())
+    return bool(live == wanted) or (live is None and wanted == "")
 
 
 def _template(desired: Desired, cluster_id: str, recover: str, restore: Restore | None) -> Body:
@@ -97,15 +120,8 @@ def _template(desired: Desired, cluster_id: str, recover: str, restore: Restore 
             "serviceAccountName": labels.service_account(desired.name),
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": STOP_S,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": USER,
-                "runAsGroup": USER,
-                "fsGroup": USER,
-                "fsGroupChangePolicy": "OnRootMismatch",
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "terminationGracePeriodSeconds": pod.termination_grace_period_seconds or STOP_S,
+            "securityContext": merged(SAFE_POD, pod.pod_security_context),
             "containers": [_container(desired, cluster_id, recover)],
             **_initial(desired, cluster_id, restore),
             "volumes": [
@@ -152,11 +168,7 @@ def _container(desired: Desired, cluster_id: str, recover: str) -> Body:
         # The end of the log, where a node says why it ended: `kubectl describe pod` and status.members show it.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": msgspec.to_builtins(desired.spec.resources),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": merged(SAFE_CONTAINER, desired.spec.pod.security_context),
         "volumeMounts": [
             {"name": DATA_VOLUME, "mountPath": ROOT},
             {"name": TRUST_VOLUME, "mountPath": TRUST, "readOnly": True},
@@ -184,16 +196,6 @@ def _placement(desired: Desired, cluster_id: str) -> MemberPlacement:
     )
 
 
-def drop_preparation(live: Body, wanted: Body) -> None:
-    """Remove our init container from a live StatefulSet if it is not wanted any more.
-
-    It mounts volumes that go with it: a StatefulSet without them, and with it, would be invalid.
-    """
-    spec = live["spec"]["template"]["spec"]
-    if "initContainers" not in wanted["spec"]["template"]["spec"] and spec.get("initContainers"):
-        spec["initContainers"] = [one for one in spec["initContainers"] if one["name"] != restoring.CONTAINER]
-
-
 def _environment(desired: Desired, cluster_id: str, recover: str) -> list[Body]:
     """Return the node's variables."""
     settings = node_settings(desired, _placement(desired, cluster_id))
@@ -203,13 +205,20 @@ def _environment(desired: Desired, cluster_id: str, recover: str) -> list[Body]:
     if desired.spec.tls.client_secret_name:
         settings[f"{PREFIX}CLIENT_CERTIFICATE_DIR"] = GIVEN
     settings |= recovery_settings(recover)
-    written = [*settings.items(), *_further(desired)]
-    return [*from_pod, *({"name": variable, "value": value} for variable, value in written)]
+    written = ({"name": variable, "value": value} for variable, value in settings.items())
+    return [*from_pod, *written, *_further(desired)]
 
 
-def _further(desired: Desired) -> list[tuple[str, str]]:
-    """Return the variables of the resource; escaped, because the kubelet expands $(NAME) in values."""
-    return [(one.name, one.value.replace("$(", "$$(")) for one in desired.spec.pod.environment]
+def _further(desired: Desired) -> list[Body]:
+    """Return the variables of the resource."""
+    return [_variable(one) for one in desired.spec.pod.environment]
+
+
+def _variable(given: EnvironmentVariable) -> Body:
+    if given.value_from is not None:
+        return {"name": given.name, "valueFrom": rendered(given.value_from)}
+    # Escaped, because the kubelet expands $(NAME) in values.
+    return {"name": given.name, "value": given.value.replace("$(", "$$(")}
 
 
 def _field(variable: str, path: str) -> Body:
@@ -253,12 +262,16 @@ def _scheduling(desired: Desired) -> Body:
         "topologySpreadConstraints": [
             *_spread(desired, "topology.kubernetes.io/zone", spread.zones),
             *_spread(desired, "kubernetes.io/hostname", spread.nodes),
+            *(_constraint(desired, rendered(one)) for one in pod.topology_spread_constraints or ()),
         ],
         "imagePullSecrets": [{"name": name} for name in pod.image_pull_secrets],
         "nodeSelector": dict(pod.node_selector),
         "tolerations": [rendered(one) for one in pod.tolerations],
         "affinity": rendered(pod.affinity),
         "priorityClassName": pod.priority_class_name,
+        "runtimeClassName": pod.runtime_class_name,
+        "schedulerName": pod.scheduler_name,
+        "hostAliases": [rendered(one) for one in pod.host_aliases or ()],
     }
     return {key: value for key, value in found.items() if value}
 
@@ -266,13 +279,18 @@ def _scheduling(desired: Desired) -> Body:
 def _spread(desired: Desired, key: str, policy: Policy) -> list[Body]:
     if policy == "Disabled":
         return []
-    constraint = {
+    unsatisfiable = "DoNotSchedule" if policy == "Required" else "ScheduleAnyway"
+    return [_constraint(desired, {"topologyKey": key, "whenUnsatisfiable": unsatisfiable})]
+
+
+def _constraint(desired: Desired, given: Body) -> Body:
+    """Return a constraint over the pods of the group."""
+    return {
         "maxSkew": 1,
-        "topologyKey": key,
-        "whenUnsatisfiable": "DoNotSchedule" if policy == "Required" else "ScheduleAnyway",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        **given,
         "labelSelector": {"matchLabels": labels.selector(desired.workload)},
     }
-    return [constraint]
 
 
 def _claim(desired: Desired, cluster_id: str) -> Body:
@@ -284,7 +302,12 @@ def _claim(desired: Desired, cluster_id: str) -> Body:
         spec["storageClassName"] = desired.spec.storage.class_
     metadata = {
         "name": DATA_VOLUME,
-        "labels": desired.object_labels,
-        "annotations": {labels.CLUSTER_ID: cluster_id},
+        "labels": claim_labels(desired),
+        "annotations": {**(desired.spec.storage.annotations or {}), labels.CLUSTER_ID: cluster_id},
     }
     return {"metadata": metadata, "spec": spec}
+
+
+def claim_labels(desired: Desired) -> dict[str, str]:
+    """Return the labels of the members' claims; those of the operator win."""
+    return {**(desired.spec.storage.labels or {}), **desired.object_labels}

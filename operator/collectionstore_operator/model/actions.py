@@ -77,7 +77,10 @@ class RecordProtectedDeletion(_Action, frozen=True):
 
 
 class RestoreLabels(_Action, frozen=True):
-    """Set our labels again on a pod or a claim that lost them, by its uid; other labels stay."""
+    """Set our labels again on a pod or a claim that lost them, by its uid; other labels stay.
+
+    A claim gets the labels and annotations of spec.storage as well.
+    """
 
     kind: Literal["Pod", "PersistentVolumeClaim"]
     name: str
@@ -135,6 +138,12 @@ class RecordPlannedWork(_Action, frozen=True):
 
     work: PlannedWork
     was: PlannedWork
+
+
+class CreateFinalBackup(_Action, frozen=True):
+    """Create the last backup of a cluster whose resource is being deleted; one that exists is left as it is."""
+
+    name: str
 
 
 class StampVolume(_Action, frozen=True):
@@ -372,6 +381,19 @@ class RetireVolume(_Action, frozen=True):
     keep: bool = True
 
 
+class DeleteReleased(_Action, frozen=True):
+    """Delete the claim of a member that has left, with its data. AFTER all of `model.released` is proved.
+
+    Refused when it is another claim, is not marked as removed, or a pod mounts it.
+    """
+
+    ordinal: int
+    name: str
+    """Of the claim."""
+    uid: str
+    node_id: NodeId
+
+
 class GrowVolume(_Action, frozen=True):
     """Request expansion of a volume; its pod keeps running."""
 
@@ -462,6 +484,7 @@ Action: TypeAlias = (
     | DeleteIdentity
     | RecordInitialized
     | RecordPlannedWork
+    | CreateFinalBackup
     | StampVolume
     | IssueCertificate
     | PrepareAuthority
@@ -490,6 +513,7 @@ Action: TypeAlias = (
     | RestartPod
     | MarkVolume
     | RetireVolume
+    | DeleteReleased
     | GrowVolume
     | ReplaceWorkload
     | RecordRecovery
@@ -511,6 +535,8 @@ def disruptive(action: Action) -> bool:
     match action:
         case ChangeVoters() | RemoveLearners() | TransferLeadership() | Bootstrap():
             return True
+        case DeleteReleased():
+            return True  # not to be undone: the Lease is read again before, and one at a time
         case RestartPod() | RetireVolume() | ReplaceWorkload() | ScaleWorkload() | StopPod():
             return True
         case DiscardVolumes():

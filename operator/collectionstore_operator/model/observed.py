@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from collectionstore_operator.model.final_backup import FinalBackupSeen
 from collectionstore_operator.model.planned_work import PlannedWork
 from collectionstore_operator.model.recovery import RecoveryRecord
 from collectionstore_operator.resource.bootstrap import Restore
@@ -252,6 +253,8 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The incarnation that wrote it; `Absent` if it is proved to be empty."""
     removed: bool = False
     """Marked: its member was removed from the cluster, and no member may start on it again."""
+    released_at: float = 0.0
+    """When it was marked, in Unix seconds; 0 if it is not, or if that was not recorded."""
     size_bytes: int | None = None
     """Requested size; None if the runtime has no sizes."""
     capacity_bytes: int = 0
@@ -491,6 +494,10 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Objects of others under names that the cluster needs."""
     schedules: tuple[ScheduleFreshness, ...] | None = ()
     """Of backups of the cluster; None if they cannot be read."""
+    zones: dict[str, tuple[tuple[float, int], ...]] = {}
+    """The offsets of the time zones that spec.updates names, around `now` (`update_windows.Offsets`)."""
+    final_backup: FinalBackupSeen | Absent | Unknown = ABSENT
+    """Of a resource that is being deleted with spec.deletion.finalBackup."""
     namespace_terminating: bool = False
     """The namespace is terminating: the API server refuses new objects in it."""
     certificates: tuple[Certificate, ...] | None = None

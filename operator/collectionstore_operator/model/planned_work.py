@@ -45,12 +45,22 @@ class Replacement(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     """The ordinal of the extra member."""
 
 
+class FinalBackupEnd(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The final backup of a deletion is complete or given up: the cluster is torn down, whatever is seen later."""
+
+    uid: str
+    """Of the resource that is being deleted: a later one of the same name waits for its own."""
+    backup: str = ""
+    """The name of the backup; empty if the user gave it up."""
+
+
 class PlannedWork(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """Everything that is recorded of planned work; empty for a cluster that has never had any."""
 
     switchover: Switchover | None = None
     hibernation: Hibernation | None = None
     replacement: Replacement | None = None
+    final_backup: FinalBackupEnd | None = None
     unreadable: str = ""
     """Why the record could not be read; empty if it could. Nothing follows from it, and nothing is written over it."""
 

@@ -21,7 +21,7 @@ def restore(assessment: Assessment) -> Iterator[Proposal]:
             action = RestoreLabels(kind="Pod", name=name, uid=slot.pod.uid, reason=reason)
             yield propose(action, subject=f"Pod {name}")
         if isinstance(slot.volume, Volume) and not slot.volume.labelled:
-            reason = "its labels were changed, by which people find it"
+            reason = "it lacks labels of the cluster, or labels and annotations of spec.storage"
             action = RestoreLabels(
                 kind="PersistentVolumeClaim", name=slot.volume.name, uid=slot.volume.uid, reason=reason
             )

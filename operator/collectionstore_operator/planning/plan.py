@@ -36,6 +36,7 @@ from collectionstore_operator.planning import (
     certificates,
     endangered,
     fencing,
+    final_backup,
     finalizer,
     hibernation,
     identity,
@@ -49,6 +50,7 @@ from collectionstore_operator.planning import (
     read_replicas,
     records,
     recovery,
+    released_volumes,
     replacement,
     restore,
     retention,
@@ -67,7 +69,7 @@ def plan(assessment: Assessment) -> Plan:
     if desired.deleting and observed.namespace_terminating:
         return _schedule(finalizer.release_with_namespace(assessment))
     namespace = f"the namespace {desired.namespace} is terminating" if observed.namespace_terminating else ""
-    conflict = "" if teardown.due(desired) else observed.identity_conflict
+    conflict = "" if teardown.due(assessment) else observed.identity_conflict
     blocker = fenced_reason(observed) or conflict or ("spec.paused is true" if desired.spec.paused else "") or namespace
     upkeep = _held_back(_upkeep(assessment), namespace)
     changes = _held_back(_changes(assessment), blocker)
@@ -85,9 +87,10 @@ def _upkeep(assessment: Assessment) -> Iterator[Proposal]:
     yield from finalizer.add(assessment)
     yield from fencing.raise_epoch(assessment)
     yield from retention.record_protected_deletion(assessment)
+    yield from final_backup.record_end(assessment)
     yield from retention.protect(assessment)
     yield from records.record(assessment)
-    if not teardown.due(assessment.desired):
+    if not teardown.due(assessment):
         yield from workload.start_idle(assessment)
     yield from read_replicas.upkeep(assessment)
 
@@ -95,11 +98,13 @@ def _upkeep(assessment: Assessment) -> Iterator[Proposal]:
 def _changes(assessment: Assessment) -> Iterator[Proposal]:
     """Yield what every part proposes, most urgent first."""
     desired = assessment.desired
-    if teardown.due(desired):
+    if teardown.due(assessment):
         yield from read_replicas.tear_down(assessment)
         yield from teardown.tear_down(assessment)
         return
-    if desired.deleting:
+    if desired.deleting and not desired.spec.deletion_protection:
+        yield from final_backup.take(assessment)
+    elif desired.deleting:
         reason = "the resource is being deleted"
         yield postpone("EnsureWorkload", reason=reason, blocked_by="spec.deletionProtection is true")
     yield from ownership.conflicts(assessment)
@@ -160,6 +165,7 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from workload.shrink(assessment)
     if isinstance(assessment.observed.workload, Workload):
         yield from volumes.discard_removed(assessment, assessment.observed.workload)
+    yield from released_volumes.clean_up(assessment)
     yield from volume_expansion.grow(assessment)
     yield from in_place_restore.discard_old(assessment)
     yield from read_replicas.maintain(assessment)

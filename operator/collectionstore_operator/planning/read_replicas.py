@@ -62,7 +62,7 @@ def upkeep(assessment: Assessment) -> Iterator[Proposal]:
     yield from _of_reads(retention.protect(reads))
     if assessment.observed.cluster_id and assessment.observed.stamps_volumes:
         yield from _of_reads(records.stamp(reads))
-    if not teardown.due(assessment.desired):
+    if not teardown.due(assessment):
         yield from _of_reads(workload.start_idle(reads))
 
 
@@ -104,7 +104,9 @@ def maintain(assessment: Assessment) -> Iterator[Proposal]:
         yield from _of_reads(volumes.discard_removed(reads, reads.observed.workload))
     yield from _of_reads(volume_expansion.grow(reads))
     # By the revision of the voters: it is the one in the status, which a user approves.
-    if not update_held(assessment.desired, revision(assessment.desired), assessment.observed.now):
+    if not update_held(
+        assessment.desired, revision(assessment.desired), assessment.observed.now, assessment.observed.zones
+    ):
         yield from _of_reads(_restart_healthy(reads))
     yield from _of_reads(volume_expansion.renew_template(reads))
     yield from _of_reads(_clear_away(reads))

@@ -44,7 +44,8 @@ def restart_broken(assessment: Assessment) -> tuple[Proposal, ...]:
 
 def restart_healthy(assessment: Assessment) -> tuple[Proposal, ...]:
     """Propose the next restart of a pod that counts towards the quorum; the others are blocked, in their order."""
-    if update_held(assessment.desired, revision(assessment.desired), assessment.observed.now):
+    desired, observed = assessment.desired, assessment.observed
+    if update_held(desired, revision(desired), observed.now, observed.zones):
         return ()  # no step that waits, since nothing is wrong: the condition MembersUpdated says what for
     healthy = [(slot, pod) for slot, pod in _outdated(assessment) if _in_quorum(assessment, slot) or is_serving(pod)]
     proposals: list[Proposal] = []

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from collectionstore_operator.model.actions import EnsureWorkload, Proposal, RetireVolume, postpone, propose
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import Absent, Unknown, Volume, Workload
-from collectionstore_operator.planning import retention
+from collectionstore_operator.planning import final_backup, retention
 from collectionstore_operator.planning.ownership import holds_claim, holds_pod, holds_workload
-from collectionstore_operator.resource.desired import Desired
 
 
-def due(desired: Desired) -> bool:
+def due(assessment: Assessment) -> bool:
     """Return whether the cluster is to be torn down."""
-    return desired.deleting and not desired.spec.deletion_protection
+    desired = assessment.desired
+    return desired.deleting and not desired.spec.deletion_protection and not final_backup.awaited(assessment)
 
 
 def tear_down(assessment: Assessment) -> Iterator[Proposal]:

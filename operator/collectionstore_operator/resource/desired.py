@@ -21,9 +21,10 @@ from collectionstore_operator.errors import FieldError, InvalidResource
 from collectionstore_operator.resource import labels, rules, schema
 from collectionstore_operator.resource.compute import Resources
 from collectionstore_operator.resource.diagnostics import Diagnostics, Monitoring, SlowOperations
+from collectionstore_operator.resource.environment import EnvironmentVariable
 from collectionstore_operator.resource.fields import quantity_bytes
 from collectionstore_operator.resource.network import NetworkAccess, NetworkPeers, Tls
-from collectionstore_operator.resource.pod_template import EnvironmentVariable, PodTemplate
+from collectionstore_operator.resource.pod_template import PodTemplate
 from collectionstore_operator.resource.raft import PROFILES, Raft, Snapshot, Timings
 from collectionstore_operator.resource.scheduling import Spread, Toleration
 from collectionstore_operator.resource.spec import (
@@ -76,6 +77,7 @@ __all__ = [
     "parse",
     "quantity_bytes",
     "to_take_down",
+    "waits_for_backup",
 ]
 
 CLIENT_PORT: Final = 7400
@@ -200,6 +202,14 @@ def parse(resource: object, *, runtime: Runtime = Runtime.KUBERNETES) -> Desired
     )
 
 
+def waits_for_backup(resource: Mapping[str, Any]) -> bool:
+    """Return whether a resource that may be invalid asks for a final backup, and the user has not given it up."""
+    spec, metadata = resource.get("spec"), resource["metadata"]
+    deletion = spec.get("deletion") if isinstance(spec, Mapping) else None
+    wanted = isinstance(deletion, Mapping) and deletion.get("finalBackup") is not None
+    return wanted and (metadata.get("annotations") or {}).get(labels.SKIP_FINAL_BACKUP) != "true"
+
+
 def to_take_down(resource: Mapping[str, Any]) -> Desired:
     """Return the desired state of an invalid resource that is being deleted, sufficient to delete its cluster.
 
@@ -263,6 +273,12 @@ def _runtime_errors(spec: Spec, runtime: Runtime) -> list[FieldError]:
         ]
     if spec.restore is not None:
         return [FieldError("spec.restore", "is not for a local cluster", "absent; csctl restore makes another one")]
+    if spec.deletion is not None and spec.deletion.final_backup is not None:
+        message = "is not for a local cluster"
+        return [FieldError("spec.deletion.finalBackup", message, "absent; csctl backup create makes a backup")]
+    if spec.storage.released_volumes is not None:
+        message = "is not for a local cluster"
+        return [FieldError("spec.storage.releasedVolumes", message, "absent; remove the folders of former members")]
     members = REPLICAS_MAX + (READ_REPLICAS_MAX if spec.has_read_replicas else 0)
     highest = spec.local.client_port(members - 1) + PORTS_PER_NODE - 1
     if highest > PORT_MAX:

@@ -1,7 +1,7 @@
-"""Pod settings that users may configure: labels, environment variables, image pulls and scheduling.
+"""Pod settings that users may configure: labels, environment variables, image pulls, scheduling, security contexts.
 
-Security context, probes, volumes, update strategy and node settings are not configurable: the operator owns them,
-because the safety of the cluster depends on them.
+Probes, volumes, update strategy and node settings are not configurable: the operator owns them, because the safety of
+the cluster depends on them.
 """
 
 from __future__ import annotations
@@ -10,39 +10,35 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, field
 
-from collectionstore_operator.resource.fields import (
-    VARIABLE_PATTERN,
-    LabelKey,
-    Labels,
-    Name,
-    Part,
-    atomic,
-    unique,
-    unique_by,
-)
-from collectionstore_operator.resource.scheduling import Affinity, Toleration
-
-RESERVED_VARIABLES: Final = "COLLECTIONSTORE_"
-"""Prefix of the node settings, which the operator derives from the resource."""
+from collectionstore_operator.resource.environment import EnvironmentVariable
+from collectionstore_operator.resource.fields import LabelKey, Labels, Name, Part, atomic, unique, unique_by
+from collectionstore_operator.resource.pod_security import PodSecurityContext, SecurityContext
+from collectionstore_operator.resource.scheduling import Affinity, Toleration, TopologySpreadConstraint
 
 AnnotationText: TypeAlias = Annotated[str, Meta(max_length=4_096, title="at most 4096 characters")]
 
 
-class EnvironmentVariable(Part, frozen=True):
-    """An environment variable of the node container."""
+class HostAlias(Part, frozen=True):
+    """Names of one address in the file of hosts of the pods."""
 
-    name: Annotated[
+    ip: Annotated[
         str,
         Meta(
-            pattern=VARIABLE_PATTERN,
-            max_length=253,
-            title="a name of letters, digits and '_', such as TZ",
-            description="name is the name of the variable. The prefix COLLECTIONSTORE_ is reserved for the operator.",
+            pattern=r"^[0-9A-Fa-f:.]{2,45}$",
+            max_length=45,
+            title="an IP address such as 10.0.0.5",
+            description="ip is the address.",
         ),
     ]
-    value: Annotated[
-        str, Meta(max_length=4_096, description="value is the literal value; $(NAME) is not expanded.")
-    ] = ""
+    hostnames: Annotated[
+        tuple[Name, ...],
+        Meta(
+            min_length=1,
+            max_length=16,
+            description="hostnames are the names of the address.",
+            extra_json_schema=unique(),
+        ),
+    ]
 
 
 class PodTemplate(Part, frozen=True):
@@ -90,3 +86,75 @@ class PodTemplate(Part, frozen=True):
     priority_class_name: (
         Annotated[Name, Meta(description="priorityClassName is the PriorityClass of the pods.")] | None
     ) = None
+    termination_grace_period_seconds: (
+        Annotated[
+            int,
+            Meta(
+                ge=10,
+                le=3_600,
+                description="terminationGracePeriodSeconds is the time that a member has to hand over leadership and "
+                "to close its database before it is killed, in seconds. If absent, 30.",
+            ),
+        ]
+        | None
+    ) = None
+    runtime_class_name: (
+        Annotated[Name, Meta(description="runtimeClassName is the RuntimeClass of the pods.")] | None
+    ) = None
+    scheduler_name: (
+        Annotated[
+            Name, Meta(description="schedulerName is the scheduler of the pods. If absent, that of the Kubernetes.")
+        ]
+        | None
+    ) = None
+    host_aliases: (
+        Annotated[
+            tuple[HostAlias, ...],
+            Meta(
+                max_length=32,
+                description="hostAliases are added to the file of hosts of the pods.",
+                extra_json_schema=unique_by("ip"),
+            ),
+        ]
+        | None
+    ) = None
+    topology_spread_constraints: (
+        Annotated[
+            tuple[TopologySpreadConstraint, ...],
+            Meta(
+                max_length=8,
+                description="topologySpreadConstraints distribute the members over further topologies, such as racks; "
+                "spec.spread does over zones and nodes.",
+                extra_json_schema=unique_by("topologyKey"),
+            ),
+        ]
+        | None
+    ) = None
+    pod_security_context: (
+        Annotated[
+            PodSecurityContext,
+            Meta(description="podSecurityContext is merged over the security context of the pods."),
+        ]
+        | None
+    ) = None
+    security_context: (
+        Annotated[
+            SecurityContext,
+            Meta(description="securityContext is merged over the security context of the node container."),
+        ]
+        | None
+    ) = None
+
+
+LATER: Final = frozenset(
+    {
+        "terminationGracePeriodSeconds",
+        "runtimeClassName",
+        "schedulerName",
+        "hostAliases",
+        "topologySpreadConstraints",
+        "podSecurityContext",
+        "securityContext",
+    }
+)
+"""Fields that older operators do not know: the revision of a pod template covers them only where they are used."""

@@ -12,20 +12,34 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from collectionstore_operator.errors import FieldError
-from collectionstore_operator.resource import capacities, labels, repository
+from collectionstore_operator.resource import capacities, environment, labels, pod_security, repository
 from collectionstore_operator.resource.compute import Resources
+from collectionstore_operator.resource.environment import RESERVED_VARIABLES, EnvironmentVariable, ValueFrom
 from collectionstore_operator.resource.fields import Part, fields_of
 from collectionstore_operator.resource.network import AUTHORITY_LIFETIME_S, CERTIFICATE_LIFETIME_S, Tls
-from collectionstore_operator.resource.pod_template import RESERVED_VARIABLES, EnvironmentVariable, PodTemplate
+from collectionstore_operator.resource.pod_security import (
+    CapabilityChanges,
+    PodSecurityContext,
+    SeccompProfile,
+    SecurityContext,
+)
+from collectionstore_operator.resource.pod_template import PodTemplate
 from collectionstore_operator.resource.raft import PROFILES, Raft
 from collectionstore_operator.resource.repository import Repository
-from collectionstore_operator.resource.scheduling import LabelRequirement, NodeRequirement, Toleration
+from collectionstore_operator.resource.scheduling import (
+    LabelRequirement,
+    NodeRequirement,
+    Toleration,
+    TopologySpreadConstraint,
+)
 from collectionstore_operator.resource.schema import child
 from collectionstore_operator.resource.service import Service
 from collectionstore_operator.resource.spec import Spec
-from collectionstore_operator.resource.storage import Storage
+from collectionstore_operator.resource.storage import ReleasedVolumes, Storage
 from collectionstore_operator.resource.violation import Violation
 
+SPREAD_KEYS: Final = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+"""Topologies of spec.spread."""
 RESERVED_LABELS: Final = tuple(sorted({*labels.object_labels(""), labels.VERSION_LABEL}))
 _RESERVED_PREFIX: Final = f"{labels.GROUP}/"
 
@@ -103,10 +117,11 @@ _RESERVED_LABEL = Violation(
     "it would override a label or annotation set by the operator",
     f"any key except {', '.join(RESERVED_LABELS)} and keys with the prefix {_RESERVED_PREFIX}",
 )
-_RESERVED_VARIABLE = Violation(
-    "the variable is a setting that the operator derives from the resource",
-    f"any name without the prefix {RESERVED_VARIABLES}",
+_KEPT_FOR_EVER = Violation("volumes are kept for ever with the policy Keep", "absent; any with Delete")
+_SPREAD_KEY = Violation(
+    "spec.spread distributes the members over zones and nodes", f"any key except {', '.join(SPREAD_KEYS)}"
 )
+_DOMAINS = Violation("minDomains requires whenUnsatisfiable DoNotSchedule", "absent; any with DoNotSchedule")
 _EXISTS_VALUE = Violation("the operator Exists takes no value", "no value with Exists; any value with Equal")
 _NO_KEY = Violation("an absent key matches every taint and requires the operator Exists", "Exists; Equal with a key")
 _SECONDS = Violation("tolerationSeconds requires the effect NoExecute", "absent; any with effect NoExecute")
@@ -202,6 +217,16 @@ def _service(field: str, types: tuple[str, ...], violation: Violation) -> Rule:
     return Rule(field, f"!({given}) || (has(self.type) && self.type in [{named}])", violation, violated)
 
 
+def _fixed(field: str, violation: Violation, *, value: bool) -> Rule:
+    """Return the rule of a field that may only say what holds anyway."""
+
+    def violated(part: Part) -> Violation | None:
+        attribute = next(one.name for one in fields_of(type(part)) if one.encode_name == field)
+        return violation if getattr(part, attribute) not in (None, value) else None
+
+    return Rule(field, f"!has(self.{field}) || self.{field} == {str(value).lower()}", violation, violated)
+
+
 def _values(requirement: LabelRequirement | NodeRequirement) -> Violation | None:
     if requirement.operator in ("In", "NotIn"):
         return None if requirement.values else _NO_VALUES
@@ -257,6 +282,16 @@ RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
         Rule("size", capacities.LARGE_CEL, capacities.LARGE, capacities.large),
         Rule("quota", capacities.QUOTA_SMALL_CEL, capacities.QUOTA_SMALL, capacities.quota_small),
         Rule("quota", capacities.QUOTA_LARGE_CEL, capacities.QUOTA_LARGE, capacities.quota_large),
+        Rule("labels", _reserved_cel("labels"), _RESERVED_LABEL, lambda one: _reserved(one.labels)),
+        Rule("annotations", _reserved_cel("annotations"), _RESERVED_LABEL, lambda one: _reserved(one.annotations)),
+    ),
+    ReleasedVolumes: (
+        Rule(
+            "afterSeconds",
+            "!has(self.afterSeconds) || self.policy == 'Delete'",
+            _KEPT_FOR_EVER,
+            lambda one: _KEPT_FOR_EVER if one.after_seconds is not None and one.policy != "Delete" else None,
+        ),
     ),
     Tls: (
         Rule(
@@ -296,8 +331,55 @@ RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
         Rule(
             "name",
             f"!self.name.startsWith({quoted(RESERVED_VARIABLES)})",
-            _RESERVED_VARIABLE,
-            lambda variable: _RESERVED_VARIABLE if variable.name.startswith(RESERVED_VARIABLES) else None,
+            environment.RESERVED_VARIABLE,
+            environment.reserved,
+        ),
+        Rule(
+            "valueFrom",
+            "!has(self.valueFrom) || !has(self.value) || self.value == ''",
+            environment.TWO_VALUES,
+            environment.two_values,
+        ),
+    ),
+    ValueFrom: (
+        # At a field that exists: a rule about several has no other place.
+        Rule("secretKeyRef", environment.ONE_SOURCE_CEL, environment.ONE_SOURCE, environment.several_sources),
+    ),
+    PodSecurityContext: (_fixed("runAsNonRoot", pod_security.ROOT_USER, value=True),),
+    SecurityContext: (
+        _fixed("privileged", pod_security.PRIVILEGED, value=False),
+        _fixed("allowPrivilegeEscalation", pod_security.ESCALATION, value=False),
+        _fixed("readOnlyRootFilesystem", pod_security.WRITABLE, value=True),
+        _fixed("runAsNonRoot", pod_security.ROOT_USER, value=True),
+    ),
+    CapabilityChanges: (
+        Rule(
+            "add",
+            "!has(self.add) || self.add.size() == 0",
+            pod_security.ADDED,
+            lambda one: pod_security.ADDED if one.add else None,
+        ),
+    ),
+    SeccompProfile: (
+        Rule(
+            "localhostProfile",
+            "(self.type == 'Localhost') == has(self.localhostProfile)",
+            pod_security.UNCONFINED,
+            pod_security.unconfined,
+        ),
+    ),
+    TopologySpreadConstraint: (
+        Rule(
+            "topologyKey",
+            f"!(self.topologyKey in [{', '.join(map(quoted, SPREAD_KEYS))}])",
+            _SPREAD_KEY,
+            lambda one: _SPREAD_KEY if one.topology_key in SPREAD_KEYS else None,
+        ),
+        Rule(
+            "minDomains",
+            "!has(self.minDomains) || (has(self.whenUnsatisfiable) && self.whenUnsatisfiable == 'DoNotSchedule')",
+            _DOMAINS,
+            lambda one: _DOMAINS if one.min_domains and one.when_unsatisfiable != "DoNotSchedule" else None,
         ),
     ),
     Toleration: (

@@ -49,6 +49,61 @@ class Spread(Part, frozen=True):
     ] = "Preferred"
 
 
+class TopologySpreadConstraint(Part, frozen=True):
+    """A distribution of the members over the domains of a topology, such as racks."""
+
+    topology_key: TopologyKey
+    max_skew: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=9,
+                description="maxSkew is the permitted difference between the numbers of members in two domains. If "
+                "absent, 1.",
+            ),
+        ]
+        | None
+    ) = None
+    when_unsatisfiable: (
+        Annotated[
+            Literal["DoNotSchedule", "ScheduleAnyway"],
+            Meta(
+                description="whenUnsatisfiable is ScheduleAnyway for a preference, DoNotSchedule for a pod that rather "
+                "stays Pending. If absent, ScheduleAnyway."
+            ),
+        ]
+        | None
+    ) = None
+    min_domains: (
+        Annotated[
+            int,
+            Meta(ge=1, le=64, description="minDomains is how many domains there must be; only with DoNotSchedule."),
+        ]
+        | None
+    ) = None
+    node_affinity_policy: (
+        Annotated[
+            Literal["Honor", "Ignore"],
+            Meta(
+                description="nodeAffinityPolicy is Honor to count only the nodes that nodeAffinity and nodeSelector "
+                "permit, or Ignore. If absent, Honor."
+            ),
+        ]
+        | None
+    ) = None
+    node_taints_policy: (
+        Annotated[
+            Literal["Honor", "Ignore"],
+            Meta(
+                description="nodeTaintsPolicy is Honor to count only nodes whose taints are tolerated, or Ignore. If "
+                "absent, Ignore."
+            ),
+        ]
+        | None
+    ) = None
+
+
 class Toleration(Part, frozen=True):
     """A toleration allows the pods to run on nodes with a matching taint."""
 

@@ -14,6 +14,7 @@ from msgspec import Meta, field
 
 from collectionstore_operator.resource.bootstrap import Beginning, Restore
 from collectionstore_operator.resource.compute import DEFAULT_RESOURCES, Resources
+from collectionstore_operator.resource.deletion import Deletion
 from collectionstore_operator.resource.diagnostics import Diagnostics, Monitoring
 from collectionstore_operator.resource.fields import Part
 from collectionstore_operator.resource.network import NetworkAccess, Tls
@@ -287,6 +288,13 @@ class Spec(Part, frozen=True):
             "until this field is set to false. Defaults to false."
         ),
     ] = False
+    deletion: (
+        Annotated[
+            Deletion,
+            Meta(description="deletion configures what is done before a deleted cluster ends. If absent, nothing."),
+        ]
+        | None
+    ) = None
     recovery: (
         Annotated[
             Recovery,

@@ -6,7 +6,31 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from collectionstore_operator.resource.fields import SIZE_PATTERN, Part, quantity_bytes
+from collectionstore_operator.resource.fields import SIZE_PATTERN, LabelKey, Labels, Part, quantity_bytes
+
+
+class ReleasedVolumes(Part, frozen=True):
+    """ReleasedVolumes configures what becomes of the volumes that a scale-down has released."""
+
+    policy: Annotated[
+        Literal["Keep", "Delete"],
+        Meta(
+            description="policy is Keep, or Delete to delete a PersistentVolumeClaim and its data once it is proved "
+            "that its member has left the cluster, that all members vote and are in sync, and that no pod mounts it."
+        ),
+    ]
+    after_seconds: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=31_536_000,
+                description="afterSeconds is how long a volume is kept after its member was removed, in seconds; only "
+                "with the policy Delete. If absent, 0.",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class Storage(Part, frozen=True):
@@ -58,6 +82,38 @@ class Storage(Part, frozen=True):
             "and their data. Defaults to Retain."
         ),
     ] = "Retain"
+
+    released_volumes: (
+        Annotated[
+            ReleasedVolumes,
+            Meta(
+                description="releasedVolumes configures what becomes of the volumes that a scale-down has released, "
+                "with retention Retain. If absent, they are kept."
+            ),
+        ]
+        | None
+    ) = None
+    labels: (
+        Annotated[
+            Labels,
+            Meta(
+                description="labels are added to the PersistentVolumeClaims of the members, also to those that exist. "
+                "One that is removed from here stays on them."
+            ),
+        ]
+        | None
+    ) = None
+    annotations: (
+        Annotated[
+            dict[LabelKey, Annotated[str, Meta(max_length=4_096, title="at most 4096 characters")]],
+            Meta(
+                max_length=32,
+                description="annotations are added to the PersistentVolumeClaims of the members, also to those that "
+                "exist. One that is removed from here stays on them.",
+            ),
+        ]
+        | None
+    ) = None
 
     @property
     def size_bytes(self) -> int:

@@ -50,11 +50,12 @@ class Window(Part, frozen=True):
         Annotated[
             str,
             Meta(
-                pattern=r"^(UTC|[+-](0[0-9]|1[0-4]):[0-5][0-9])$",
-                max_length=6,
-                title="UTC or an offset such as +02:00",
-                description="timeZone is the zone of start and days: UTC, or an offset from it such as +02:00, which "
-                "knows no daylight saving time. If absent, UTC.",
+                pattern=r"^([+-](0[0-9]|1[0-4]):[0-5][0-9]|[A-Za-z][A-Za-z0-9_+/-]{0,63})$",
+                max_length=64,
+                title="a name such as Europe/Berlin, UTC, or an offset such as +02:00",
+                description="timeZone is the zone of start and days: a name of the IANA database such as "
+                "Europe/Berlin, UTC, or an offset such as +02:00, which knows no daylight saving time. A name that the "
+                "operator does not know opens no window, and the condition MembersUpdated says so. If absent, UTC.",
             ),
         ]
         | None
@@ -66,8 +67,13 @@ class Window(Part, frozen=True):
         return 60 * int(self.start[:2]) + int(self.start[3:])
 
     @property
+    def is_named(self) -> bool:
+        """Return whether the zone is a name of the IANA database, whose offset is not the same at all times."""
+        return self.time_zone is not None and self.time_zone != "UTC" and self.time_zone[0] not in "+-"
+
+    @property
     def offset_s(self) -> int:
-        """Return the seconds by which its zone is ahead of UTC."""
+        """Return the seconds by which a zone that is not named is ahead of UTC."""
         if self.time_zone is None or self.time_zone == "UTC":
             return 0
         minutes = 60 * int(self.time_zone[1:3]) + int(self.time_zone[4:])

@@ -35,6 +35,7 @@ from collectionstore_operator.resource.bootstrap import Restore
 from collectionstore_operator.status import domains, fenced, hibernated, owned_objects, safeguards
 from collectionstore_operator.status.ailments import Ailment, ailments, described
 from collectionstore_operator.status.condition_state import ConditionState
+from collectionstore_operator.status.final_backup import FINAL_BACKUP, final_backup
 from collectionstore_operator.status.history import History, electing
 from collectionstore_operator.status.quorum_condition import quorum_lost
 from collectionstore_operator.status.storage_condition import storage_available
@@ -171,7 +172,7 @@ def members_updated(assessment: Assessment, _plan: Plan) -> ConditionState:
         if behind_now:
             behind.append(assessment.name(ordinal))
     behind += _read_replicas_behind(assessment)
-    held = update_held(assessment.desired, desired_revision, assessment.observed.now)
+    held = update_held(assessment.desired, desired_revision, assessment.observed.now, assessment.observed.zones)
     if behind and held:
         message = f"not at revision {desired_revision}: {', '.join(behind)}; {held}"
         return ConditionState("False", "UpdateHeld", message)
@@ -292,6 +293,8 @@ def evaluate(assessment: Assessment, plan: Plan, history: History) -> dict[str, 
     }
     if (fences := fenced.members_fenced(assessment, plan)) is not None:
         states[fenced.MEMBERS_FENCED] = fences
+    if (last := final_backup(assessment, plan)) is not None:
+        states[FINAL_BACKUP] = last
     states = hibernated.with_hibernation(states, assessment, plan)
     states["Ready"] = ready(found, assessment, states)
     return {kind: states[kind] for kind in (*TYPES, *OCCASIONAL) if kind in states}
@@ -322,10 +325,12 @@ TYPES: Final = (
 )
 """All conditions by type, in the order of the status."""
 
-OCCASIONAL: Final = (hibernated.HIBERNATED, fenced.MEMBERS_FENCED)
+OCCASIONAL: Final = (hibernated.HIBERNATED, fenced.MEMBERS_FENCED, FINAL_BACKUP)
 """Conditions of clusters that they apply to: absent from the status of all others."""
 
-GOOD_WHEN_FALSE: Final = frozenset({"Progressing", "Degraded", "Paused", "QuorumLost", *OCCASIONAL})
+GOOD_WHEN_FALSE: Final = frozenset(
+    {"Progressing", "Degraded", "Paused", "QuorumLost", hibernated.HIBERNATED, fenced.MEMBERS_FENCED}
+)
 """The conditions whose status True is not the good one."""
 
 

@@ -15,8 +15,10 @@ from collectionstore_operator.model.actions import (
     ApplyObject,
     Bootstrap,
     ChangeVoters,
+    CreateFinalBackup,
     DeleteIdentity,
     DeleteObject,
+    DeleteReleased,
     DenyRequest,
     DiscardVolumes,
     EnsureWorkload,
@@ -91,7 +93,9 @@ def subject_of(action: Action, desired: Desired) -> str:
             return action.record.survivor
         case AdoptVolume() | IssueCertificate() | SignRequest() | StartPod() | StopPod() | RestartPod() | ReleasePod():
             return action.name
-        case StampVolume() | MarkVolume() | RetireVolume() | GrowVolume() | SetReclaimPolicy():
+        case StampVolume() | MarkVolume() | RetireVolume() | DeleteReleased() | GrowVolume() | SetReclaimPolicy():
+            return action.name
+        case CreateFinalBackup():
             return action.name
         case DenyRequest():
             return action.request

@@ -37,6 +37,7 @@ from collectionstore_operator.model.observed import (
     Volume,
 )
 from collectionstore_operator.model.recovery import published_as
+from collectionstore_operator.model.released import delete_at, kept_because, released
 from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.fields import atomic, unique_by
@@ -78,6 +79,20 @@ class Condition(_Part, frozen=True):
     last_transition_time: Annotated[
         Timestamp, Meta(description="lastTransitionTime is the time when the status last changed.")
     ]
+
+
+class ReleasedVolume(_Part, frozen=True):
+    """A volume that no member is to use again."""
+
+    name: Annotated[Word, Meta(description="name is the name of the PersistentVolumeClaim.")]
+    released_at: Annotated[
+        Timestamp, Meta(description="releasedAt is the time when its member was removed; empty if unknown.")
+    ] = ""
+    delete_at: Annotated[
+        Timestamp, Meta(description="deleteAt is the time from which it may be deleted; empty if it is kept.")
+    ] = ""
+    capacity: Annotated[int, Meta(ge=0, description="capacity is its size in bytes.")] = 0
+    message: Annotated[Text, Meta(description="message says why it is still there.")] = ""
 
 
 class MemberStatus(_Part, frozen=True):
@@ -299,6 +314,14 @@ class Status(_Part, frozen=True):
             "spec.storage.size cannot be less.",
         ),
     ] = 0
+    released_volumes: Annotated[
+        tuple[ReleasedVolume, ...],
+        Meta(
+            max_length=MEMBERS_MAX,
+            description="releasedVolumes are the volumes of members that a scale-down has removed.",
+            extra_json_schema=unique_by("name"),
+        ),
+    ] = ()
     certificates_expire: Annotated[
         Timestamp, Meta(description="certificatesExpire is the earliest expiry of a certificate.")
     ] = ""
@@ -363,6 +386,16 @@ def report(assessment: Assessment, plan: Plan, previous: Status | None) -> Statu
         )[:MEMBERS_MAX],
         plan=tuple(_planned(step, before, now) for step in plan.steps[:STEPS_MAX]),
         steps_omitted=max(0, len(plan.steps) - STEPS_MAX),
+        released_volumes=tuple(
+            ReleasedVolume(
+                name=volume.name,
+                released_at=rfc3339(volume.released_at) if volume.released_at else "",
+                delete_at=rfc3339(due) if (due := delete_at(assessment, volume)) is not None else "",
+                capacity=volume.capacity_bytes,
+                message=_shortened(kept_because(assessment, slot, volume)),
+            )
+            for slot, volume in released(assessment)
+        )[:MEMBERS_MAX],
         largest_volume=max((_size(slot.volume) for slot in observed.all_slots()), default=0),
         certificates_expire=rfc3339(expiry.not_after) if expiry else "",
         recovery=recovery_status(assessment, plan, before.recovery),

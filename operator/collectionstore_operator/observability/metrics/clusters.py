@@ -46,6 +46,7 @@ FROM_STATUS: Final[Mapping[str, Read]] = {
     "cluster_ready_members": lambda status: status.ready_members,
     "cluster_read_replicas": lambda status: status.read_replicas,
     "cluster_ready_read_replicas": lambda status: status.ready_read_replicas,
+    "cluster_released_volumes": lambda status: len(status.released_volumes),
     "cluster_fault_tolerance": lambda status: status.fault_tolerance,
     "cluster_plan_steps": lambda status: len(status.plan) + status.steps_omitted,
     "cluster_blocked_steps": lambda status: sum(bool(step.blocked_by) for step in status.plan),

@@ -105,6 +105,7 @@ CLUSTERS: Final = (
     ),
     gauge("cluster_read_replicas", "Desired number of read replicas", *_CLUSTER),
     gauge("cluster_ready_read_replicas", "Read replicas within their bound of staleness", *_CLUSTER),
+    gauge("cluster_released_volumes", "Volumes of members that a scale-down has removed, not deleted yet", *_CLUSTER),
     gauge("cluster_fault_tolerance", "Further voter failures that keep a quorum", *_CLUSTER),
     counter(
         "cluster_actions_total",

@@ -30,8 +30,10 @@ NEVER: Final = frozenset(
             f"{name}.{edge}"
             for name in (
                 "AdoptVolume",
+                "CreateFinalBackup",
                 "DeleteIdentity",
                 "DeleteObject",
+                "DeleteReleased",
                 "DenyRequest",
                 "GateWorkload",
                 "GrantEnrolment",
@@ -62,6 +64,7 @@ NEVER: Final = frozenset(
         "ApplyObject.adopted",
         "ApplyObject.cleaned",
         "DeleteIdentity.keys-deleted",
+        "DeleteReleased.policy-restored",
         "SignRequest.approved",
         # Steps of local clusters.
         "EnsureWorkload.recorded",

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from collectionstore_operator.manifests import drift, networkpolicy, poddisruptionbudget, serviceaccount, services
+from collectionstore_operator.manifests import (
+    drift,
+    managed_fields,
+    networkpolicy,
+    poddisruptionbudget,
+    serviceaccount,
+    services,
+)
 from collectionstore_operator.manifests.manifest import Manifest
 from collectionstore_operator.manifests.statefulset import IMMUTABLE, build
 from collectionstore_operator.resource import labels
@@ -210,3 +217,76 @@ def test_message_names_three_fields_and_counts_the_others() -> None:
     live["spec"]["selector"] |= {name: "x" for name in "abcde"}
     text = drift.described(drift.differences(services.peers(DESIRED).body, live))
     assert text.endswith("; 2 more")
+
+
+def applied(live: dict[str, Any], pod: dict[str, Any], operation: str = "Apply") -> None:
+    """Have ours set what is in the pod template."""
+    fields = {"f:spec": {"f:template": {"f:spec": pod}}}
+    entry = {"manager": labels.FIELD_MANAGER, "operation": operation, "fieldsV1": fields}
+    live["metadata"]["managedFields"] = [entry]
+
+
+PREPARATION: dict[str, Any] = {
+    "f:initContainers": {'k:{"name":"restore"}': {".": {}, "f:name": {}}},
+    "f:volumes": {'k:{"name":"key"}': {".": {}, "f:name": {}, "f:secret": {}}},
+}
+
+
+def prepared(operation: str = "Apply") -> dict[str, Any]:
+    """Return a StatefulSet with our init container and its volume, which the manifest has no more."""
+    live = stored(WORKLOAD)
+    pod = live["spec"]["template"]["spec"]
+    pod["initContainers"] = [{"name": "restore", "volumeMounts": [{"name": "key", "mountPath": "/key"}]}]
+    pod["volumes"].append({"name": "key", "secret": {"secretName": "key"}})
+    applied(live, PREPARATION, operation)
+    return live
+
+
+def test_what_our_own_apply_removes_is_left_to_it() -> None:
+    """A volume goes with the init container that mounts it; removed before, the StatefulSet would be invalid."""
+    live = prepared()
+    found = drift.differences(WORKLOAD.body, live, ignored=IMMUTABLE)
+    assert [one.shown for one in found] == ["spec.template.spec.volumes[key]"]
+    assert drift.without_additions(live, found) is None
+
+
+def test_addition_of_another_one_is_removed_and_ours_stays_beside_it() -> None:
+    live = prepared()
+    pod = live["spec"]["template"]["spec"]
+    pod["volumes"].append({"name": "spy", "emptyDir": {}})
+    spy: dict[str, Any] = {"f:volumes": {'k:{"name":"spy"}': {".": {}, "f:name": {}}}}
+    changed_by(live, "kubectl-edit", {"f:spec": {"f:template": {"f:spec": spy}}})
+    cleaned = drift.without_additions(live, drift.differences(WORKLOAD.body, live, ignored=IMMUTABLE))
+    assert cleaned is not None
+    names = [one["name"] for one in cleaned["spec"]["template"]["spec"]["volumes"]]
+    assert "spy" not in names
+    assert "key" in names
+    assert cleaned["spec"]["template"]["spec"]["initContainers"] == pod["initContainers"]
+
+
+def test_what_others_share_with_us_is_removed() -> None:
+    """Our apply would give up our part and leave theirs."""
+    live = prepared()
+    shared: dict[str, Any] = {"f:volumes": PREPARATION["f:volumes"]}
+    changed_by(live, "kubectl-edit", {"f:spec": {"f:template": {"f:spec": shared}}})
+    cleaned = drift.without_additions(live, drift.differences(WORKLOAD.body, live, ignored=IMMUTABLE))
+    assert cleaned is not None
+    assert "key" not in [one["name"] for one in cleaned["spec"]["template"]["spec"]["volumes"]]
+
+
+def test_what_an_update_of_ours_has_set_is_no_apply_s() -> None:
+    """An apply does not remove it; whose it is is made clear before (`managed_fields.as_applied`)."""
+    live = prepared("Update")
+    assert drift.without_additions(live, drift.differences(WORKLOAD.body, live, ignored=IMMUTABLE)) is not None
+    live["metadata"]["managedFields"] = managed_fields.as_applied(live)
+    assert drift.without_additions(live, drift.differences(WORKLOAD.body, live, ignored=IMMUTABLE)) is None
+
+
+def test_second_item_of_a_name_is_removed_whosever_the_name_is() -> None:
+    live = stored(WORKLOAD)
+    environment = live["spec"]["template"]["spec"]["containers"][0]["env"]
+    environment.append({"name": environment[3]["name"], "value": "theirs"})
+    names: dict[str, Any] = {f'k:{{"name":"{one["name"]}"}}': {".": {}, "f:name": {}} for one in environment}
+    applied(live, {"f:containers": {'k:{"name":"node"}': {".": {}, "f:env": names}}})
+    found = drift.differences(WORKLOAD.body, live, ignored=IMMUTABLE)
+    assert drift.without_additions(live, [one for one in found if one.extra]) is not None

@@ -122,23 +122,3 @@ def test_a_local_cluster_is_told_what_to_use() -> None:
     with pytest.raises(InvalidResource) as raised:
         parse(resource(url="file:///tmp/backups"), runtime=Runtime.LOCAL)
     assert "csctl restore" in str(raised.value.errors[0])
-
-
-def test_preparation_goes_with_the_volumes_that_it_mounts() -> None:
-    """What is not ours stays, and what is still wanted."""
-    ours, theirs = {"name": restoring.CONTAINER}, {"name": "theirs"}
-
-    def workload(*containers: dict[str, str]) -> dict[str, Any]:
-        spec: dict[str, Any] = {"initContainers": list(containers)} if containers else {}
-        return {"spec": {"template": {"spec": spec}}}
-
-    live = workload(ours, theirs)
-    statefulset.drop_preparation(live, workload())
-    assert live == workload(theirs)
-    wanted = workload(ours)
-    live = workload(ours)
-    statefulset.drop_preparation(live, wanted)
-    assert live == workload(ours)
-    bare = workload()
-    statefulset.drop_preparation(bare, workload())
-    assert bare == workload()

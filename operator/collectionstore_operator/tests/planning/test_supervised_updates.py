@@ -173,6 +173,7 @@ windows = st.builds(
 def test_next_opening_is_the_next_one(some: list[Window], now: float) -> None:
     """It is open then, within eight days, and no other window begins before."""
     opening = next_opening(some, now)
+    assert opening is not None
     assert now < opening <= now + 8 * DAY_S
     assert is_open(some, opening)
     if not is_open(some, now):

@@ -1,0 +1,113 @@
+"""The last backup of a cluster whose resource is being deleted. Pure.
+
+Until it is complete the cluster is reconciled as before, because a backup needs members that serve. The deadline ends
+an attempt and never the wait: to lose the data is a decision of the user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from collectionstore_operator.model.actions import (
+    CreateFinalBackup,
+    Proposal,
+    RecordPlannedWork,
+    postpone,
+    propose,
+)
+from collectionstore_operator.model.assessment import Assessment
+from collectionstore_operator.model.final_backup import FinalBackupSeen, advice, asked_for, given_up, name_of
+from collectionstore_operator.model.observed import Absent, Unknown
+from collectionstore_operator.model.planned_work import FinalBackupEnd
+
+_REASON = "the resource is being deleted, and spec.deletion.finalBackup is set"
+_STEP = CreateFinalBackup.__name__
+
+
+def awaited(assessment: Assessment) -> bool:
+    """Return whether the deletion has to wait for a final backup."""
+    desired = assessment.desired
+    if asked_for(desired) is None or _ended(assessment) or given_up(desired) or _complete(assessment):
+        return False
+    return _may_have_data(assessment)
+
+
+def record_end(assessment: Assessment) -> Iterator[Proposal]:
+    """Propose to record that the backup is complete or given up, BEFORE the first pod stops.
+
+    Upkeep, because nothing that holds changes back may keep a user from giving it up. A record that cannot be read
+    holds nothing back either: then the end is what is observed.
+    """
+    desired, work = assessment.desired, assessment.observed.planned_work
+    complete = _complete(assessment)
+    ends = asked_for(desired) is not None and (complete or given_up(desired))
+    if not ends or _ended(assessment) or work.unreadable or not _may_have_data(assessment):
+        return
+    end = FinalBackupEnd(uid=desired.uid, backup=name_of(desired) if complete else "")
+    told = f"the backup {end.backup} is complete" if complete else "the user gives the final backup up"
+    action = RecordPlannedWork(work=msgspec.structs.replace(work, final_backup=end), was=work, reason=told)
+    yield propose(action, subject=name_of(desired))
+
+
+def take(assessment: Assessment) -> Iterator[Proposal]:
+    """Propose to create the backup, or show what it waits for."""
+    seen, name = assessment.observed.final_backup, name_of(assessment.desired)
+    if isinstance(seen, Unknown):
+        blocker = f"the backup {name} cannot be read: {seen.reason}"
+    elif isinstance(seen, Absent):
+        blocker = _obstacle(assessment)
+    else:
+        blocker = _unfinished(seen, assessment)
+    if blocker:
+        yield postpone(_STEP, reason=_REASON, blocked_by=blocker, subject=name)
+    else:
+        yield propose(CreateFinalBackup(name=name, reason=_REASON), subject=name)
+
+
+def _ended(assessment: Assessment) -> bool:
+    ended = assessment.observed.planned_work.final_backup
+    return ended is not None and ended.uid == assessment.desired.uid
+
+
+def _may_have_data(assessment: Assessment) -> bool:
+    """Return whether there may be something to back up.
+
+    Also when the record is gone and no member answers: the status says that there was data, while volumes are left.
+    Without any, the deletion was about to end.
+    """
+    if assessment.view.maybe_initialized:
+        return True
+    volumes = [slot.volume for slot in assessment.observed.all_slots()]
+    return assessment.observed.published.initialized and any(not isinstance(one, Absent) for one in volumes)
+
+
+def _complete(assessment: Assessment) -> bool:
+    """Return whether the backup is complete, and is of this cluster: an earlier one of the name has another ID."""
+    seen = assessment.observed.final_backup
+    if not isinstance(seen, FinalBackupSeen) or seen.state != "Complete":
+        return False
+    return seen.cluster_id == assessment.observed.cluster_id != ""
+
+
+def _obstacle(assessment: Assessment) -> str:
+    """Return why no backup can be made now; empty if one can."""
+    desired, view = assessment.desired, assessment.view
+    if desired.spec.asleep:
+        return f"the cluster is hibernated: set spec.hibernate to false to back it up; {advice(desired)}"
+    if view.untrusted_reason:
+        # A backup is read from a member that the leader confirms: without a quorum it would hold what may be undone.
+        return f"a backup needs a quorum, and {view.untrusted_reason}: repair or recover it; {advice(desired)}"
+    return ""
+
+
+def _unfinished(seen: FinalBackupSeen, assessment: Assessment) -> str:
+    desired = assessment.desired
+    if seen.state == "Failed":
+        return f"the backup {seen.name} failed: {seen.message}; delete it to try again; {advice(desired)}"
+    if seen.state == "Complete":
+        return f"the backup {seen.name} is of another cluster, {seen.cluster_id}: delete it; {advice(desired)}"
+    lost = assessment.view.untrusted_reason
+    quorum = f"; it needs a quorum, and {lost}: repair or recover it; {advice(desired)}" if lost else ""
+    return f"the backup {seen.name} must be complete: {seen.message or 'it runs'}{quorum}"
