@@ -320,9 +320,8 @@ def _client_trust_file(read: _Reader, tls_dir: Path) -> Path | None:
     """Return the CA bundle for clients; two certificates with one folder would replace each other."""
     found = read.optional_path("CLIENT_TRUST_FILE")
     if found is not None and read.path("CLIENT_TLS_DIR", tls_dir) == tls_dir:
-        raise InvalidSetting(
-            "CLIENT_TRUST_FILE", str(found), "not to be set unless CLIENT_TLS_DIR differs from TLS_DIR"
-        )
+        allowed = "not to be set unless CLIENT_TLS_DIR differs from TLS_DIR"
+        raise InvalidSetting("CLIENT_TRUST_FILE", str(found), allowed)
     return found
 
 

@@ -32,8 +32,9 @@ async def keep_certificate(
 ) -> bool:
     """Wait for usable certificates and keep them usable until `stack` ends; return False when `stop` came first.
 
-    There are two where peers and clients have authorities of their own. Does nothing when the settings name no API server: then the files are managed from outside. Raises
-    `CredentialsUnusable`, what `serve_probes` raises, or `StorageFailed` when the pair cannot be stored.
+    There are two where peers and clients have authorities of their own. Does nothing when the settings name no API
+    server: then the files are managed from outside. Raises `CredentialsUnusable`, what `serve_probes` raises, or
+    `StorageFailed` when a pair cannot be stored.
     """
     if settings.api_server is None:
         return True
