@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collectionstore_operator.model.actions import Plan, SetReclaimPolicy
-from collectionstore_operator.model.assessment import Assessment
+from collectionstore_operator.model.assessment import Assessment, contradicts_authorities
 from collectionstore_operator.model.observed import Pod, Slot, Unknown, Volume
-from collectionstore_operator.model.separation import contradiction
 from collectionstore_operator.status.condition_state import ConditionState
 
 
@@ -18,7 +17,7 @@ def records_valid(assessment: Assessment, _plan: Plan) -> ConditionState:
         return ConditionState("False", "AuthorityLost", observed.authority_conflict)
     if observed.peer_authority_conflict:
         return ConditionState("False", "AuthorityLost", observed.peer_authority_conflict)
-    contradicted = contradiction(assessment.desired, observed)
+    contradicted = contradicts_authorities(assessment.desired, observed)
     if contradicted:
         return ConditionState("False", "AuthoritiesContradict", contradicted)
     if not observed.cluster_id:
