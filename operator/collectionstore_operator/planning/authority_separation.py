@@ -38,7 +38,7 @@ def shared_keys(observed: Observed) -> frozenset[str]:
 def begin(assessment: Assessment) -> Iterator[Proposal]:
     """Propose to make the authority of peers, where it is wanted and there is none."""
     desired, observed = assessment.desired, assessment.observed
-    if not desired.spec.tls.separate or observed.peer_authority is not None:
+    if observed.certificates is None or not desired.spec.tls.separate or observed.peer_authority is not None:
         return
     subject, lifetime_s = labels.peer_authority(desired.name), desired.spec.tls.authority_lifetime_s
     if observed.peer_authority_conflict:
@@ -66,6 +66,7 @@ def workload_waits(assessment: Assessment) -> str:
 
     With them a pod mounts the authority of peers, and would wait for it; and a rotation would wait for the pod.
     """
-    if assessment.desired.spec.tls.separate and assessment.observed.peer_authority is None:
-        return assessment.observed.peer_authority_conflict or "the authority of peers is made first"
-    return ""
+    observed = assessment.observed
+    if observed.certificates is None or not assessment.desired.spec.tls.separate or observed.peer_authority is not None:
+        return ""
+    return observed.peer_authority_conflict or "the authority of peers is made first"

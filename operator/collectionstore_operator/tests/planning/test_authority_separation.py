@@ -196,6 +196,14 @@ def test_resource_that_takes_it_back_changes_nothing_and_says_so() -> None:
     assert "spec.tls.authorities is not Separate" in condition.message
 
 
+def test_preview_that_knows_no_certificates_waits_for_none() -> None:
+    """Its assumption is that certificates are valid: what it shows is what a change would do to the members."""
+    observed = msgspec.structs.replace(seen(authority("old"), OLD), certificates=None, authority=None)
+    assert begun(SEPARATE, observed) == []
+    steps = workload.ensure(assess(SEPARATE, observed))
+    assert [type(action) for one in steps for action in one.actions] == [EnsureWorkload]
+
+
 def request(purpose: RequestPurpose, observed: Observed) -> SigningRequest:
     pod = observed.slot(1).pod
     assert isinstance(pod, Pod)
