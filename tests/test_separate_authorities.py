@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import ssl
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ import pytest
 from cryptography import x509
 
 from collectionstore_local.state.authority_files import AuthorityFiles
+from collectionstore_operator.model.observed import CertificateKind
 from collectionstore_operator.reconcile import pki, stored_authority
 from collectionstore_testkit.clusters.local import LocalCluster, local_cluster
 from collectionstore_testkit.clusters.ports import free_base_port
@@ -125,3 +129,42 @@ async def test_no_certificate_of_a_member_changes_the_cluster(cluster: LocalClus
     operator = cluster.state / cluster.name / "operator"
     answers = await request(cluster, "POST", path, client(cluster, operator), **body)
     assert set(answers) <= {200, 307}, answers
+
+
+def end_all_certificates(cluster: LocalCluster) -> None:
+    """Replace both authorities and every leaf by ones of the same keys and names that have ended."""
+    folder, year_s = cluster.state / cluster.name, 365 * 86_400
+    cluster_id, then = status(cluster)["clusterID"], time.time() - 2 * year_s
+    ended = {}
+    for name in ("ca", "ca-peers"):
+        key_pem = (folder / name / "ca.key").read_bytes()
+        ended[name] = pki.make_authority(cluster.name, cluster_id, lifetime_s=year_s, now=then, key_pem=key_pem)
+        (folder / name / "ca.crt").write_bytes(ended[name].certificate_pem)
+    pairs = [(folder / "operator", "ca", CertificateKind.OPERATOR)]
+    pairs += [(node / "tls", "ca-peers", CertificateKind.MEMBER) for node in nodes(cluster)]
+    pairs += [(node / "tls-clients", "ca", CertificateKind.SERVER) for node in nodes(cluster)]
+    for pair, authority, kind in pairs:
+        names = pki.read_certificate((pair / "tls.crt").read_bytes(), kind, "x").names
+        signing = ended[authority]
+        leaf = pki.make_leaf(signing, kind=kind, name="x", names=names, lifetime_s=year_s, now=then)
+        (pair / "tls.key").write_bytes(leaf.key_pem)
+        (pair / "ca.crt").write_bytes(signing.certificate_pem)
+        (pair / "tls.crt").write_bytes(leaf.certificate_pem)
+
+
+async def test_everything_of_both_authorities_expires_and_recovers_without_hands(cluster: LocalCluster) -> None:
+    """No supervisor ran for longer than anything lived, and every machine was restarted."""
+    await cluster.apply({"tls": {"client": "Required", "authorities": "Separate"}})
+    await separated(cluster)
+    before = keys(cluster, "ca"), keys(cluster, "ca-peers")
+    os.kill(cluster.supervisor_pid(), signal.SIGKILL)
+    end_all_certificates(cluster)
+    for pid in pids(cluster).values():
+        os.kill(pid, signal.SIGKILL)
+    await cluster.resume()
+    await separated(cluster)
+    assert (keys(cluster, "ca"), keys(cluster, "ca-peers")) == before, "clients need no other certificate"
+    written = await request(cluster, "PUT", "/api/v1/kv/a/b", client(cluster), data=b"after")
+    assert set(written) <= {200, 201}
+    conditions = {one["type"]: one["status"] for one in status(cluster)["conditions"]}
+    assert conditions["CertificatesReady"] == "True"

@@ -176,6 +176,8 @@ def _promote(assessment: Assessment, side: _Side) -> Iterator[Proposal]:
     blockers = _unready(
         assessment, lambda name, tls: f"{name} does not trust both yet" if side.lacks(tls, wanted) else ""
     )
+    if side.peers and side.shared:
+        blockers = (*authority_separation.former_settings(assessment), *blockers)
     if observed.authority_published is False:
         blockers = ("the trusted authorities are not published yet", *blockers)
     if blockers:

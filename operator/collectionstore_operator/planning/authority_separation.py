@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model.actions import IssueCertificate, PrepareAuthority, Proposal, postpone, propose
 from collectionstore_operator.model.assessment import Assessment
-from collectionstore_operator.model.observed import CertificateKind, Observed, RotationPhase
+from collectionstore_operator.model.observed import Absent, CertificateKind, Observed, RotationPhase, Workload
 from collectionstore_operator.resource import labels
 
 
@@ -70,3 +71,17 @@ def workload_waits(assessment: Assessment) -> str:
     if observed.certificates is None or not assessment.desired.spec.tls.separate or observed.peer_authority is not None:
         return ""
     return observed.peer_authority_conflict or "the authority of peers is made first"
+
+
+def former_settings(assessment: Assessment) -> tuple[str, ...]:
+    """Return which workloads would start a pod that does not tell its ports apart: while there is one, peers trust the
+    authority of clients. A pod that is not there yet, as in a hibernated cluster, starts with what its workload says.
+    """
+    found = []
+    for one in (assessment, assessment.reads()):
+        kept = None if one is None else one.observed.workload
+        if one is None or isinstance(kept, Absent):
+            continue
+        if not isinstance(kept, Workload) or kept.revision != revision(one.desired):
+            found.append(f"pods of {one.desired.workload} would start with the former settings")
+    return tuple(found)

@@ -7,6 +7,7 @@ import random
 import msgspec
 import pytest
 
+from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model.actions import (
     DenyRequest,
     EnsureWorkload,
@@ -19,16 +20,19 @@ from collectionstore_operator.model.actions import (
 )
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import (
+    ABSENT,
     Authority,
     Certificate,
     CertificateKind,
     NodeTls,
     Observed,
     Pod,
+    Replicas,
     RequestPurpose,
     RotationPhase,
     SigningRequest,
     Unknown,
+    Workload,
 )
 from collectionstore_operator.planning import authority_rotation, authority_separation, certificates, workload
 from collectionstore_operator.planning.plan import plan
@@ -62,7 +66,9 @@ def ports(
 
 
 def with_peers(observed: Observed, found: Authority | None, **more: object) -> Observed:
-    return msgspec.structs.replace(observed, peer_authority=found, **more)  # type: ignore[arg-type]
+    """Return the same cluster with an authority of peers, and with pods that would start with two."""
+    kept = Workload(replicas=3, revision=revision(SEPARATE))
+    return msgspec.structs.replace(observed, **({"peer_authority": found, "workload": kept} | more))  # type: ignore[arg-type]
 
 
 def begun(desired: Desired, observed: Observed) -> list[object]:
@@ -150,6 +156,23 @@ def test_peers_get_certificates_of_their_authority_when_all_trust_it(
     actions, blocker = step_of(SEPARATE, observed, peers=True)
     assert any(isinstance(one, PromoteAuthority) and one.peers for one in actions) is promoted
     assert bool(blocker) is not promoted
+
+
+@pytest.mark.parametrize("group", ["voters", "reads"])
+def test_peers_trust_the_authority_of_clients_while_a_pod_could_start_with_the_former_settings(group: str) -> None:
+    """A hibernated cluster has no pod that says what it trusts, and wakes with what its workload says."""
+    former = Workload(replicas=0, revision="former")
+    observed = with_peers(seen(authority("old"), TOLD), authority("old", "p", held=True))
+    asleep = tuple(msgspec.structs.replace(slot, pod=ABSENT, node=Unknown("stopped")) for slot in observed.slots)
+    observed = msgspec.structs.replace(observed, slots=asleep)
+    assert step_of(SEPARATE, observed, peers=True)[0], "the workload has the settings, and nothing else is awaited"
+    if group == "voters":
+        observed = msgspec.structs.replace(observed, workload=former)
+    else:
+        observed = msgspec.structs.replace(observed, reads=Replicas(workload=former))
+    actions, blocker = step_of(SEPARATE, observed, peers=True)
+    assert actions == []
+    assert "would start with the former settings" in blocker
 
 
 @pytest.mark.parametrize(("reports", "retired"), [((DONE,), True), ((DONE, TOLD), False)], ids=["all", "one-is-behind"])
@@ -268,6 +291,7 @@ class Separating:
         self.clients = stored_authority.renewed(None, "demo", CLUSTER_ID, lifetime_s=YEARS_S, now=NOW)
         self.peers: StoredAuthority | None = None
         self.first = self.keys(self.clients)[0]
+        self.template = False
         self.published, self.peers_published = (self.first,), ()
         self.own = self.first
         self.members = [Member(self.first) for _ in range(3)]
@@ -297,6 +321,7 @@ class Separating:
             peer_authority=found,
             peer_authority_recorded=bool(self.peers_published),
             certificates=held,
+            workload=Workload(replicas=3, revision=revision(self.desired) if self.template else "former"),
         )
 
     def round(self, *, crashes: bool) -> None:
@@ -351,7 +376,7 @@ class Separating:
         chance = self.random.random()
         if chance < 0.2 and not member.restarted and self.peers_published:
             if not authority_separation.workload_waits(assess(self.desired, self.observe())):
-                member.restarted = True
+                self.template = member.restarted = True
                 self.read(member)
                 member.server = self.signed(self.clients, member.client_trusted, member.server)
         elif chance < 0.6:
