@@ -68,7 +68,7 @@ def ports(
 def with_peers(observed: Observed, found: Authority | None, **more: object) -> Observed:
     """Return the same cluster with an authority of peers, and with pods that would start with two."""
     kept = Workload(replicas=3, revision=revision(SEPARATE))
-    return msgspec.structs.replace(observed, **({"peer_authority": found, "workload": kept} | more))  # type: ignore[arg-type]
+    return msgspec.structs.replace(observed, **({"peer_authority": found, "workload": kept} | more))
 
 
 def begun(desired: Desired, observed: Observed) -> list[object]:
@@ -292,7 +292,8 @@ class Separating:
         self.peers: StoredAuthority | None = None
         self.first = self.keys(self.clients)[0]
         self.template = False
-        self.published, self.peers_published = (self.first,), ()
+        self.published: tuple[str, ...] = (self.first,)
+        self.peers_published: tuple[str, ...] = ()
         self.own = self.first
         self.members = [Member(self.first) for _ in range(3)]
         self.desired = msgspec.structs.replace(asked(), spec=SEPARATE.spec)
