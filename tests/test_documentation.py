@@ -35,6 +35,7 @@ SOURCE_SUFFIXES: Final = (".py", ".md", ".c", ".patch", ".sh", ".mod")
 FOLDERS_AT_RUN_TIME: Final = {
     "docs/reference/cli.md": {
         "ca/",
+        "ca-peers/",
         "cluster/",
         "data/",
         "kubernetes/",
@@ -42,6 +43,7 @@ FOLDERS_AT_RUN_TIME: Final = {
         "retired/",
         "supervisor/",
         "tls/",
+        "tls-clients/",
     },
 }
 """Folders of the state directory and of report archives, by page."""

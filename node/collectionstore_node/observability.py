@@ -62,7 +62,14 @@ def certificate_report(peers: PeerSecurity, clients: ClientTls | None) -> TlsSta
     trusted = [one for one in peers.trusted if clients is None or one in clients.trusted]
     shown = None if clients is None else _certificate_status(clients.certificate)
     given = None if clients is None or clients.given is None else _certificate_status(clients.given)
-    return TlsStatus(peers=_certificate_status(peers.certificate), clients=shown, trusted=trusted, given=given)
+    return TlsStatus(
+        peers=_certificate_status(peers.certificate),
+        clients=shown,
+        trusted=trusted,
+        given=given,
+        peer_trusted=list(peers.trusted),
+        client_trusted=[] if clients is None else list(clients.trusted),
+    )
 
 
 def _certificate_status(facts: CertificateFacts) -> CertificateStatus:
@@ -71,14 +78,16 @@ def _certificate_status(facts: CertificateFacts) -> CertificateStatus:
 
 
 def export_certificate_expiry(metrics: Metrics, peers: PeerSecurity, clients: ClientTls | None) -> None:
-    """Export when the certificates in use expire: of the peer port, of the client port, and of the authority.
+    """Export when the certificates in use expire: of the peer port, of the client port, and of the authorities.
 
-    `given` is that of the user, if the node has begun with one.
+    `authority` is the one of the peer port, `client_authority` that of the client port, which is the same one unless
+    they are separated. `given` is that of the user, if the node has begun with one.
     """
     _export_validity(metrics, "peers", lambda: peers.certificate)
     _export_validity(metrics, "authority", lambda: peers.authority)
     if clients is not None:
         _export_validity(metrics, "clients", lambda: clients.certificate)
+        _export_validity(metrics, "client_authority", lambda: clients.authority)
     if clients is not None and clients.given is not None:
         _export_validity(metrics, "given", lambda: clients.given or clients.certificate)
 

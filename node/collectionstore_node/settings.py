@@ -95,7 +95,9 @@ class Settings:
     service_account_dir: Path
     """Contains `token`, which is read for every request, as it rotates, and the API server's `ca.crt`."""
     trust_file: Path
-    """CA bundle of the cluster, published by the operator."""
+    """CA bundle for `tls_dir`, published by the operator."""
+    client_trust_file: Path | None
+    """CA bundle for `client_tls_dir`, where clients have an authority of their own; then both have a certificate."""
     heartbeat_ms: int
     election_min_ms: int
     election_max_ms: int
@@ -190,6 +192,7 @@ class Settings:
             api_server=read.address("API_SERVER", read.service()) if enrolment == "Kubernetes" else None,
             service_account_dir=read.path("SERVICE_ACCOUNT_DIR", SERVICE_ACCOUNT_DIR),
             trust_file=read.path("TRUST_FILE", TRUST_FILE),
+            client_trust_file=_client_trust_file(read, tls_dir) if enrolment == "Kubernetes" else None,
             heartbeat_ms=heartbeat_ms,
             election_min_ms=election_min_ms,
             election_max_ms=read.integer(
@@ -313,6 +316,15 @@ class _Reader:
         return Address(match[1] or match[2], int(match[3]))
 
 
+def _client_trust_file(read: _Reader, tls_dir: Path) -> Path | None:
+    """Return the CA bundle for clients; two certificates with one folder would replace each other."""
+    found = read.optional_path("CLIENT_TRUST_FILE")
+    if found is not None and read.path("CLIENT_TLS_DIR", tls_dir) == tls_dir:
+        allowed = "not to be set unless CLIENT_TLS_DIR differs from TLS_DIR"
+        raise InvalidSetting("CLIENT_TRUST_FILE", str(found), allowed)
+    return found
+
+
 VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("NAME", "required", "name of the member, such as demo-0"),
     ("CLUSTER_ID", "required", "ID of the cluster that the member belongs to"),
@@ -341,7 +353,12 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
         str(SERVICE_ACCOUNT_DIR),
         "directory with token and ca.crt for the API server, for enrolment",
     ),
-    ("TRUST_FILE", str(TRUST_FILE), "CA bundle of the cluster, for enrolment"),
+    ("TRUST_FILE", str(TRUST_FILE), "CA bundle for TLS_DIR, for enrolment"),
+    (
+        "CLIENT_TRUST_FILE",
+        "none",
+        "CA bundle for CLIENT_TLS_DIR, for enrolment: request a second certificate, of the authority for clients",
+    ),
     ("HEARTBEAT_MS", "150", "heartbeat interval of the leader, 5 to 10000"),
     ("ELECTION_MIN_MS", "2 x heartbeat", "minimum election timeout"),
     ("ELECTION_MAX_MS", "2 x ELECTION_MIN_MS", "maximum election timeout"),

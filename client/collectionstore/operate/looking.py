@@ -174,7 +174,8 @@ def certificates(cluster: str | None, output: str, place: Place) -> None:
     if output in DOCUMENTS:
         keys = ("name", "certificateExpires", "certificateSerial", "certificateAuthority")
         found = [{key: one[key] for key in keys if key in one} for one in members_of(resource)]
-        print_document({"authority": status_of(resource).get("authority") or {}, "members": found}, output)
+        authorities = {key: status_of(resource).get(key) or {} for key in ("authority", "peerAuthority")}
+        print_document({**authorities, "members": found}, output)
         return
     console = result_console()
     console.print(views.certificates_view(printable(resource), width=console.width, now=views.utc_now()))

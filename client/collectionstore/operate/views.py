@@ -190,24 +190,30 @@ def steps_view(steps: Sequence[Mapping[str, Any]], *, width: int) -> RenderableT
 def certificates_view(resource: Mapping[str, Any], *, width: int, now: datetime) -> RenderableType:
     """Return the certificates of the cluster with their expiry; no key is in a status."""
     status = status_of(resource)
-    authority = status.get("authority") or {}
-    rows = []
-    for name, key in (("authority", "key"), ("other authority", "otherKey")):
-        expires = authority.get("expires" if key == "key" else "otherExpires")
-        if authority.get(key):
-            rows.append(_certificate_row(name, expires, authority[key], "", now))
+    rows, lines = [], []
+    for kind, name in (("authority", "authority"), ("peerAuthority", "authority of peers")):
+        authority = status.get(kind) or {}
+        if kind == "authority" or authority.get("key"):
+            lines.append(_rotation(name, authority))
+        for shown, key, end in ((name, "key", "expires"), (f"other {name}", "otherKey", "otherExpires")):
+            if authority.get(key):
+                rows.append(_certificate_row(shown, authority.get(end), authority[key], "", now))
     for one in members_of(dict(resource)):
         if one.get("certificateExpires"):
             signer, serial = str(one.get("certificateAuthority") or ""), str(one.get("certificateSerial") or "")
             rows.append(_certificate_row(one["name"], one["certificateExpires"], signer, serial, now))
+    return Group(table(CERTIFICATES, rows, width=width), Text(), *lines)
+
+
+def _rotation(name: str, authority: Mapping[str, Any]) -> Text:
     phase = authority.get("phase") or "none"
     meaning = {
         "Steady": "one key is trusted",
         "Trusting": "members are to trust the next key, too",
         "Reissuing": "the new key signs, certificates of the old one are replaced",
     }.get(phase, "there is no authority yet")
-    line = Text(f"Rotation of the authority's key: {phase}, {meaning}")
-    return Group(table(CERTIFICATES, rows, width=width), Text(), line)
+    key = "authority's key" if name == "authority" else f"key of the {name}"
+    return Text(f"Rotation of the {key}: {phase}, {meaning}")
 
 
 def recovery_view(recovery: Mapping[str, Any], *, width: int) -> RenderableType:

@@ -107,7 +107,11 @@ def wait_rotated(directory: ClusterDirectory, before: AuthorityStatus, progress:
     watcher = ReadinessWatcher(directory, progress)
     watcher.wake_or_start()
     watcher.wait_until(
-        lambda status: status.authority.phase == "Steady" and status.authority.key not in ("", before.key),
+        lambda status: (
+            status.authority.phase == "Steady"
+            and status.authority.key not in ("", before.key)
+            and status.peer_authority.phase in ("", "Steady")
+        ),
         timeout_s=timeout_s,
         goal=f"the authority of {directory.name} to have a new key",
     )

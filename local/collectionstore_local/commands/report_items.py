@@ -159,12 +159,15 @@ def _machine() -> bytes:
 
 def _certificates(directory: ClusterDirectory) -> bytes:
     """Return subject and validity of every certificate; keys are not read."""
-    folders = {"authority": directory.authority, "operator": directory.credentials}
+    folders = {"operator": directory.credentials}
     folders |= {name: directory.node(name).tls for name in directory.node_names()}
-    found = {}
-    for name, folder in folders.items():
-        path = folder / (AUTHORITY_CERTIFICATE if name == "authority" else CERTIFICATE)
-        found[name] = _certificate(path)
+    clients = {name: directory.node(name).client_tls for name in directory.node_names()}
+    folders |= {f"{name} clients": folder for name, folder in clients.items() if folder.exists()}
+    authorities = {"authority": directory.authority}
+    if directory.peer_authority.exists():
+        authorities["peer authority"] = directory.peer_authority
+    found = {name: _certificate(folder / AUTHORITY_CERTIFICATE) for name, folder in authorities.items()}
+    found |= {name: _certificate(folder / CERTIFICATE) for name, folder in folders.items()}
     return json.dumps(found).encode()
 
 
@@ -183,8 +186,9 @@ def _certificate(path: Path) -> dict[str, str]:
 
 def _known_secrets(directory: ClusterDirectory) -> Iterator[str]:
     """Yield the lines of every private key of the cluster: none of them may appear in the report."""
-    tls = (directory.node(name).tls / KEY for name in directory.node_names())
-    authority = (directory.authority / name for name in KEYS)
-    for path in (*authority, directory.credentials / KEY, *tls):
+    nodes = [directory.node(name) for name in directory.node_names()]
+    tls = (folder / KEY for node in nodes for folder in (node.tls, node.client_tls))
+    authorities = (folder / name for folder in (directory.authority, directory.peer_authority) for name in KEYS)
+    for path in (*authorities, directory.credentials / KEY, *tls):
         if path.exists():
             yield from (line for line in path.read_text().splitlines() if not line.startswith("-----"))

@@ -81,6 +81,10 @@ class AuthorityFiles:
 
     def prepare(self, stored: StoredAuthority) -> None:
         """Store an authority with the key that is to sign next."""
+        self._folder.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        if self._content(AUTHORITY_KEY) != stored.key_pem:
+            # The first time for peers: their authority begins with the key of the other one.
+            self._write(self._folder / AUTHORITY_KEY, stored.key_pem)
         # The key first, and the certificate makes it count. The request last: what is not carried out is not recorded.
         self._write(self._folder / _NEXT_KEY, stored.next_key_pem)
         self._write(self._folder / AUTHORITY_CERTIFICATE, stored.bundle_pem)

@@ -212,6 +212,11 @@ class ClusterDirectory:
         return self.path / "ca"
 
     @property
+    def peer_authority(self) -> Path:
+        """That of peers, where it is another one."""
+        return self.path / "ca-peers"
+
+    @property
     def nodes(self) -> Path:
         return self.path / "nodes"
 
@@ -303,7 +308,13 @@ class NodeDirectory:
 
     @property
     def tls(self) -> Path:
+        """Of the peer port, and of the client port unless there is `client_tls`."""
         return self.path / "tls"
+
+    @property
+    def client_tls(self) -> Path:
+        """Of the client port, where peers have an authority of their own."""
+        return self.path / "tls-clients"
 
     @property
     def log(self) -> Path:

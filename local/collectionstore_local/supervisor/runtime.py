@@ -163,6 +163,8 @@ class LocalRuntime:
             certificates=self._credentials.look(),
             authority=self._credentials.authority(),
             authority_published=self._credentials.published(),
+            peer_authority=self._credentials.peer_authority(),
+            peer_authority_recorded=self._credentials.peers_recorded,
         )
 
     def _group(
@@ -386,6 +388,7 @@ class LocalRuntime:
                 **placement_settings(placement),
                 **workload.settings,
                 **recovery_settings(recoveries.instruction(facts.recovery)),
+                **_client_tls(desired, node),
                 f"{PREFIX}PEER_ROUTES": str(node.directory.routes),
                 f"{PREFIX}ADMIN_TOKEN_FILE": str(self._directory.admin_token),
             },
@@ -398,6 +401,12 @@ class LocalRuntime:
         if written and written != self._shown:
             self._client.use(self._credentials.client_context())
             self._shown = written
+
+
+def _client_tls(desired: Desired, node: Node) -> dict[str, str]:
+    """Return where a node finds the pair of its client port, once it has one of its own."""
+    folder = node.directory.client_tls
+    return {f"{PREFIX}CLIENT_TLS_DIR": str(folder)} if desired.spec.tls.separate and folder.exists() else {}
 
 
 def _scheme(desired: Desired) -> str:

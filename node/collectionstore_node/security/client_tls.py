@@ -46,7 +46,7 @@ class ClientTls:
         self._files = tuple(folder / name for name in ("ca.crt", "tls.crt", "tls.key"))
         self._loaded = self._content()
         self._current = self._load()
-        self.certificate, self._authorities = self._facts()
+        self.certificate, self._authority, self._authorities = self._facts()
         """The certificate of the cluster's authority that new handshakes get."""
         self._names = dns_names(self._loaded[1])
         self._given = GivenCertificate(given, self._context) if given is not None else None
@@ -77,7 +77,7 @@ class ClientTls:
             current, facts = self._load(), self._facts()
             if self._content() != content:
                 raise ValueError("the files changed while they were read")
-            self._current, (self.certificate, self._authorities) = current, facts
+            self._current, (self.certificate, self._authority, self._authorities) = current, facts
             self._names = dns_names(content[1])
         except (OSError, ValueError) as error:
             log.error("certificate.refused", purpose="clients", reason=str(error))
@@ -88,6 +88,11 @@ class ClientTls:
     def trusted(self) -> tuple[str, ...]:
         """Key identifiers of the authorities whose client certificates are accepted."""
         return tuple(key_identifier(one) for one in self._authorities)
+
+    @property
+    def authority(self) -> CertificateFacts:
+        """The certificate of the authority that signs for clients: the first of those trusted."""
+        return self._authority
 
     def still_trusts(self, certificate: bytes | None, now: datetime | None = None) -> bool:
         """Return whether a client's certificate, in DER, is valid now and signed by an authority trusted now."""
@@ -112,8 +117,9 @@ class ClientTls:
     def _content(self) -> tuple[bytes, ...]:
         return tuple(path.read_bytes() for path in self._files)
 
-    def _facts(self) -> tuple[CertificateFacts, list[x509.Certificate]]:
-        return read_facts(self._loaded[1]), x509.load_pem_x509_certificates(self._loaded[0])
+    def _facts(self) -> tuple[CertificateFacts, CertificateFacts, list[x509.Certificate]]:
+        authorities, certificate, _ = self._loaded
+        return read_facts(certificate), read_facts(authorities), x509.load_pem_x509_certificates(authorities)
 
     def _load(self) -> ssl.SSLContext:
         _, certificate, key = self._files

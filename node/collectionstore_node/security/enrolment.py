@@ -21,6 +21,7 @@ from collectionstore_node.security.signing_requests import (
     ApiServer,
     ApiUnavailable,
     CredentialsUnusable,
+    Purpose,
     Refused,
     SigningRequests,
 )
@@ -51,9 +52,10 @@ class Enrolment:
         name: str,
         node: str,
         now: Callable[[], float],
+        purpose: Purpose = Purpose.MEMBER,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`trust_file` holds the cluster's authorities, as published by the operator; `name` is `<namespace>-<pod>`,
+        """`trust_file` holds the authorities of `purpose`, as published by the operator; `name` is `<namespace>-<pod>`,
         `node` the URI of this incarnation.
 
         `now()` is in Unix seconds: the validity of certificates is in wall-clock time.
@@ -65,6 +67,7 @@ class Enrolment:
         self._node = node
         self._asked_for_names = False
         self._now = now
+        self._purpose = purpose
         self._sleep = sleep
         self._obstacle = "the pair on the volume is being checked"
 
@@ -129,7 +132,7 @@ class Enrolment:
                 try:
                     return await self._request(requests, make_key(self._name, self._node))
                 except (Refused, Unusable) as error:
-                    log.error("certificate.refused", purpose="members", reason=str(error))
+                    log.error("certificate.refused", purpose=self._purpose.value or "members", reason=str(error))
                     self._obstacle = f"the certificate was refused: {error}"
                     await self._sleep(RETRY_REFUSED_S)
         finally:
@@ -144,7 +147,7 @@ class Enrolment:
             try:
                 # Repeated after a lost answer: the request's name is derived from the key, so it finds the same one.
                 if not created:
-                    await requests.create(name, key.request_pem, LIFETIME_S)
+                    await requests.create(name, key.request_pem, LIFETIME_S, self._purpose)
                     created = True
                     log.info("certificate.requested", request=name)
                     self._obstacle = f"the operator has not signed the request {name} yet"

@@ -1,4 +1,4 @@
-"""The node's certificate on Kubernetes: nothing is served before there is one; it is renewed while the node runs."""
+"""The node's certificates on Kubernetes: nothing is served before they are there; they are renewed while it runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
 from typing import TypeAlias
 
 import structlog
@@ -15,7 +17,7 @@ from collectionstore_node.lifecycle import cancel_and_wait
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.security.enrolment import Enrolment
 from collectionstore_node.security.key_pair import Holder, KeyPairFiles
-from collectionstore_node.security.signing_requests import ApiServer
+from collectionstore_node.security.signing_requests import ApiServer, Purpose
 from collectionstore_node.settings import Address, Settings
 from collectionstore_node.transport import PeerName, identity_uri, node_uri
 
@@ -28,37 +30,55 @@ ServeProbes: TypeAlias = Callable[[AsyncExitStack, Callable[[], str]], Awaitable
 async def keep_certificate(
     stack: AsyncExitStack, settings: Settings, node_id: NodeId, stop: asyncio.Event, serve_probes: ServeProbes
 ) -> bool:
-    """Wait for a usable certificate and keep it usable until `stack` ends; return False when `stop` came first.
+    """Wait for usable certificates and keep them usable until `stack` ends; return False when `stop` came first.
 
-    Does nothing when the settings name no API server: then the files are managed from outside. Raises
-    `CredentialsUnusable`, what `serve_probes` raises, or `StorageFailed` when the pair cannot be stored.
+    There are two where peers and clients have authorities of their own. Does nothing when the settings name no API
+    server: then the files are managed from outside. Raises `CredentialsUnusable`, what `serve_probes` raises, or
+    `StorageFailed` when a pair cannot be stored.
     """
     if settings.api_server is None:
         return True
-    enrolment = _enrolment(settings, settings.api_server, node_id)
-    if not await _enrolled(settings, enrolment, stop, serve_probes):
-        return False
-    renewing = asyncio.create_task(enrolment.keep(), name="enrolment")
-    renewing.add_done_callback(_log_end)
-    stack.push_async_callback(cancel_and_wait, renewing)
+    enrolments = _enrolments(settings, settings.api_server, node_id)
+    for enrolment, folder in enrolments:
+        if not await _enrolled(enrolment, folder, stop, serve_probes):
+            return False
+    for enrolment, _folder in enrolments:
+        renewing = asyncio.create_task(enrolment.keep(), name="enrolment")
+        renewing.add_done_callback(_log_end)
+        stack.push_async_callback(cancel_and_wait, renewing)
     return True
 
 
-def _enrolment(settings: Settings, api_server: Address, node_id: NodeId) -> Enrolment:
-    account = settings.service_account_dir
-    identity = identity_uri(PeerName(settings.cluster_id, settings.name))
-    holder = Holder(identity, node_uri(node_id), frozenset(settings.certificate_names))
-    return Enrolment(
-        ApiServer(f"https://{api_server}", ca_file=account / "ca.crt", token_file=account / "token"),
-        KeyPairFiles(settings.tls_dir, holder),
-        settings.trust_file,
-        name=f"{settings.namespace}-{settings.name}",
-        node=holder.node,
-        now=time.time,
+def _enrolments(settings: Settings, api_server: Address, node_id: NodeId) -> tuple[tuple[Enrolment, Path], ...]:
+    """Return what obtains each certificate, and the folder of its pair."""
+    one = partial(_enrolment, settings, api_server, node_id)
+    if settings.client_trust_file is None:
+        return (one(settings.tls_dir, settings.trust_file, Purpose.MEMBER),)
+    return (
+        one(settings.tls_dir, settings.trust_file, Purpose.PEERS),
+        one(settings.client_tls_dir, settings.client_trust_file, Purpose.CLIENTS),
     )
 
 
-async def _enrolled(settings: Settings, enrolment: Enrolment, stop: asyncio.Event, serve_probes: ServeProbes) -> bool:
+def _enrolment(
+    settings: Settings, api_server: Address, node_id: NodeId, folder: Path, trust_file: Path, purpose: Purpose
+) -> tuple[Enrolment, Path]:
+    account = settings.service_account_dir
+    identity = identity_uri(PeerName(settings.cluster_id, settings.name))
+    holder = Holder(identity, node_uri(node_id), frozenset(settings.certificate_names))
+    enrolment = Enrolment(
+        ApiServer(f"https://{api_server}", ca_file=account / "ca.crt", token_file=account / "token"),
+        KeyPairFiles(folder, holder),
+        trust_file,
+        name=f"{settings.namespace}-{settings.name}",
+        node=holder.node,
+        now=time.time,
+        purpose=purpose,
+    )
+    return enrolment, folder
+
+
+async def _enrolled(enrolment: Enrolment, folder: Path, stop: asyncio.Event, serve_probes: ServeProbes) -> bool:
     """Wait for a usable certificate, with the reason on the probes; return False when `stop` came first."""
     # A separate stack: the probes' port must be free again for the server of the running node.
     async with AsyncExitStack() as stack:
@@ -73,7 +93,7 @@ async def _enrolled(settings: Settings, enrolment: Enrolment, stop: asyncio.Even
         try:
             ensuring.result()
         except OSError as error:
-            raise StorageFailed(f"cannot store the certificate in {settings.tls_dir}: {error}") from error
+            raise StorageFailed(f"cannot store the certificate in {folder}: {error}") from error
         return True
 
 

@@ -6,6 +6,7 @@ Uses certificates.k8s.io/v1 over HTTP directly: two calls do not need the Kubern
 from __future__ import annotations
 
 import base64
+import enum
 import json
 import ssl
 from dataclasses import dataclass
@@ -19,7 +20,19 @@ from collectionstore_node.errors import NodeError
 SIGNER: Final = "collectionstore.io/node"
 CALL_TIMEOUT_S: Final = 10.0
 _REQUESTS: Final = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
-_USAGES: Final = ("digital signature", "server auth", "client auth")
+PURPOSE: Final = "collectionstore.io/purpose"
+"""Label of a request, where peers and clients have authorities of their own."""
+_SERVER: Final = ("digital signature", "server auth")
+_BOTH: Final = (*_SERVER, "client auth")
+
+
+class Purpose(enum.Enum):
+    """What a certificate is requested for; it decides which authority signs it."""
+
+    MEMBER = ""
+    """Both ports: the cluster has one authority."""
+    PEERS = "peers"
+    CLIENTS = "clients"
 
 
 class Refused(Exception):
@@ -60,16 +73,16 @@ class SigningRequests:
         """Close the connections."""
         await self._session.close()
 
-    async def create(self, name: str, request_pem: bytes, lifetime_s: int) -> None:
+    async def create(self, name: str, request_pem: bytes, lifetime_s: int, purpose: Purpose) -> None:
         """Create the request `name`, unless it exists. Raises `ApiUnavailable`."""
         body = {
             "apiVersion": "certificates.k8s.io/v1",
             "kind": "CertificateSigningRequest",
-            "metadata": {"name": name},
+            "metadata": {"name": name} | ({"labels": {PURPOSE: purpose.value}} if purpose.value else {}),
             "spec": {
                 "request": base64.b64encode(request_pem).decode(),
                 "signerName": SIGNER,
-                "usages": list(_USAGES),
+                "usages": list(_SERVER if purpose is Purpose.CLIENTS else _BOTH),
                 "expirationSeconds": lifetime_s,
             },
         }

@@ -8,7 +8,7 @@ import yaml
 
 from collectionstore_operator.crd import backups
 from collectionstore_operator.crd.openapi import Schema, filled, struct_schema, without_defaults
-from collectionstore_operator.crd.transitions import BOOTSTRAP, IDENTITY, SIZE, USER
+from collectionstore_operator.crd.transitions import AUTHORITIES, BOOTSTRAP, IDENTITY, SIZE, USER
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.rules import RESERVED_NAME, quoted
 from collectionstore_operator.resource.spec import Spec
@@ -150,7 +150,7 @@ def _root() -> Schema:
             },
             *(
                 {"rule": one.cel, "message": one.message, "fieldPath": f".{one.field}"}
-                for one in (*IDENTITY, SIZE, BOOTSTRAP, USER)
+                for one in (*IDENTITY, SIZE, BOOTSTRAP, AUTHORITIES, USER)
             ),
         ],
     }

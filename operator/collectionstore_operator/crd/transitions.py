@@ -38,6 +38,16 @@ SIZE: Final = Transition(
 )
 """On the root object, because what exists is in the status: a size that no volume could follow can be taken back."""
 
+AUTHORITIES: Final = Transition(
+    "spec.tls.authorities",
+    "!has(oldSelf.status) || !has(oldSelf.status.peerAuthority) || !has(oldSelf.status.peerAuthority.key) || "
+    "oldSelf.status.peerAuthority.key == '' || "
+    "(has(self.spec.tls) && has(self.spec.tls.authorities) && self.spec.tls.authorities == 'Separate') || "
+    "!(has(oldSelf.spec.tls) && has(oldSelf.spec.tls.authorities) && oldSelf.spec.tls.authorities == 'Separate')",
+    "authorities cannot be taken back: peers trust an authority of their own; allowed: Separate",
+)
+"""By the old status: before there is such an authority the field can be removed again."""
+
 BOOTSTRAP: Final = Transition(
     "spec.bootstrap",
     "!has(oldSelf.status) || !has(oldSelf.status.clusterID) || oldSelf.status.clusterID == '' || "

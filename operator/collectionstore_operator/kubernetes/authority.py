@@ -31,7 +31,7 @@ from collectionstore_operator.model.actions import (
     RetireAuthority,
     SignRequest,
 )
-from collectionstore_operator.model.observed import Certificate, CertificateKind, ForeignObject
+from collectionstore_operator.model.observed import Certificate, CertificateKind, ForeignObject, RequestPurpose
 from collectionstore_operator.reconcile import pki, stored_authority
 from collectionstore_operator.reconcile.pki import KeyPair
 from collectionstore_operator.reconcile.stored_authority import StoredAuthority
@@ -61,6 +61,16 @@ class Keys(NamedTuple):
     """Why the authority must be neither used nor replaced."""
     foreign: tuple[ForeignObject, ...] = ()
     """Secrets of others under these names: they are neither trusted nor changed."""
+
+
+class PeerKeys(NamedTuple):
+    """What the Secret of the authority of peers holds, without the private keys; nothing where there is no such one."""
+
+    certificates: tuple[Certificate, ...] = ()
+    authority_pem: str = ""
+    authority: model.Authority | None = None
+    conflict: str = ""
+    foreign: tuple[ForeignObject, ...] = ()
 
 
 class Authority:
@@ -104,17 +114,51 @@ class Authority:
         described = stored_authority.describe(trust.authority)
         return Keys(tuple(found), self._context, trust.authority.bundle_pem.decode(), described, trust.conflict)
 
+    async def read_peers(
+        self, desired: Desired, keys: Keys, *, anchor_pem: str, reported: frozenset[str], has_data: bool
+    ) -> PeerKeys:
+        """Return the authority of peers, if it is or is to be another one than that in `keys`.
+
+        `anchor_pem` is what pods mount as their trust anchor for peers, `reported` the keys that members say
+        they trust.
+        """
+        if not (desired.spec.tls.separate or anchor_pem):
+            return PeerKeys()
+        name = labels.peer_authority_secret(desired.name)
+        found = await self._reads.find(Kind.SECRET, name, desired.namespace)
+        other = foreign("Secret", found, desired) if found is not None else None
+        if other is not None:
+            return PeerKeys(foreign=(other,), conflict=f"the Secret {name} is not ours")
+        stored, conflict = trusts.judge_peers(
+            _stored(found),
+            secret=name,
+            anchor_pem=anchor_pem,
+            reported=reported,
+            shared=frozenset(stored_authority.identifiers(keys.authority_pem.encode())),
+            has_data=has_data,
+        )
+        if stored is None:
+            return PeerKeys(conflict=conflict)
+        shown = pki.read_certificate(
+            stored.bundle_pem, CertificateKind.PEER_AUTHORITY, labels.peer_authority(desired.name)
+        )
+        return PeerKeys((shown,), stored.bundle_pem.decode(), stored_authority.describe(stored))
+
     async def issue(self, action: IssueCertificate, desired: Desired, *, cluster_id: str, now: float) -> None:
         """Create or renew the authority or the operator's pair; the authority keeps its key."""
-        if action.kind is CertificateKind.AUTHORITY:
-            found = await self._find_ours(desired, labels.authority_secret(desired.name))
+        if action.kind in (CertificateKind.AUTHORITY, CertificateKind.PEER_AUTHORITY):
+            secret = _secret(desired, peers=action.kind is CertificateKind.PEER_AUTHORITY)
+            found = await self._find_ours(desired, secret)
+            if action.kind is CertificateKind.PEER_AUTHORITY and _stored(found) is None:
+                await self._require_no_trust_of_peers(desired)
+            # One subject for all authorities of a cluster: that of peers begins as a copy of the other one.
             made = stored_authority.renewed(
-                _stored(found), action.name, cluster_id, lifetime_s=action.lifetime_s, now=now
+                _stored(found), desired.name, cluster_id, lifetime_s=action.lifetime_s, now=now
             )
-            await self._store_authority(desired, made, found)
+            await self._store_authority(desired, secret, made, found)
             return
         pair = pki.make_leaf(
-            await self._signing(desired),
+            await self._signing(desired, peers=False),
             kind=action.kind,
             name=action.name,
             names=action.names,
@@ -134,8 +178,9 @@ class Authority:
         now: float,
     ) -> None:
         """Take one step of a rotation of the key, in one write of the Secret. Raises ActionRefused."""
-        found = await self._find_ours(desired, labels.authority_secret(desired.name))
-        stored = self._require(desired, found)
+        secret = _secret(desired, peers=action.peers)
+        found = await self._find_ours(desired, secret)
+        stored = await self._stored_or_shared(desired, action, found)
         match action:
             case PrepareAuthority():
                 made = stored_authority.prepared(
@@ -149,22 +194,47 @@ class Authority:
                 )
             case PromoteAuthority():
                 facts, _ = await self._record.read(desired)
-                if action.key not in stored_authority.identifiers(facts.authorities.encode()):
+                published = facts.peer_authorities if action.peers else facts.authorities
+                if action.key not in stored_authority.identifiers(published.encode()):
                     raise ActionRefused(f"the authority {action.key[:16]} is not published, so no member trusts it")
                 made = stored_authority.promoted(stored, key=action.key, request=action.request)
             case RetireAuthority():
                 made = stored_authority.retired(stored, key=action.key)
         if made != stored:
-            await self._store_authority(desired, made, found)
+            await self._store_authority(desired, secret, made, found)
+
+    async def _stored_or_shared(
+        self, desired: Desired, action: PrepareAuthority | PromoteAuthority | RetireAuthority, found: Body | None
+    ) -> StoredAuthority:
+        """Return what is rotated; before peers have an authority of their own, the one that they trust."""
+        present = _stored(found)
+        usable = present is not None and stored_authority.signing_pair(present) is not None
+        if usable or not (action.peers and isinstance(action, PrepareAuthority)):
+            return self._require(_secret(desired, peers=action.peers), found)
+        await self._require_no_trust_of_peers(desired)
+        secret = _secret(desired, peers=False)
+        return stored_authority.signing_alone(self._require(secret, await self._find_ours(desired, secret)))
+
+    async def _require_no_trust_of_peers(self, desired: Desired) -> None:
+        """Raise ActionRefused if peers trust an authority of their own: no other one is made over it."""
+        facts, _ = await self._record.read(desired)
+        if facts.peer_authorities:
+            raise ActionRefused(f"the Secret {_secret(desired, peers=True)} is lost, and peers trust its authority")
 
     async def publish(self, desired: Desired) -> None:
         """Copy the trusted authorities into the record, from where pods mount them. Raises ActionRefused."""
-        found = await self._find_ours(desired, labels.authority_secret(desired.name))
-        await self._record.change(desired, authorities=self._require(desired, found).bundle_pem.decode())
+        secret = _secret(desired, peers=False)
+        facts = {"authorities": self._require(secret, await self._find_ours(desired, secret)).bundle_pem.decode()}
+        if desired.spec.tls.separate:
+            secret = _secret(desired, peers=True)
+            found = await self._find_ours(desired, secret)
+            if found is not None:
+                facts["peer_authorities"] = self._require(secret, found).bundle_pem.decode()
+        await self._record.change(desired, **facts)
 
     async def sign(self, action: SignRequest, desired: Desired, *, now: float) -> None:
         """Approve and sign a request, after reading again who made it. Raises ActionRefused."""
-        request = await self._open_request(action.request, desired, name=action.name, uid=action.uid)
+        request = await self._open_request(action, desired)
         if request is None:
             return  # answered already, by an attempt whose outcome was lost
         pod = await self._kube.get(Kind.POD, action.name, desired.namespace)
@@ -174,12 +244,13 @@ class Authority:
         if doubt:
             raise ActionRefused(f"the request {action.request} is not signed: {doubt}")
         certificate = pki.sign_request(
-            await self._signing(desired),
+            await self._signing(desired, peers=action.peers),
             base64.b64decode(request["spec"]["request"]),
             name=action.name,
             names=action.names,
             lifetime_s=min(action.lifetime_s, int(request["spec"].get("expirationSeconds") or action.lifetime_s)),
             now=now,
+            kind=action.kind,
         )
         # Both writes carry the version that was checked: a request replaced meanwhile must not be approved unseen.
         version = {"metadata": {"resourceVersion": request["metadata"]["resourceVersion"]}}
@@ -210,33 +281,36 @@ class Authority:
 
     async def delete(self, desired: Desired) -> None:
         """Delete the Secrets that are ours. The caller has made sure that no volume of the cluster is left."""
-        for name in reversed(_names(desired)):
+        for name in reversed((*_names(desired), labels.peer_authority_secret(desired.name))):
             found = await self._find(desired, name)
             if found is not None and foreign("Secret", found, desired) is None:
                 await self._kube.delete(Kind.SECRET, name, desired.namespace, uid=found["metadata"]["uid"])
 
-    async def _open_request(self, request: str, desired: Desired, *, name: str, uid: str) -> Body | None:
-        body = await self._kube.get(Kind.SIGNING_REQUEST, request)
+    async def _open_request(self, action: SignRequest, desired: Desired) -> Body | None:
+        body = await self._kube.get(Kind.SIGNING_REQUEST, action.request)
         found = read_request(body, desired)
         if found is None:
             return None
-        if (found.member, found.pod_uid) != (name, uid):
+        if (found.member, found.pod_uid) != (action.name, action.uid):
             raise ActionRefused(
-                f"the request {request} was made by {found.member} {found.pod_uid}, not by {name} {uid}"
+                f"the request {action.request} was made by {found.member} {found.pod_uid}, "
+                f"not by {action.name} {action.uid}"
             )
+        if (found.purpose is RequestPurpose.PEERS) != action.peers:
+            raise ActionRefused(f"the request {action.request} is for another port by now than when it was observed")
         return body
 
-    async def _signing(self, desired: Desired) -> KeyPair:
-        found = await self._find_ours(desired, labels.authority_secret(desired.name))
-        pair = stored_authority.signing_pair(self._require(desired, found))
+    async def _signing(self, desired: Desired, *, peers: bool) -> KeyPair:
+        secret = _secret(desired, peers=peers)
+        pair = stored_authority.signing_pair(self._require(secret, await self._find_ours(desired, secret)))
         if pair is None:
             raise InvariantViolated("an authority that can sign has a certificate and its key")
         return pair
 
-    def _require(self, desired: Desired, found: Body | None) -> StoredAuthority:
+    def _require(self, secret: str, found: Body | None) -> StoredAuthority:
         stored = _stored(found)
         if stored is None or stored_authority.signing_pair(stored) is None:
-            raise ActionRefused(f"the Secret {labels.authority_secret(desired.name)} is missing or damaged")
+            raise ActionRefused(f"the Secret {secret} is missing or damaged")
         return stored
 
     async def _find(self, desired: Desired, name: str) -> Body | None:
@@ -248,7 +322,9 @@ class Authority:
             require_ours("Secret", found, desired)
         return found
 
-    async def _store_authority(self, desired: Desired, stored: StoredAuthority, found: Body | None) -> None:
+    async def _store_authority(
+        self, desired: Desired, secret: str, stored: StoredAuthority, found: Body | None
+    ) -> None:
         content = {
             CERTIFICATE: stored.bundle_pem,
             KEY: stored.key_pem,
@@ -256,7 +332,7 @@ class Authority:
             REQUEST: stored.request.encode(),
             REQUESTED: b"true" if stored.requested else b"",
         }
-        await self._store(desired, labels.authority_secret(desired.name), content, found)
+        await self._store(desired, secret, content, found)
 
     async def _store(self, desired: Desired, name: str, content: Mapping[str, bytes], found: Body | None) -> None:
         """Write a Secret; the version in `found` is a precondition, so that what was decided from it still holds."""
@@ -282,6 +358,10 @@ class Authority:
 
 def _names(desired: Desired) -> tuple[str, str]:
     return labels.authority_secret(desired.name), labels.operator_secret(desired.name)
+
+
+def _secret(desired: Desired, *, peers: bool) -> str:
+    return labels.peer_authority_secret(desired.name) if peers else labels.authority_secret(desired.name)
 
 
 def _stored(found: Body | None) -> StoredAuthority | None:

@@ -10,11 +10,13 @@ import base64
 from collections.abc import Mapping
 from typing import Any, Final
 
-from collectionstore_operator.model.observed import SigningRequest
+from collectionstore_operator.model.observed import RequestPurpose, SigningRequest
 from collectionstore_operator.reconcile.pki import requested_node
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
+PURPOSE: Final = f"{labels.GROUP}/purpose"
+"""Label of a request, where peers and clients have authorities of their own; one of `RequestPurpose`."""
 SIGNER: Final = f"{labels.GROUP}/node"
 _POD_NAME: Final = "authentication.kubernetes.io/pod-name"
 _POD_UID: Final = "authentication.kubernetes.io/pod-uid"
@@ -39,7 +41,14 @@ def read_request(body: Mapping[str, Any], desired: Desired) -> SigningRequest | 
         member=next(iter(extra.get(_POD_NAME) or ()), ""),
         pod_uid=next(iter(extra.get(_POD_UID) or ()), ""),
         node_id=requested_node(_request_pem(spec.get("request") or "")),
+        purpose=_purpose(body),
     )
+
+
+def _purpose(body: Mapping[str, Any]) -> RequestPurpose:
+    """Return what a certificate is requested for; an unknown label asks for no more than none does."""
+    asked = (body["metadata"].get("labels") or {}).get(PURPOSE)
+    return next((one for one in RequestPurpose if one.value == asked), RequestPurpose.MEMBER)
 
 
 def _request_pem(encoded: str) -> bytes:

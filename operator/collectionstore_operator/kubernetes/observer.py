@@ -93,6 +93,13 @@ class Observer:
         deviating = await self._access.children.deviating(named.pods, children.workload_body, desired)
         slots, proven = await self._slots(desired, named, facts, workload, deviating)
         reads, further = await self._replicas(desired, facts, proven)
+        peers = await self._access.authority.read_peers(
+            desired,
+            keys,
+            anchor_pem=facts.peer_authorities,
+            reported=_trusted_by_peers((*slots, *(reads.slots if reads else ())), proven.cluster_id),
+            has_data=bool(facts.initialized or named.claims),
+        )
         # Read LAST: what a namespace being deleted has already taken along must not look as if it were missing.
         terminating = await pod_diagnostics.is_terminating(kube, namespace)
         return Observed(
@@ -126,6 +133,7 @@ class Observer:
                 *further.foreign,
                 *((foreign_record,) if foreign_record else ()),
                 *keys.foreign,
+                *peers.foreign,
                 *named.foreign,
             ),
             schedules=await self._access.schedules.read(desired),
@@ -134,10 +142,16 @@ class Observer:
             namespace_terminating=terminating,
             certificates=(
                 *keys.certificates,
+                *peers.certificates,
                 *member_certificates((*slots, *(reads.slots if reads else ())), proven.cluster_id),
             ),
             authority=keys.authority,
-            authority_published=bool(keys.authority_pem) and facts.authorities == keys.authority_pem,
+            authority_published=bool(keys.authority_pem)
+            and facts.authorities == keys.authority_pem
+            and (bool(peers.conflict) or facts.peer_authorities == peers.authority_pem),
+            peer_authority=peers.authority,
+            peer_authority_recorded=bool(facts.peer_authorities),
+            peer_authority_conflict=peers.conflict,
             enrolment_granted=granted,
             requests=tuple(one for one in (read_request(body, desired) for body in requests) if one is not None),
         )
@@ -292,6 +306,12 @@ class Observer:
         return await ask_nodes(
             self._access.nodes, {ordinal: pod.http_address for ordinal, pod in seen.items() if pod.running}
         )
+
+
+def _trusted_by_peers(slots: Iterable[Slot], cluster_id: str) -> frozenset[str]:
+    """Return the keys of authorities that members of the cluster say they trust on the peer port."""
+    nodes = (slot.node for slot in slots if isinstance(slot.node, NodeStatus) and slot.node.cluster_id == cluster_id)
+    return frozenset(key for node in nodes if node.tls is not None for key in node.tls.peer_trusted)
 
 
 def member_certificates(slots: Iterable[Slot], cluster_id: str) -> tuple[Certificate, ...]:

@@ -125,6 +125,7 @@ def _observed(request: Body, desired: Desired) -> Observed:
         # That of the operator at work: only it knows, and the nodes follow it.
         epoch=max((node.epoch for node in nodes), default=0),
         quorum_lost_since=lost_since(status.recovery),
+        peer_authority_recorded=bool(status.peer_authority.key),
         workload=read_workload(request["workload"], desired),
         slots=slots,
         reads=reads,

@@ -29,6 +29,7 @@ from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
 AUTHORITIES = "ca.crt"
+PEER_AUTHORITIES = "peer-ca.crt"
 
 
 class Facts(msgspec.Struct, frozen=True, rename="kebab", kw_only=True):
@@ -40,6 +41,8 @@ class Facts(msgspec.Struct, frozen=True, rename="kebab", kw_only=True):
     bootstrap_node: str = ""
     authorities: str = msgspec.field(name=AUTHORITIES, default="")
     """Trust anchors of the members, concatenated PEM; mounted by the pods."""
+    peer_authorities: str = msgspec.field(name=PEER_AUTHORITIES, default="")
+    """Those of the peer port alone, where they are others; then those above are for clients."""
     recovery: str = ""
     """The last recovery from a lost quorum, as JSON (`model.recovery`)."""
     restore: str = ""

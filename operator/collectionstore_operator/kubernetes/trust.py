@@ -1,7 +1,9 @@
 """Whether the stored authority is the one that the members trust: from the Secrets and the record alone. Pure.
 
-Three objects name it: the Secret of the authority, the record that pods mount as their trust anchor, and the operator's
-own certificate, which names its issuer. A key is identified by its subject key identifier (RFC 5280, 4.2.1.2).
+For clients and the operator three objects name it: the Secret of the authority, the record that pods mount as their
+trust anchor, and the operator's own certificate, which names its issuer. For peers, where they have another one, it is
+its Secret, the record, and what members say they trust. A key is identified by its subject key identifier (RFC 5280,
+4.2.1.2).
 A lost or foreign authority is never replaced: members that still trust the old one would refuse the new one's.
 """
 
@@ -57,6 +59,39 @@ def judge(stored: Stored, *, secret: str, has_data: bool) -> Trust:
     if not intact:
         return Trust(None, own, trusted, "")  # made again with its own key: what it signed stays valid
     return Trust(stored.authority, own, stored.authority.bundle_pem.decode(), "")
+
+
+def judge_peers(
+    stored: StoredAuthority | None,
+    *,
+    secret: str,
+    anchor_pem: str,
+    reported: frozenset[str],
+    shared: frozenset[str],
+    has_data: bool,
+) -> tuple[StoredAuthority | None, str]:
+    """Return the authority of peers if it may be used, and why it must be neither used, made nor replaced, if so.
+
+    `anchor_pem` is what the record says that peers trust, `reported` the keys that members say they trust on the peer
+    port, `shared` those of the authority that peers trusted before they had their own. Neither authority and no
+    conflict: it was never made, or is to be made again with its own key.
+    """
+    own = (frozenset(identifiers(anchor_pem.encode())) | reported) - shared
+    if stored is None:
+        lost = has_data and bool(own or anchor_pem)
+        why = f"the Secret {secret} is missing, and peers trust its authority: restore it from a backup"
+        return None, why if lost else ""
+    key = pki.identifier_of_key(stored.key_pem)
+    intact = signing_pair(stored) is not None
+    if has_data and not key:
+        return None, f"the key in the Secret {secret} cannot be read: restore it from a backup"
+    known = identifiers(stored.bundle_pem) if intact else (key, pki.identifier_of_key(stored.next_key_pem))
+    # Until anything of it was published it is the key of the authority that peers trust, and proved by that alone.
+    proved = bool(own & set(known)) if own or anchor_pem else key in shared
+    if has_data and not proved:
+        why = f"the Secret {secret} holds another authority than the one that peers trust: restore it from a backup"
+        return None, why
+    return (stored if intact else None), ""
 
 
 def _conflict(key: str, anchors: tuple[str, ...], secret: str, *, issued: bool | None, has_data: bool) -> str:

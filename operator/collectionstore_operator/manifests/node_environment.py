@@ -154,6 +154,8 @@ def revision(desired: Desired) -> str:
     # Only if used: a field that a newer operator introduces must not restart the members of clusters without it.
     if spec.tls.client_secret_name:
         fields["clientSecret"] = spec.tls.client_secret_name
+    if spec.tls.separate:
+        fields["authorities"] = "Separate"
     for name, part, default in (("pod", spec.pod, PodTemplate()), ("spread", spec.spread, Spread())):
         if part != default:
             fields[name] = _used(msgspec.to_builtins(part))

@@ -35,6 +35,8 @@ DATA_VOLUME: Final = "data"
 ROOT: Final = "/var/lib/collectionstore"
 TRUST_VOLUME: Final = "trust"
 TRUST: Final = "/etc/collectionstore/trust"
+PEER_CA: Final = "peer-ca.crt"
+"""In the record, and so in the trust volume, where peers have an authority of their own."""
 GIVEN_VOLUME: Final = "client-certificate"
 GIVEN: Final = "/etc/collectionstore/client-certificate"
 CREDENTIALS_VOLUME: Final = "api-access"
@@ -202,6 +204,11 @@ def _environment(desired: Desired, cluster_id: str, recover: str) -> list[Body]:
     del settings[f"{PREFIX}NAME"]
     from_pod = [_field("NAME", "metadata.name"), _field("NAMESPACE", "metadata.namespace")]
     settings[f"{PREFIX}ENROLMENT"] = "Kubernetes"
+    if desired.spec.tls.separate:
+        # The pair that a running member has stays that of its peer port: nothing changes there when it restarts.
+        settings[f"{PREFIX}TRUST_FILE"] = f"{TRUST}/{PEER_CA}"
+        settings[f"{PREFIX}CLIENT_TRUST_FILE"] = f"{TRUST}/ca.crt"
+        settings[f"{PREFIX}CLIENT_TLS_DIR"] = f"{ROOT}/tls-clients"
     if desired.spec.tls.client_secret_name:
         settings[f"{PREFIX}CLIENT_CERTIFICATE_DIR"] = GIVEN
     settings |= recovery_settings(recover)
@@ -232,7 +239,8 @@ def _probe(path: str, *, every_s: int, failures: int) -> Body:
 
 def _trust(desired: Desired) -> Body:
     """Return the volume with the trusted CAs. A directory mount, because the kubelet does not update subPath mounts."""
-    items = [{"key": "ca.crt", "path": "ca.crt"}]
+    names = ("ca.crt", PEER_CA) if desired.spec.tls.separate else ("ca.crt",)
+    items = [{"key": name, "path": name} for name in names]
     return {"name": TRUST_VOLUME, "configMap": {"name": labels.record(desired.name), "items": items}}
 
 

@@ -157,7 +157,7 @@ class StampVolume(_Action, frozen=True):
 
 
 class IssueCertificate(_Action, frozen=True):
-    """Generate a key and issue or renew its certificate; `AUTHORITY` is the CA that signs the others."""
+    """Generate a key and issue or renew its certificate; an authority is made anew only if none was ever trusted."""
 
     kind: CertificateKind
     name: str
@@ -171,6 +171,8 @@ class PrepareAuthority(_Action, frozen=True):
     """Generate the key that is to sign next, and store it beside the one that signs: the phase Trusting.
 
     One durable write. Refused unless the key that signs is `key`; done already if another one is prepared.
+    The first time for peers there is none of theirs yet: it begins with the key of the cluster's authority, which they
+    trust, and the one that is made is theirs alone.
     """
 
     name: str
@@ -178,6 +180,8 @@ class PrepareAuthority(_Action, frozen=True):
     lifetime_s: int
     request: str = ""
     """Digest of the user's request that this carries out; empty if it is due by age."""
+    peers: bool = False
+    """Of the authority of peers, where it is another one."""
 
 
 class PromoteAuthority(_Action, frozen=True):
@@ -189,16 +193,18 @@ class PromoteAuthority(_Action, frozen=True):
     key: str
     request: str = ""
     """Digest of a user's request that came while it was under way."""
+    peers: bool = False
 
 
 class RetireAuthority(_Action, frozen=True):
     """Trust the authority with `key`, which signs no more, no longer. AFTER nothing that it signed is in use."""
 
     key: str
+    peers: bool = False
 
 
 class PublishAuthority(_Action, frozen=True):
-    """Copy the trusted authorities from the Secret into the record, from where pods mount them as their trust anchors.
+    """Copy the trusted authorities from their Secrets into the record, from where pods mount them as trust anchors.
 
     AFTER the Secret is stored, BEFORE pods start. A copy, not a decision: the Secret is read again when it is done.
     """
@@ -234,6 +240,9 @@ class SignRequest(_Action, frozen=True):
     names: tuple[str, ...]
     """Subject alternative names, as in IssueCertificate. The names in the request are ignored."""
     lifetime_s: int
+    kind: CertificateKind = CertificateKind.MEMBER
+    peers: bool = False
+    """Signed by the authority of peers, where it is another one."""
 
 
 class DenyRequest(_Action, frozen=True):

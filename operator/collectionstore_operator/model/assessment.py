@@ -151,6 +151,17 @@ def is_read_replica(desired: Desired, name: str) -> bool:
     return labels.ordinal_of(labels.read_workload(desired.name), name) is not None
 
 
+def contradicts_authorities(desired: Desired, observed: Observed) -> str:
+    """Return how a resource contradicts an authority of their own that peers trust; empty if it does not.
+
+    Members that start without it would be strangers to the others. The API server refuses to take the field back; a
+    resource that was deleted and made again over its volumes may lack it.
+    """
+    if desired.spec.tls.separate or not observed.peer_authority_recorded:
+        return ""
+    return "peers trust an authority of their own, and spec.tls.authorities is not Separate: set it again"
+
+
 def fenced_reason(observed: Observed) -> str:
     """Return why this operator is fenced, empty if it is not: another one with a higher epoch has acted."""
     # Nodes store the highest epoch they have seen and refuse lower ones. The check here stops the actions that no node

@@ -26,10 +26,16 @@ def overdue(certificates: Sequence[Certificate], now: float) -> tuple[Certificat
 
 
 def in_time(certificates: Sequence[Certificate], now: float) -> frozenset[str]:
-    """Return the names whose certificate is signed by the newest CA and not overdue: they can wait for a renewal."""
-    authorities = [one for one in certificates if one.kind is CertificateKind.AUTHORITY]
-    key = max(authorities, key=lambda one: one.not_after).authority if authorities else ""
-    return frozenset(one.name for one in certificates if one.authority == key and now < overdue_at(one))
+    """Return the names whose certificates are all signed by a newest CA and not overdue: they can wait for a renewal.
+
+    There are two CAs where peers have one of their own; which of them signs what is decided in `planning.certificates`.
+    """
+    keys = set()
+    for kind in (CertificateKind.AUTHORITY, CertificateKind.PEER_AUTHORITY):
+        authorities = [one for one in certificates if one.kind is kind]
+        keys.add(max(authorities, key=lambda one: one.not_after).authority if authorities else "")
+    late = {one.name for one in certificates if one.authority not in keys or overdue_at(one) <= now}
+    return frozenset(one.name for one in certificates) - late
 
 
 def overdue_at(certificate: Certificate | ShownCertificate) -> float:

@@ -105,6 +105,11 @@ class NodeTls(msgspec.Struct, frozen=True, kw_only=True):
     """Key identifiers of the authorities that every port trusts."""
     given: ShownCertificate | None = None
     """The certificate that the user gives for clients; None if the node has none in use."""
+    peer_trusted: tuple[str, ...] = ()
+    """Key identifiers of the authorities that the peer port trusts; empty from versions that do not tell the ports
+    apart."""
+    client_trusted: tuple[str, ...] = ()
+    """Those that the client port trusts."""
 
     def certificates(self) -> tuple[ShownCertificate, ...]:
         """Return the certificate of each port that the cluster's authority has signed."""
@@ -339,7 +344,12 @@ class CertificateKind(enum.Enum):
 
     AUTHORITY = "Authority"
     """The CA, which signs all others of its cluster; its key is stored separately."""
+    PEER_AUTHORITY = "PeerAuthority"
+    """The CA of peers, where they have one of their own; then it signs MEMBER, and AUTHORITY the others."""
     MEMBER = "Member"
+    """Of a member for its peer port, and for its client port unless there is a SERVER."""
+    SERVER = "Server"
+    """Of a member for its client port alone; worth nothing to a client."""
     OPERATOR = "Operator"
 
 
@@ -397,6 +407,15 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True):
         return RotationPhase.TRUSTING if self.next_held else RotationPhase.REISSUING
 
 
+class RequestPurpose(enum.Enum):
+    """What a node requests a certificate for; it decides which authority signs it."""
+
+    MEMBER = ""
+    """Both ports, by the cluster's one authority."""
+    PEERS = "peers"
+    CLIENTS = "clients"
+
+
 class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A pending CertificateSigningRequest of a node. The API server vouches for the identity of the requester."""
 
@@ -406,6 +425,7 @@ class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
     pod_uid: str
     node_id: NodeId = ""
     """The incarnation that the request names; empty from versions before certificates name one, or if unreadable."""
+    purpose: RequestPurpose = RequestPurpose.MEMBER
 
 
 class PublishedIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -506,6 +526,12 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """The stored authority and the phase of its rotation; None if there is none that may be used."""
     authority_published: bool | None = None
     """Whether members can read the stored authorities as their trust anchors; None where others publish them."""
+    peer_authority: Authority | None = None
+    """That of peers, where it is another one; None if there is none that may be used. Both are published together."""
+    peer_authority_recorded: bool = False
+    """It is recorded that peers trust an authority of their own."""
+    peer_authority_conflict: str = ""
+    """Why that of peers must be neither used, made nor replaced; empty if it is in order or was never made."""
     enrolment_granted: bool | None = None
     """Whether the members may request certificates; None where the operator does not manage that permission."""
     requests: tuple[SigningRequest, ...] | None = None

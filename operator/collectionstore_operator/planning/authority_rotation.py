@@ -17,6 +17,7 @@ Source: Kubernetes, "Manual Rotation of CA Certificates".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from collectionstore_operator.model.actions import (
     PrepareAuthority,
@@ -30,29 +31,87 @@ from collectionstore_operator.model.assessment import Assessment, responding_nod
 from collectionstore_operator.model.observed import (
     Absent,
     Authority,
-    AuthorityCertificate,
     CertificateKind,
     NodeTls,
     RotationPhase,
+    ShownCertificate,
     Unknown,
 )
 from collectionstore_operator.model.planned_work import request_digest
+from collectionstore_operator.planning import authority_separation
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
 
-def rotate(assessment: Assessment) -> Iterator[Proposal]:
-    """Propose the next step of a rotation that is due or under way."""
-    authority = assessment.observed.authority
-    if authority is None or not authority.trusted:
+class _Side(NamedTuple):
+    """One of the authorities of a cluster, and what members report of it."""
+
+    authority: Authority
+    peers: bool
+    """It is that of peers alone."""
+    separate: bool
+    """There are two: what a port trusts and shows says nothing of the other."""
+    shared: frozenset[str]
+    """Keys that both authorities have."""
+    name: str
+    """The subject of its steps."""
+
+    def lacks(self, tls: NodeTls, wanted: set[str]) -> bool:
+        """Return whether a member does not trust all of these keys yet."""
+        if not self.separate:
+            return not wanted <= set(tls.trusted)
+        if not self.peers and tls.clients is None:
+            return False  # its client port has no TLS: nothing is trusted there
+        if self.peers and tls.clients is not None and wanted & set(tls.client_trusted) - self.shared:
+            return True  # it does not tell its ports apart yet, and would show its clients what they do not trust
+        return not wanted <= set(tls.peer_trusted if self.peers else tls.client_trusted)
+
+    def shown(self, tls: NodeTls) -> tuple[ShownCertificate, ...]:
+        """Return the certificates in use that this authority signs."""
+        if not self.separate:
+            return tls.certificates()
+        clients = () if tls.clients is None else (tls.clients,)
+        return (tls.peers,) if self.peers else clients
+
+
+def rotate(assessment: Assessment, *, peers: bool = False) -> Iterator[Proposal]:
+    """Propose the next step of a rotation that is due or under way; with `peers` of their own authority."""
+    side = _side(assessment, peers=peers)
+    if side is None:
         return
-    match authority.phase:
+    if not peers and authority_separation.migrating(assessment):
+        yield from _held(assessment, side)
+        return
+    match side.authority.phase:
         case RotationPhase.STEADY:
-            yield from _prepare(assessment, authority.trusted[0], authority)
+            yield from _prepare(assessment, side)
         case RotationPhase.TRUSTING:
-            yield from _promote(assessment, authority)
+            yield from _promote(assessment, side)
         case RotationPhase.REISSUING:
-            yield from _retire(assessment, *authority.trusted[:2])
+            yield from _retire(assessment, side)
+
+
+def _side(assessment: Assessment, *, peers: bool = False) -> _Side | None:
+    observed, name = assessment.observed, assessment.desired.name
+    authority = observed.peer_authority if peers else observed.authority
+    if authority is None or not authority.trusted:
+        return None
+    separate = observed.peer_authority is not None
+    shared = authority_separation.shared_keys(observed)
+    return _Side(authority, peers, separate, shared, labels.peer_authority(name) if peers else name)
+
+
+def _held(assessment: Assessment, side: _Side) -> Iterator[Proposal]:
+    """Yield the rotation that waits until peers have their own authority; one that peers need first goes on."""
+    reason, blocker = "the authority's key is rotated", "peers get an authority of their own first"
+    match side.authority.phase:
+        case RotationPhase.STEADY:
+            if _due(assessment, side):
+                yield postpone(PrepareAuthority.__name__, reason=reason, blocked_by=blocker, subject=side.name)
+        case RotationPhase.TRUSTING:
+            yield postpone(PromoteAuthority.__name__, reason=reason, blocked_by=blocker, subject=side.name)
+        case RotationPhase.REISSUING:
+            yield from _retire(assessment, side)
 
 
 def requested(desired: Desired) -> str:
@@ -66,51 +125,66 @@ def awaits_members(assessment: Assessment) -> bool:
     The operator gets its new certificate after them: an older operator, which knows no phases, takes over at any time.
     It sees by the issuer of the operator's certificate that the stored authority is another one, and signs nothing.
     """
-    authority = assessment.observed.authority
-    if authority is None or authority.phase is not RotationPhase.REISSUING:
+    side = _side(assessment)
+    if side is None or side.authority.phase is not RotationPhase.REISSUING:
         return False
-    return bool(_on_the_old(assessment, authority.trusted[0]))
+    return bool(_on_the_old(assessment, side))
 
 
-def _prepare(assessment: Assessment, signs: AuthorityCertificate, authority: Authority) -> Iterator[Proposal]:
-    desired = assessment.desired
+def _due(assessment: Assessment, side: _Side) -> str:
+    """Return why a key is to be replaced; empty if it is not."""
+    desired, signs = assessment.desired, side.authority.trusted[0]
     request = requested(desired)
-    renewed = request if request != authority.request else ""
-    lifetime_s = desired.spec.tls.authority_lifetime_s
-    if renewed:
-        reason = f"the annotation {labels.ROTATE_AUTHORITY} requests a new key of the authority"
-    elif assessment.observed.now >= signs.since + lifetime_s * 2 / 3:
-        reason = "two thirds of the lifetime of the authority's key have passed"
-    else:
+    if request and request != side.authority.request:
+        return f"the annotation {labels.ROTATE_AUTHORITY} requests a new key of the authority"
+    if side.peers and signs.key in authority_separation.shared_keys(assessment.observed):
+        return "peers trust the authority of clients, and are to have their own"
+    if assessment.observed.now >= signs.since + desired.spec.tls.authority_lifetime_s * 2 / 3:
+        return "two thirds of the lifetime of the authority's key have passed"
+    return ""
+
+
+def _prepare(assessment: Assessment, side: _Side) -> Iterator[Proposal]:
+    desired, signs = assessment.desired, side.authority.trusted[0]
+    reason = _due(assessment, side)
+    if not reason:
         return
+    request = requested(desired)
+    renewed = request if request != side.authority.request else ""
+    lifetime_s = desired.spec.tls.authority_lifetime_s
     # BEFORE anything is stored: a rotation is not begun that could not go on.
     blockers = _unready(assessment, lambda _name, _tls: "")
     if blockers:
-        yield postpone(PrepareAuthority.__name__, reason=reason, blocked_by="; ".join(blockers), subject=desired.name)
+        yield postpone(PrepareAuthority.__name__, reason=reason, blocked_by="; ".join(blockers), subject=side.name)
         return
-    action = PrepareAuthority(name=desired.name, key=signs.key, lifetime_s=lifetime_s, request=renewed, reason=reason)
-    yield propose(action, subject=desired.name)
+    action = PrepareAuthority(
+        name=desired.name, key=signs.key, lifetime_s=lifetime_s, request=renewed, peers=side.peers, reason=reason
+    )
+    yield propose(action, subject=side.name)
 
 
-def _promote(assessment: Assessment, authority: Authority) -> Iterator[Proposal]:
-    desired, observed = assessment.desired, assessment.observed
+def _promote(assessment: Assessment, side: _Side) -> Iterator[Proposal]:
+    desired, observed, authority = assessment.desired, assessment.observed, side.authority
     signs, following = authority.trusted[:2]
     request = requested(desired)
-    hurried = authority.requested or (request and request != authority.request)
+    # Nobody but members verifies peers, and they say what they trust.
+    hurried = side.peers or authority.requested or (request and request != authority.request)
     if not hurried and observed.now < following.since + clients_time_s(desired):
         return  # nothing is blocked: clients have time to read the new ca.crt
     reason = "every member trusts the authority that is to sign next"
     wanted = {signs.key, following.key}
     blockers = _unready(
-        assessment, lambda name, tls: "" if wanted <= set(tls.trusted) else f"{name} does not trust both yet"
+        assessment, lambda name, tls: f"{name} does not trust both yet" if side.lacks(tls, wanted) else ""
     )
+    if side.peers and side.shared:
+        blockers = (*authority_separation.former_settings(assessment), *blockers)
     if observed.authority_published is False:
         blockers = ("the trusted authorities are not published yet", *blockers)
     if blockers:
-        yield postpone(PromoteAuthority.__name__, reason=reason, blocked_by="; ".join(blockers), subject=desired.name)
+        yield postpone(PromoteAuthority.__name__, reason=reason, blocked_by="; ".join(blockers), subject=side.name)
         return
-    action = PromoteAuthority(key=following.key, request=request, reason=reason)
-    yield propose(action, subject=desired.name)
+    action = PromoteAuthority(key=following.key, request=request, peers=side.peers, reason=reason)
+    yield propose(action, subject=side.name)
 
 
 def clients_time_s(desired: Desired) -> float:
@@ -121,27 +195,30 @@ def clients_time_s(desired: Desired) -> float:
     return desired.spec.tls.certificate_lifetime_s / 3
 
 
-def _retire(assessment: Assessment, signs: AuthorityCertificate, old: AuthorityCertificate) -> Iterator[Proposal]:
-    desired, observed = assessment.desired, assessment.observed
+def _retire(assessment: Assessment, side: _Side) -> Iterator[Proposal]:
+    observed = assessment.observed
+    signs, old = side.authority.trusted[:2]
     if old.not_after <= observed.now:
         # No leaf outlives its authority: nothing that it signed is worth anything any more.
-        action = RetireAuthority(key=old.key, reason="the authority that was replaced has expired")
-        yield propose(action, subject=desired.name)
+        reason = "the authority that was replaced has expired"
+        yield propose(RetireAuthority(key=old.key, peers=side.peers, reason=reason), subject=side.name)
         return
     reason = "nothing that the replaced authority signed is in use"
-    blockers = _on_the_old(assessment, signs)
+    blockers = _on_the_old(assessment, side)
     own = [one for one in observed.certificates or () if one.kind is CertificateKind.OPERATOR]
-    if not blockers and not any(one.authority == signs.key for one in own):
+    if not side.peers and not blockers and not any(one.authority == signs.key for one in own):
         blockers = ("the operator has no new certificate yet",)
     if blockers:
-        yield postpone(RetireAuthority.__name__, reason=reason, blocked_by="; ".join(blockers), subject=desired.name)
+        yield postpone(RetireAuthority.__name__, reason=reason, blocked_by="; ".join(blockers), subject=side.name)
         return
-    yield propose(RetireAuthority(key=old.key, reason=reason), subject=desired.name)
+    yield propose(RetireAuthority(key=old.key, peers=side.peers, reason=reason), subject=side.name)
 
 
-def _on_the_old(assessment: Assessment, signs: AuthorityCertificate) -> tuple[str, ...]:
+def _on_the_old(assessment: Assessment, side: _Side) -> tuple[str, ...]:
+    signs = side.authority.trusted[0]
+
     def behind(name: str, tls: NodeTls) -> str:
-        renewed = all(one.authority == signs.key for one in tls.certificates())
+        renewed = all(one.authority == signs.key for one in side.shown(tls))
         return "" if renewed else f"{name} uses a certificate of the replaced authority"
 
     return _unready(assessment, behind)

@@ -1,9 +1,12 @@
 """The certificates of a cluster, and which of them to issue or renew now. Pure: `reconcile.pki` generates keys.
 
 A cluster has a CA, whose key stays with the operator; a leaf per member, for server and client authentication between
-members; and a leaf for the operator. Leaves are renewed after two thirds of their lifetime. So is the CA, with a new
-key (`authority_rotation`). Where that has not happened after three quarters of it, since a member does not respond, its
-certificate is renewed with the same key: existing leaves and trust bundles stay valid.
+members; and a leaf for the operator. Where peers have a CA of their own (`authority_separation`), each member has a
+second leaf, of the first CA, for its client port.
+
+Leaves are renewed after two thirds of their lifetime. So is each CA, with a new key (`authority_rotation`). Where that
+has not happened after three quarters of it, since a member does not respond, its certificate is renewed with the same
+key: existing leaves and trust bundles stay valid.
 """
 
 from __future__ import annotations
@@ -32,11 +35,13 @@ from collectionstore_operator.model.observed import (
     NodeStatus,
     Observed,
     Pod,
+    RequestPurpose,
     SigningRequest,
+    Unknown,
     Volume,
     Workload,
 )
-from collectionstore_operator.planning import authority_rotation, workload
+from collectionstore_operator.planning import authority_rotation, authority_separation, workload
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
@@ -77,6 +82,12 @@ def node_identity(node_id: NodeId) -> str:
     return f"collectionstore-node:{node_id}"
 
 
+def peer_authority(desired: Desired) -> Subject:
+    """Return the subject of the CA of peers, where it is another one."""
+    lifetime_s = desired.spec.tls.authority_lifetime_s
+    return Subject(kind=CertificateKind.PEER_AUTHORITY, name=labels.peer_authority(desired.name), lifetime_s=lifetime_s)
+
+
 def member(desired: Desired, cluster_id: str, ordinal: int, node_id: NodeId = "") -> Subject:
     """Return the subject of a member: its identity, its incarnation if known, and every name that clients use."""
     tls = desired.spec.tls
@@ -92,16 +103,17 @@ def member(desired: Desired, cluster_id: str, ordinal: int, node_id: NodeId = ""
     return Subject(kind=kind, name=name, lifetime_s=lifetime_s, names=tuple(sorted(names)))
 
 
-def required(
-    desired: Desired, cluster_id: str, ordinals: Iterable[int], reads: Iterable[int] = ()
-) -> tuple[Subject, ...]:
-    """Return every certificate that the operator issues with its key, the CA first, because it signs the others.
+def required(desired: Desired, observed: Observed, members: Iterable[Subject] = ()) -> tuple[Subject, ...]:
+    """Return every certificate that the operator issues with its key, the CAs first, because they sign the others.
 
-    `ordinals` are those of voters, `reads` those of read replicas.
+    `members` are those whose keys are generated here, too.
     """
-    members = (member(desired, cluster_id, ordinal) for ordinal in ordinals)
-    replicas = (member(desired.reads(), cluster_id, ordinal) for ordinal in reads)
-    return (authority(desired), operator(desired, cluster_id), *members, *replicas)
+    separate = observed.peer_authority is not None
+    authorities = (authority(desired), *((peer_authority(desired),) if separate else ()))
+    leaves = tuple(members)
+    # A server's alone, for the client port: what a member shows there is worth nothing to a client.
+    servers = (msgspec.structs.replace(one, kind=CertificateKind.SERVER) for one in leaves if separate)
+    return (*authorities, operator(desired, observed.cluster_id), *leaves, *servers)
 
 
 def issue(assessment: Assessment) -> Iterator[Proposal]:
@@ -114,10 +126,16 @@ def issue(assessment: Assessment) -> Iterator[Proposal]:
         yield postpone(IssueCertificate.__name__, reason=reason, blocked_by=conflict, subject=subject)
         return
     due = to_issue(assessment.desired, assessment.observed, _ordinals(assessment), _ordinals_of_reads(assessment))
-    renewed = [action for action in due if action.kind is CertificateKind.AUTHORITY]
+    authorities = (CertificateKind.AUTHORITY, CertificateKind.PEER_AUTHORITY)
+    renewed = [action for action in due if action.kind in authorities]
     for action in renewed:
         yield propose(action, subject=action.name)
-    rotation = () if renewed else tuple(authority_rotation.rotate(assessment))
+    kinds = {action.kind for action in renewed}
+    rotation = (
+        *authority_separation.begin(assessment),
+        *(() if CertificateKind.AUTHORITY in kinds else authority_rotation.rotate(assessment)),
+        *(() if CertificateKind.PEER_AUTHORITY in kinds else authority_rotation.rotate(assessment, peers=True)),
+    )
     yield from rotation
     changed = bool(renewed) or any(one.actions for one in rotation)
     yield from publish_authority(assessment, changed=changed)
@@ -172,9 +190,10 @@ def to_issue(
     if observed.certificates is None or not observed.cluster_id:
         return ()
     actions = []
-    key = _authority_key(observed.certificates)
-    made_here = (ordinals, reads) if observed.requests is None else ((), ())
-    for subject in required(desired, observed.cluster_id, *made_here):
+    keys = {kind: _authority_key(observed.certificates, kind) for kind in CertificateKind}
+    made_here = _members(desired, observed, ordinals, reads) if observed.requests is None else ()
+    for subject in required(desired, observed, made_here):
+        key = keys[_signer(subject.kind, observed)]
         reason = _why_issue(subject, _find(observed.certificates, subject), key, observed.now)
         if reason:
             actions.append(
@@ -187,6 +206,32 @@ def to_issue(
                 )
             )
     return tuple(actions)
+
+
+def _members(desired: Desired, observed: Observed, ordinals: Iterable[int], reads: Iterable[int]) -> Iterator[Subject]:
+    """Yield what members need whose keys are generated here, each for its incarnation once that is known."""
+    for group, seen, numbers in ((desired, observed, ordinals), (desired.reads(), observed.of_reads(), reads)):
+        for ordinal in numbers:
+            yield member(group, observed.cluster_id, ordinal, _incarnation(seen, ordinal))
+
+
+def _incarnation(observed: Observed, ordinal: int) -> NodeId:
+    """Return the node ID on the disk of a member; empty before it has one.
+
+    Of the disk, and not of the process: one that is stopped to be replaced still says who it was.
+    """
+    slot = observed.slot(ordinal)
+    found = slot.volume.node_id if isinstance(slot.volume, Volume) else ""
+    if isinstance(found, Unknown) and isinstance(slot.node, NodeStatus):
+        return slot.node.node_id
+    return found if isinstance(found, str) else ""
+
+
+def _signer(kind: CertificateKind, observed: Observed) -> CertificateKind:
+    """Return the authority that signs a kind of certificate; an authority signs itself."""
+    peers = (CertificateKind.PEER_AUTHORITY, CertificateKind.MEMBER)
+    separate = observed.peer_authority is not None and kind in peers
+    return CertificateKind.PEER_AUTHORITY if separate else CertificateKind.AUTHORITY
 
 
 def to_answer(
@@ -221,6 +266,13 @@ def to_answer(
             reason = f"the node ID {request.node_id} is that of {holder}"
             answers.append(DenyRequest(request=request.name, reason=reason))
             continue
+        peers = request.purpose is RequestPurpose.PEERS
+        if peers and observed.peer_authority is None:
+            if desired.spec.tls.separate:
+                continue  # it is made, or cannot be used now: the request waits for it
+            reason = f"peers have no authority of their own: spec.tls.authorities of {desired.name} is not Separate"
+            answers.append(DenyRequest(request=request.name, reason=reason))
+            continue
         subject = member(group, observed.cluster_id, ordinal, request.node_id)
         answers.append(
             SignRequest(
@@ -229,11 +281,25 @@ def to_answer(
                 uid=pod.uid,
                 names=subject.names,
                 lifetime_s=subject.lifetime_s,
+                kind=_kind(request, observed),
+                peers=peers,
                 group=group.group,
                 reason="its pod generated a key and requests a certificate",
             )
         )
     return tuple(answers)
+
+
+def _kind(request: SigningRequest, observed: Observed) -> CertificateKind:
+    """Return what a request is signed as.
+
+    One for both ports is a server's alone once peers trust no key of clients any more: nothing else would accept it.
+    """
+    separate = observed.peer_authority is not None and not authority_separation.shared_keys(observed)
+    for_clients = request.purpose is RequestPurpose.CLIENTS
+    if for_clients or (separate and request.purpose is RequestPurpose.MEMBER):
+        return CertificateKind.SERVER
+    return CertificateKind.MEMBER
 
 
 def _holder(desired: Desired, observed: Observed, request: SigningRequest) -> str:
@@ -256,7 +322,7 @@ def _why_issue(subject: Subject, found: Certificate | None, key: str, now: float
         return "it does not exist yet"
     if found.not_after <= now:
         return "it has expired"
-    if subject.kind is CertificateKind.AUTHORITY:
+    if subject.kind in (CertificateKind.AUTHORITY, CertificateKind.PEER_AUTHORITY):
         due = renew_authority_at(found) <= now
         return "three quarters of its lifetime have passed, and its key is not rotated" if due else ""
     if renew_at(found) <= now:
@@ -271,6 +337,6 @@ def _find(certificates: Sequence[Certificate], subject: Subject) -> Certificate 
     return max(same, key=lambda one: one.not_after, default=None)
 
 
-def _authority_key(certificates: Sequence[Certificate]) -> str:
-    found = [one for one in certificates if one.kind is CertificateKind.AUTHORITY]
+def _authority_key(certificates: Sequence[Certificate], kind: CertificateKind = CertificateKind.AUTHORITY) -> str:
+    found = [one for one in certificates if one.kind is kind]
     return max(found, key=lambda one: one.not_after).authority if found else ""

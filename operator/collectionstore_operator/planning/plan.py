@@ -30,7 +30,7 @@ from collectionstore_operator.model.actions import (
     postpone,
     postponed,
 )
-from collectionstore_operator.model.assessment import Assessment, fenced_reason
+from collectionstore_operator.model.assessment import Assessment, contradicts_authorities, fenced_reason
 from collectionstore_operator.model.observed import Workload
 from collectionstore_operator.planning import (
     certificates,
@@ -69,7 +69,8 @@ def plan(assessment: Assessment) -> Plan:
     if desired.deleting and observed.namespace_terminating:
         return _schedule(finalizer.release_with_namespace(assessment))
     namespace = f"the namespace {desired.namespace} is terminating" if observed.namespace_terminating else ""
-    conflict = "" if teardown.due(assessment) else observed.identity_conflict
+    due = teardown.due(assessment)
+    conflict = "" if due else observed.identity_conflict or contradicts_authorities(desired, observed)
     blocker = fenced_reason(observed) or conflict or ("spec.paused is true" if desired.spec.paused else "") or namespace
     upkeep = _held_back(_upkeep(assessment), namespace)
     changes = _held_back(_changes(assessment), blocker)

@@ -79,12 +79,19 @@ def make_leaf(
 
 
 def sign_request(
-    authority: KeyPair, request_pem: bytes, *, name: str, names: tuple[str, ...], lifetime_s: int, now: float
+    authority: KeyPair,
+    request_pem: bytes,
+    *,
+    name: str,
+    names: tuple[str, ...],
+    lifetime_s: int,
+    now: float,
+    kind: CertificateKind = CertificateKind.MEMBER,
 ) -> bytes:
     """Sign the key in a member's PKCS#10 request; return the certificate, PEM.
 
-    Only the public key is taken from the request: subject and names are the caller's, or a pod could name itself.
-    Raises ActionRefused for a malformed request, and for a key that is not ECDSA P-256.
+    `kind` is MEMBER or SERVER. Only the public key is taken from the request: subject and names are the caller's, or a
+    pod could name itself. Raises ActionRefused for a malformed request, and for a key that is not ECDSA P-256.
     """
     try:
         request = x509.load_pem_x509_csr(request_pem)
@@ -94,7 +101,6 @@ def sign_request(
         raise ActionRefused(f"the request of {name} cannot be read: {error}") from error
     if not valid or not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise ActionRefused(f"the request of {name} is not signed by its own ECDSA P-256 key")
-    kind = CertificateKind.MEMBER
     builder = _leaf(authority, key, kind=kind, name=name, names=names, lifetime_s=lifetime_s, now=now)
     return builder.sign(_load_key(authority.key_pem), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
@@ -183,9 +189,10 @@ def _leaf(
 ) -> x509.CertificateBuilder:
     issuer = x509.load_pem_x509_certificate(authority.certificate_pem)
     remaining_s = int(issuer.not_valid_after_utc.timestamp() - now)
-    usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
-    if kind is CertificateKind.MEMBER:
-        usages.insert(0, ExtendedKeyUsageOID.SERVER_AUTH)
+    usages = [
+        *((ExtendedKeyUsageOID.SERVER_AUTH,) if kind in (CertificateKind.MEMBER, CertificateKind.SERVER) else ()),
+        *(() if kind is CertificateKind.SERVER else (ExtendedKeyUsageOID.CLIENT_AUTH,)),
+    ]
     return (
         _begin(_subject(name), issuer.subject, key, lifetime_s=min(lifetime_s, remaining_s), now=now)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

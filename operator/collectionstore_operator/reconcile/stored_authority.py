@@ -73,6 +73,11 @@ def renewed(
     return replace(stored, bundle_pem=b"".join([made.certificate_pem, *others]))
 
 
+def signing_alone(stored: StoredAuthority) -> StoredAuthority:
+    """Return the certificate that signs and its key: what another authority begins with, to be rotated away from."""
+    return replace(stored, bundle_pem=split(stored.bundle_pem)[0], next_key_pem=b"", requested=False)
+
+
 def prepared(
     stored: StoredAuthority, name: str, cluster_id: str, *, key: str, lifetime_s: int, request: str, now: float
 ) -> StoredAuthority:

@@ -126,6 +126,19 @@ def authority_secret(cluster: str) -> str:
     return f"{cluster}-authority"
 
 
+def peer_authority_secret(cluster: str) -> str:
+    """Return the name of the Secret with the key and certificate of the CA of peers, where it is another one.
+
+    The name of no other cluster's Secret: a cluster cannot be called `<cluster>-peers`.
+    """
+    return f"{cluster}-peers-authority"
+
+
+def peer_authority(cluster: str) -> str:
+    """Return how the CA of peers is called in status and plan, beside that of the cluster."""
+    return f"{cluster}-peers"
+
+
 def operator_secret(cluster: str) -> str:
     """Return the name of the Secret with the operator's client certificate."""
     return f"{cluster}-operator"

@@ -125,6 +125,24 @@ class Tls(Part, frozen=True):
         | None
     ) = None
 
+    authorities: (
+        Annotated[
+            Literal["Shared", "Separate"],
+            Meta(
+                description="authorities determines whether peers and clients share one certificate authority. With "
+                "Separate, members know each other by an authority that signs nothing else, and the peer port trusts "
+                "no other one; clients and the operator keep theirs. A running cluster changes in phases, in which its "
+                "members restart, one at a time; it cannot be taken back. If absent, Shared."
+            ),
+        ]
+        | None
+    ) = None
+
+    @property
+    def separate(self) -> bool:
+        """Whether peers have an authority of their own."""
+        return self.authorities == "Separate"
+
     @property
     def domain(self) -> str:
         """The DNS domain of the Kubernetes cluster."""

@@ -31,6 +31,7 @@ from collectionstore_operator.model.restore import failure_of, restoring, shown_
 from collectionstore_operator.model.restore_request import lost_claim
 from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.model.update_windows import update_held
+from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.bootstrap import Restore
 from collectionstore_operator.status import domains, fenced, hibernated, owned_objects, safeguards
 from collectionstore_operator.status.ailments import Ailment, ailments, described
@@ -225,7 +226,8 @@ def certificates_ready(assessment: Assessment, plan: Plan) -> ConditionState:
     waiting = [step for step in plan.steps if step.name in _ROTATION and step.blocked_by]
     if waiting:
         # Nothing is wrong with what is in use: it is renewed with the key that there is, however long this waits.
-        message = f"the rotation of the authority's key waits: {waiting[0].blocked_by}; {earliest}"
+        whose = " of peers" if waiting[0].subject == labels.peer_authority(assessment.desired.name) else ""
+        message = f"the rotation of the authority's key{whose} waits: {waiting[0].blocked_by}; {earliest}"
         return ConditionState("True", "KeyRotationWaits", message)
     return ConditionState("True", "AllValid", earliest)
 

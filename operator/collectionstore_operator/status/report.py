@@ -334,6 +334,13 @@ class Status(_Part, frozen=True):
     authority: Annotated[
         AuthorityStatus, Meta(description="authority is the certificate authority of the cluster.")
     ] = AuthorityStatus()
+    peer_authority: Annotated[
+        AuthorityStatus,
+        Meta(
+            description="peerAuthority is the certificate authority of peers, where they have their own; authority is "
+            "that of clients and the operator then."
+        ),
+    ] = AuthorityStatus()
 
     def condition(self, kind: str) -> Condition | None:
         """Return a condition by its type."""
@@ -401,6 +408,7 @@ def report(assessment: Assessment, plan: Plan, previous: Status | None) -> Statu
         recovery=recovery_status(assessment, plan, before.recovery),
         restore=restore_status(assessment, plan, before.restore),
         authority=_authority(observed.authority),
+        peer_authority=_authority(observed.peer_authority),
     )
 
 

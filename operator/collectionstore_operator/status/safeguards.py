@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collectionstore_operator.model.actions import Plan, SetReclaimPolicy
-from collectionstore_operator.model.assessment import Assessment
+from collectionstore_operator.model.assessment import Assessment, contradicts_authorities
 from collectionstore_operator.model.observed import Pod, Slot, Unknown, Volume
 from collectionstore_operator.status.condition_state import ConditionState
 
@@ -15,6 +15,11 @@ def records_valid(assessment: Assessment, _plan: Plan) -> ConditionState:
         return ConditionState("False", "IdentityUnproven", observed.identity_conflict)
     if observed.authority_conflict:
         return ConditionState("False", "AuthorityLost", observed.authority_conflict)
+    if observed.peer_authority_conflict:
+        return ConditionState("False", "AuthorityLost", observed.peer_authority_conflict)
+    contradicted = contradicts_authorities(assessment.desired, observed)
+    if contradicted:
+        return ConditionState("False", "AuthoritiesContradict", contradicted)
     if not observed.cluster_id:
         return ConditionState("True", "NotRecorded", "nothing is recorded yet that could be wrong")
     if observed.recorded_cluster_id:

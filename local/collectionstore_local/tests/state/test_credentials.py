@@ -14,10 +14,20 @@ from collectionstore_local.state.credentials import Credentials
 from collectionstore_local.state.directory import ClusterDirectory, StateDirectory, write_atomically
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.model.actions import IssueCertificate, PrepareAuthority, PromoteAuthority, RetireAuthority
-from collectionstore_operator.model.observed import Authority, CertificateKind, Observed, RotationPhase
+from collectionstore_operator.model.observed import (
+    ABSENT,
+    Authority,
+    CertificateKind,
+    Observed,
+    RotationPhase,
+    Slot,
+    Volume,
+)
 from collectionstore_operator.planning import certificates
+from collectionstore_operator.reconcile import pki
 from collectionstore_operator.resource import labels
-from collectionstore_operator.resource.desired import Desired
+from collectionstore_operator.resource.desired import Desired, Spec
+from collectionstore_operator.resource.network import Tls
 
 DESIRED = Desired(name="demo")
 
@@ -232,3 +242,118 @@ def test_unpublished_authority_does_not_sign(directory: ClusterDirectory) -> Non
     action = PromoteAuthority(key=rotation.authority().trusted[1].key, reason="")
     with pytest.raises(ActionRefused, match="is not published"):
         rotation.credentials().rotate(action, cluster_id="c0ffee", now=time.time())
+
+
+SEPARATE = Desired(name="demo", spec=Spec(tls=Tls(authorities="Separate")))
+
+
+def separate_actions(credentials: Credentials, node_id: str = "") -> tuple[IssueCertificate, ...]:
+    """Return what the planner would issue for a cluster of one whose peers have their own authority."""
+    volume = Volume(name="demo-0", node_id=node_id or ABSENT)
+    observed = Observed(
+        now=time.time(),
+        cluster_id="c0ffee",
+        certificates=credentials.look(),
+        authority=credentials.authority(),
+        peer_authority=credentials.peer_authority(),
+        slots=(Slot(ordinal=0, volume=volume),),
+    )
+    return certificates.to_issue(SEPARATE, observed, range(1))
+
+
+def separate_all(credentials: Credentials, node_id: str = "") -> None:
+    for action in separate_actions(credentials, node_id):
+        credentials.issue(action, cluster_id="c0ffee", now=time.time())
+    credentials.publish()
+
+
+def prepare_peers(credentials: Credentials) -> None:
+    found = credentials.authority()
+    assert found is not None
+    key = found.trusted[0].key
+    action = PrepareAuthority(name="demo", key=key, lifetime_s=1_000_000, peers=True, reason="")
+    credentials.rotate(action, cluster_id="c0ffee", now=time.time())
+    credentials.publish()
+
+
+def test_authority_of_peers_begins_with_the_key_that_members_trust(directory: ClusterDirectory) -> None:
+    credentials = Credentials(directory)
+    issue_all(credentials)
+    prepare_peers(credentials)
+    clients, peers = credentials.authority(), credentials.peer_authority()
+    assert clients is not None
+    assert peers is not None
+    assert peers.phase is RotationPhase.TRUSTING
+    assert peers.trusted[0].key == clients.trusted[0].key
+    assert (directory.node("demo-0").tls / "ca.crt").read_bytes() == (directory.peer_authority / "ca.crt").read_bytes()
+    assert (directory.credentials / "ca.crt").read_bytes() == (directory.authority / "ca.crt").read_bytes()
+    assert [action.kind for action in separate_actions(credentials)] == [CertificateKind.SERVER]
+    separate_all(credentials)
+    shown = directory.node("demo-0").client_tls
+    assert (shown / "ca.crt").read_bytes() == (directory.authority / "ca.crt").read_bytes()
+    for key in directory.path.rglob("*.key"):
+        assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_peers_get_certificates_of_their_authority_once_it_signs(directory: ClusterDirectory) -> None:
+    credentials = Credentials(directory)
+    issue_all(credentials)
+    prepare_peers(credentials)
+    separate_all(credentials)
+    found = credentials.peer_authority()
+    assert found is not None
+    promote = PromoteAuthority(key=found.trusted[1].key, peers=True, reason="")
+    credentials.rotate(promote, cluster_id="c0ffee", now=time.time())
+    assert [(one.kind, one.name) for one in separate_actions(credentials)] == [(CertificateKind.MEMBER, "demo-0")]
+    separate_all(credentials)
+    leaf = pki.issuer_identifier((directory.node("demo-0").tls / "tls.crt").read_bytes())
+    server = pki.issuer_identifier((directory.node("demo-0").client_tls / "tls.crt").read_bytes())
+    clients = credentials.authority()
+    assert clients is not None
+    assert (leaf, server) == (found.trusted[1].key, clients.trusted[0].key)
+
+
+@pytest.mark.parametrize("written", range(5))
+def test_first_step_for_peers_that_a_crash_interrupted_is_completed(directory: ClusterDirectory, written: int) -> None:
+    """Whatever part of it is there, peers go on to trust the key that all of them trust now."""
+    issue_all(Credentials(directory))
+    count = 0
+
+    def until_the_crash(path: Path, content: bytes) -> None:
+        nonlocal count
+        if count == written:
+            raise InterruptedError
+        count += 1
+        write_atomically(path, content)
+
+    broken = Credentials(directory)
+    broken._peers = AuthorityFiles(directory.peer_authority, write=until_the_crash)
+    with contextlib.suppress(InterruptedError):
+        prepare_peers(broken)
+    credentials = Credentials(directory)
+    clients, peers = credentials.authority(), credentials.peer_authority()
+    assert clients is not None
+    if not credentials.peers_recorded:
+        prepare_peers(credentials)
+    elif peers is None:
+        kind, name = CertificateKind.PEER_AUTHORITY, labels.peer_authority("demo")
+        action = IssueCertificate(kind=kind, name=name, lifetime_s=1_000_000, reason="")
+        credentials.issue(action, cluster_id="c0ffee", now=time.time())
+    found = credentials.peer_authority()
+    assert found is not None
+    assert found.trusted[0].key == clients.trusted[0].key
+    credentials.publish()
+    assert credentials.published()
+
+
+def test_certificate_of_a_member_is_for_its_incarnation(directory: ClusterDirectory) -> None:
+    """The next one under its name gets another, and the key of the former is worth nothing to it."""
+    credentials = Credentials(directory)
+    issue_all(credentials)
+    for node_id in ("00000000000000aa", "00000000000000bb"):
+        (action,) = [one for one in separate_actions(credentials, node_id) if one.kind is CertificateKind.MEMBER]
+        assert action.reason == "its subject alternative names have changed"
+        assert f"URI:collectionstore-node:{node_id}" in action.names
+        assert sum("collectionstore-node:" in name for name in action.names) == 1
+        credentials.issue(action, cluster_id="c0ffee", now=time.time())
+        assert separate_actions(credentials, node_id) == ()

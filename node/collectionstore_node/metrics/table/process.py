@@ -9,7 +9,7 @@ from collectionstore_telemetry.metrics.series import Label, counter, gauge, hist
 
 STALLS: Final = ("event_loop", "fsync", "apply")
 SPANS: Final = ("exported", "failed", "dropped")
-PURPOSES: Final = ("peers", "clients", "authority", "given")
+PURPOSES: Final = ("peers", "clients", "authority", "client_authority", "given")
 _ONE = "one value for each process"
 
 PROCESS: Final = (

@@ -90,6 +90,10 @@ class TlsStatus(msgspec.Struct, frozen=True):
     """Key identifiers of the authorities that every port with TLS trusts, hexadecimal."""
     given: CertificateStatus | None = None
     """The certificate that the user gives for clients; null if there is none in use."""
+    peer_trusted: list[str] = msgspec.field(default_factory=list)
+    """Key identifiers of the authorities that the peer port trusts."""
+    client_trusted: list[str] = msgspec.field(default_factory=list)
+    """Those that the client port trusts; empty where it has no TLS."""
 
 
 class NodeStatus(msgspec.Struct, frozen=True):

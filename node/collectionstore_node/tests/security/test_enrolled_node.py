@@ -44,6 +44,7 @@ class Node:
         self.process: asyncio.subprocess.Process | None = None
         self._api = api_url.removeprefix("https://")
         self._client, self._peer, self._metrics = _free_ports()
+        self.further: dict[str, str] = {}
 
     async def start(self) -> None:
         """Start the process; its service account is the folder of the API server."""
@@ -60,6 +61,7 @@ class Node:
             "API_SERVER": self._api,
             "SERVICE_ACCOUNT_DIR": str(self.folder / "account"),
             "TRUST_FILE": str(self.folder / "trust.crt"),
+            **self.further,
         }
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -105,6 +107,29 @@ class Node:
         found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         writer.close()
         return x509.load_der_x509_certificate(found).public_bytes(Encoding.PEM)
+
+    def separate(self) -> None:
+        """Give clients an authority of their own."""
+        self.further = {
+            "CLIENT_TLS_DIR": str(self.folder / "tls-clients"),
+            "CLIENT_TRUST_FILE": str(self.folder / "client-trust.crt"),
+        }
+
+    async def status(self) -> dict[str, Any]:
+        """Return what the node reports of its certificates."""
+        found = await self.until("/status", lambda one: one.status == 200 and bool(one.body.get("tls")))
+        tls: dict[str, Any] = found.body["tls"]
+        return tls
+
+    async def sign_for(self, purpose: str, authority: Authority) -> dict[str, Any]:
+        """Sign what the node asks for, which must be for `purpose`; return the request."""
+        await asyncio.wait_for(self.server.created.wait(), DEADLINE_S)
+        self.server.created.clear()
+        ((name, body),) = [one for one in self.server.objects.items() if "status" not in one[1]]
+        assert body["metadata"]["labels"] == {"collectionstore.io/purpose": purpose}
+        begin = datetime.now(UTC) - timedelta(hours=1)
+        self.server.issue(name, authority.sign(self.server.request_pem(name), IDENTITY, begin=begin))
+        return body
 
     async def sign(self) -> None:
         """Sign what the node asks for, as soon as it does."""
@@ -218,3 +243,40 @@ async def test_node_that_cannot_store_its_key_exits_as_for_a_failed_disk(node: N
     code, log = await node.ended()
     assert code == 74
     assert "cannot store the certificate in" in log
+
+
+async def test_node_with_separate_authorities_requests_one_certificate_of_each(node: Node) -> None:
+    """Each port shows the certificate, and trusts the authority, that is for it alone."""
+    clients = Authority("clients")
+    node.separate()
+    (node.folder / "trust.crt").write_bytes(node.authority.pem)
+    (node.folder / "client-trust.crt").write_bytes(clients.pem)
+    await node.start()
+    peers = await node.sign_for("peers", node.authority)
+    served = await node.sign_for("clients", clients)
+    assert "client auth" in peers["spec"]["usages"], "members dial each other"
+    assert "client auth" not in served["spec"]["usages"], "it is worth nothing to a client"
+    await node.until("/readyz", waits_no_more)
+    assert await node.shown_certificate() == (node.folder / "tls-clients" / "tls.crt").read_bytes()
+    assert (node.folder / "tls" / "ca.crt").read_bytes() == node.authority.pem
+    tls = await node.status()
+    assert tls["trusted"] == [], "no authority is trusted by both ports"
+    assert len(tls["peer_trusted"]) == len(tls["client_trusted"]) == 1
+    assert tls["peer_trusted"] != tls["client_trusted"]
+    assert tls["peers"]["serial"] != tls["clients"]["serial"]
+    assert (await node.stop())[0] == 0
+
+
+async def test_certificate_of_the_other_authority_is_not_stored(node: Node) -> None:
+    """An operator that signs with the wrong key changes nothing, and the node says so."""
+    clients = Authority("clients")
+    node.separate()
+    (node.folder / "trust.crt").write_bytes(node.authority.pem)
+    (node.folder / "client-trust.crt").write_bytes(clients.pem)
+    await node.start()
+    await node.sign_for("peers", clients)
+    await node.until("/readyz", says("no trusted authority has signed the certificate"))
+    assert not (node.folder / "tls" / "tls.crt").exists()
+    code, log = await node.stop()
+    assert code == 0
+    assert '"purpose": "peers"' in log or '"purpose":"peers"' in log or "purpose=peers" in log

@@ -37,6 +37,7 @@ STAGES: Final = (
         "planning/test_certificates.py",
         "planning/test_authority_age.py",
         "planning/test_authority_rotation.py",
+        "planning/test_authority_separation.py",
         "planning/test_identity.py",
         "planning/test_upkeep.py",
         "planning/test_safeguards.py",
