@@ -15,8 +15,8 @@ from collectionstore_operator.kubernetes.claims import claim_name
 from collectionstore_operator.kubernetes.ownership import preconditions
 from collectionstore_operator.model.actions import (
     AdoptVolume,
-    DiscardVolumes,
     DeleteReleased,
+    DiscardVolumes,
     GrowVolume,
     MarkVolume,
     RetireVolume,
