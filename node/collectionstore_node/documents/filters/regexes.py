@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-import re2
+import re2  # type: ignore[import-untyped]  # it has none
 
 PATTERN_CHARACTERS_MAX: Final = 1_024
 MEMORY_BYTES_MAX: Final = 1 << 20

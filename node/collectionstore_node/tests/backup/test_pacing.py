@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from collectionstore_node.backup import create
+from collectionstore_node.backup import create, parts
 from collectionstore_node.backup.pacing import CREDIT_S, RATE_MIN, Pace
 from collectionstore_node.backup.repository import Repository
 
@@ -61,7 +61,7 @@ def test_parts_are_compressed_one_at_a_time_and_stored_beside_each_other(
     """Init: a store whose first two puts wait for each other. Check: both are under way; one part is compressed."""
     compressing = threading.Lock()
     together = threading.Barrier(create.WORKERS)
-    compress, puts = create.store_part, iter(range(100))
+    compress, puts = parts.store_part, iter(range(100))
 
     def alone(*arguments: Any) -> Any:
         assert compressing.acquire(blocking=False)

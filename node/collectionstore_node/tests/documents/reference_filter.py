@@ -59,7 +59,7 @@ def _operator(operator: str, operand: Any, candidates: list[tuple[Any, bool]]) -
         case "$all":
             return bool(operand) and all(_operator("$eq", one, candidates) for one in operand)
         case "$exists":
-            return any(value is not MISSING for value, _ in candidates) == operand
+            return any(value is not MISSING for value, _ in candidates) is operand
         case "$size":
             return any(isinstance(value, list) and len(value) == operand for value, _ in candidates)
         case "$elemMatch":

@@ -18,21 +18,20 @@ def compare(left: Any, right: Any) -> int:
         return -1 if RANKS[type(left)] < RANKS[type(right)] else 1
     if isinstance(left, dict):
         for (name, value), (other, given_value) in zip(left.items(), right.items(), strict=False):
-            pairs = ((RANKS[type(value)], RANKS[type(given_value)]), (name, other))
-            for one, another in pairs:
-                if one != another:
-                    return -1 if one < another else 1
+            one, another = (RANKS[type(value)], name), (RANKS[type(given_value)], other)
+            if one != another:
+                return -1 if one < another else 1
             if found := compare(value, given_value):
                 return found
         return (len(left) > len(right)) - (len(left) < len(right))
     if isinstance(left, list):
-        for one, another in zip(left, right, strict=False):
-            if found := compare(one, another):
+        for element, other_element in zip(left, right, strict=False):
+            if found := compare(element, other_element):
                 return found
         return (len(left) > len(right)) - (len(left) < len(right))
     if left is None:
         return 0
-    return (left > right) - (left < right)
+    return int(left > right) - int(left < right)
 
 
 @given(VALUES, VALUES)
@@ -48,7 +47,7 @@ def test_keys_sort_as_values_do(left: Any, right: Any) -> None:
 @given(st.lists(VALUES, max_size=6))
 def test_joined_keys_sort_field_by_field(values: list[Any]) -> None:
     """No key is a prefix of another one, so that what follows never decides before it is its turn."""
-    pairs = [(value, other) for value in values for other in values]
+    pairs: list[tuple[Any, Any]] = [(value, other) for value in values for other in values]
     by_keys = sorted(pairs, key=lambda pair: sort_key(pair[0]) + inverted(sort_key(pair[1])))
     by_values = sorted(pairs, key=cmp_to_key(lambda x, y: compare(x[0], y[0]) or compare(y[1], x[1])))
 
