@@ -44,12 +44,16 @@ def test_keys_sort_as_values_do(left: Any, right: Any) -> None:
     assert equal(left, right) == (sign == 0)
 
 
+def _ascending_then_descending(left: tuple[Any, Any], right: tuple[Any, Any]) -> int:
+    return compare(left[0], right[0]) or compare(right[1], left[1])
+
+
 @given(st.lists(VALUES, max_size=6))
 def test_joined_keys_sort_field_by_field(values: list[Any]) -> None:
     """No key is a prefix of another one, so that what follows never decides before it is its turn."""
     pairs: list[tuple[Any, Any]] = [(value, other) for value in values for other in values]
     by_keys = sorted(pairs, key=lambda pair: sort_key(pair[0]) + inverted(sort_key(pair[1])))
-    by_values = sorted(pairs, key=cmp_to_key(lambda x, y: compare(x[0], y[0]) or compare(y[1], x[1])))
+    by_values = sorted(pairs, key=cmp_to_key(_ascending_then_descending))
 
     assert all(
         compare(one[0], other[0]) == 0 and compare(one[1], other[1]) == 0
