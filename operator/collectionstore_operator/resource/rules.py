@@ -334,3 +334,7 @@ KUBERNETES_RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
     ),
 }
 """Additional rules on Kubernetes, by struct."""
+LOCAL_RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
+    Repository: (Rule("claimName", "", repository.NO_CLAIM, repository.claimed),),
+}
+"""Those of clusters of one machine alone. They have no CEL: there is no API server."""

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-import msgspec
-
 from collectionstore_operator.kubernetes import pod_diagnostics
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
 from collectionstore_operator.kubernetes.backups.clusters_seen import observe_cluster
 from collectionstore_operator.kubernetes.backups.jobs import observe_run
-from collectionstore_operator.kubernetes.backups.rounds import Decision
-from collectionstore_operator.manifests.backups.work import work_of_backup
-from collectionstore_operator.model.backups.assessment import assess_backup
-from collectionstore_operator.model.backups.observed import BackupObserved, ClusterSeen
+from collectionstore_operator.model.backups.observed import BackupObserved
 from collectionstore_operator.model.observed import ABSENT
-from collectionstore_operator.planning.backups.backup import plan_backup
+from collectionstore_operator.reconcile.backup_decisions import (
+    Decision,
+    decide_backup,
+    last_backup_status,
+    needs_nothing,
+)
 from collectionstore_operator.resource.backups import names
 from collectionstore_operator.resource.backups.desired import Backup, parse_backup
-from collectionstore_operator.status.backups.backup_status import (
-    COMPLETE,
-    BackupStatus,
-    backup_status,
-    refused_backup,
-)
-
-_EXPLAINED: Final = ("Retrying", "PodWaiting")
-"""Reasons whose message says what keeps a run from ending, and is gone with its pods."""
+from collectionstore_operator.status.backups.backup_status import BackupStatus, refused_backup
 
 
 class BackupRounds:
@@ -39,23 +29,14 @@ class BackupRounds:
 
     async def decide(self, body: Body, now: float) -> Decision[BackupStatus]:
         """Return what the status is to be and what is to be done. Raises InvalidResource and ApiError."""
-        backup, previous = parse_backup(body), last_status(body)
-        settled = previous.settled() if previous is not None else None
-        if settled is not None and not backup.deleting and backup.held == (backup.spec.deletion_policy == "Delete"):
+        backup, previous = parse_backup(body), last_backup_status(body)
+        if needs_nothing(backup, previous):
             return Decision(status=previous, plan_done=True)
-        observed = await self._observe(backup, now, deleting=backup.deleting)
-        progress = assess_backup(backup, observed, settled, _attempt(previous))
-        status = backup_status(backup, observed, progress, previous)
-        plan = plan_backup(backup, observed, progress, status.backup_id)
-        seen = observed.cluster if isinstance(observed.cluster, ClusterSeen) else None
-        work = work_of_backup(
-            backup, seen.desired if seen else None, seen.cluster_id if seen else status.cluster_id, status.image
-        )
-        return Decision(status=status, plan=plan, work=work, subject=backup.name, cluster=work.cluster)
+        return decide_backup(backup, await self._observe(backup, now, deleting=backup.deleting), previous)
 
     def refuse(self, body: Body, message: str, generation: int, now: float) -> BackupStatus:
         """Return the status of a backup whose spec is invalid."""
-        return refused_backup(message, generation, last_status(body), now)
+        return refused_backup(message, generation, last_backup_status(body), now)
 
     async def _observe(self, backup: Backup, now: float, *, deleting: bool) -> BackupObserved:
         kube, namespace, uid = self._kube, backup.namespace, backup.uid
@@ -69,17 +50,3 @@ class BackupRounds:
             else ABSENT,
             namespace_terminating=await pod_diagnostics.is_terminating(kube, namespace),
         )
-
-
-def last_status(body: Body) -> BackupStatus | None:
-    """Return the status that was published last; None without one, or if another version wrote it unreadably."""
-    try:
-        return msgspec.convert(body["status"], BackupStatus) if body.get("status") else None
-    except msgspec.ValidationError:
-        return None
-
-
-def _attempt(previous: BackupStatus | None) -> str:
-    """Return what was published of the attempt before."""
-    found = previous.condition(COMPLETE) if previous is not None else None
-    return found.message if found is not None and found.reason in _EXPLAINED else ""

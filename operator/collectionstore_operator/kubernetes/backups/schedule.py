@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from collectionstore_operator.errors import InvalidResource
 from collectionstore_operator.kubernetes import pod_diagnostics
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
 from collectionstore_operator.kubernetes.backups.archives import ReadLag, ask_pod, observe_archive
-from collectionstore_operator.kubernetes.backups.backup import last_status
 from collectionstore_operator.kubernetes.backups.clusters_seen import observe_cluster
 from collectionstore_operator.kubernetes.backups.jobs import observe_run
-from collectionstore_operator.kubernetes.backups.rounds import Decision
 from collectionstore_operator.manifests.backups.archive import build_archive
-from collectionstore_operator.manifests.backups.work import work_of_schedule
-from collectionstore_operator.model.backups.assessment import assess_schedule
-from collectionstore_operator.model.backups.observed import (
-    BackupSummary,
-    ClusterSeen,
-    ScheduleObserved,
-    Times,
+from collectionstore_operator.model.backups.observed import BackupSummary, ScheduleObserved
+from collectionstore_operator.reconcile.backup_decisions import (
+    Decision,
+    decide_schedule,
+    last_schedule_status,
+    summaries,
+    times_of,
 )
-from collectionstore_operator.model.timestamps import seconds
-from collectionstore_operator.planning.backups.schedule import plan_schedule
-from collectionstore_operator.reconcile import timetable
 from collectionstore_operator.resource.backups import names
-from collectionstore_operator.resource.backups.desired import Schedule, parse_backup, parse_schedule
-from collectionstore_operator.status.backups.backup_status import summary_of
+from collectionstore_operator.resource.backups.desired import Schedule, parse_schedule
 from collectionstore_operator.status.backups.schedule_fields import ScheduleStatus
-from collectionstore_operator.status.backups.schedule_status import refused_schedule, schedule_status
+from collectionstore_operator.status.backups.schedule_status import refused_schedule
 
 
 class ScheduleRounds:
@@ -42,36 +33,17 @@ class ScheduleRounds:
 
     async def decide(self, body: Body, now: float) -> Decision[ScheduleStatus]:
         """Return what the status is to be and what is to be done. Raises InvalidResource and ApiError."""
-        schedule, previous = parse_schedule(body), _last_status(body)
+        schedule, previous = parse_schedule(body), last_schedule_status(body)
         observed = await self._observe(schedule, now)
-        view = assess_schedule(schedule, observed, (previous or ScheduleStatus()).memory())
-        seen = observed.cluster if isinstance(observed.cluster, ClusterSeen) else None
-        work = work_of_schedule(schedule, seen.desired if seen else None, seen.cluster_id if seen else "")
-        # Behind a backup: without one there is nothing that the log could continue.
-        begun = view.success is not None or (previous is not None and bool(previous.last_success_time))
-        archives = schedule.spec.archive and begun and seen is not None and seen.readable
-        digest = build_archive(work).digest if archives else ""
-        # A cluster that cannot be read says nothing about its archive: what there is stays. One that is to be
-        # hibernated is archived until its members are stopped: what they have committed until then as well.
-        keeps = schedule.spec.archive and (seen is None or (seen.desired.spec.asleep and not seen.hibernated))
-        plan = plan_schedule(schedule, observed, view, _present(observed) if keeps else digest)
-        return Decision(
-            status=schedule_status(schedule, observed, view, previous),
-            plan=plan,
-            work=work,
-            subject=schedule.name,
-            cluster=work.cluster,
-            schedule=schedule,
-            observed=observed,
-        )
+        return decide_schedule(schedule, observed, previous, lambda work: build_archive(work).digest)
 
     def refuse(self, body: Body, message: str, generation: int, now: float) -> ScheduleStatus:
         """Return the status of a schedule whose spec is invalid."""
-        return refused_schedule(message, generation, _last_status(body), now)
+        return refused_schedule(message, generation, last_schedule_status(body), now)
 
     async def _observe(self, schedule: Schedule, now: float) -> ScheduleObserved:
         kube, namespace, uid = self._kube, schedule.namespace, schedule.uid
-        times, drill_times, invalid = _times(schedule, now)
+        times, drill_times, invalid = times_of(schedule, now)
         return ScheduleObserved(
             now=now,
             cluster=await observe_cluster(kube, schedule.spec.cluster_name, namespace),
@@ -88,39 +60,4 @@ class ScheduleRounds:
     async def _backups(self, schedule: Schedule) -> tuple[BackupSummary, ...]:
         """Return the backups of the schedule, in the order of their times; raises ApiError, so none is missed."""
         bodies = await self._kube.find_all(Kind.BACKUP, schedule.namespace, {names.SCHEDULE: schedule.name})
-        found = []
-        for body in bodies:
-            try:
-                backup = parse_backup(body)
-            except InvalidResource:
-                continue  # not one of ours: what a schedule creates is valid
-            if backup.spec.cluster_name == schedule.spec.cluster_name:
-                found.append(summary_of(backup, _due(body), last_status(body)))
-        return tuple(sorted(found, key=lambda one: (one.due, one.backup.name)))
-
-
-def _times(schedule: Schedule, now: float) -> tuple[Times, Times, str]:
-    spec = schedule.spec
-    try:
-        main = timetable.due(spec.schedule, spec.time_zone, now)
-        drill = timetable.due(spec.drill, spec.time_zone, now) if spec.drill is not None else timetable.Due(None, None)
-    except timetable.InvalidTimetable as error:
-        return Times(), Times(), str(error)
-    return Times(last=main.last, next=main.next), Times(last=drill.last, next=drill.next), ""
-
-
-def _due(body: Body) -> float:
-    """Return the time that a backup was made for; of another one that carries the label, its creation."""
-    told = (body["metadata"].get("annotations") or {}).get(names.DUE, "")
-    return float(told) if told.isdigit() else seconds(body["metadata"]["creationTimestamp"])
-
-
-def _present(observed: ScheduleObserved) -> str:
-    return getattr(observed.archive, "digest", "")
-
-
-def _last_status(body: Body) -> ScheduleStatus | None:
-    try:
-        return msgspec.convert(body["status"], ScheduleStatus) if body.get("status") else None
-    except msgspec.ValidationError:
-        return None
+        return summaries(schedule, bodies)
