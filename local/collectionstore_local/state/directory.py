@@ -11,6 +11,8 @@
             events.jsonl                  events of the reconcile loop, one per line, bounded
             admin.token                   proves the owner to nodes without client TLS, 0600
             ca/ operator/                 the cluster's certificate authority; the operator's certificate
+            backups/objects/ secrets/     CollectionStoreBackups and schedules; the Secrets that they name
+            backups/runs/                 what runs for them: records, results and logs
             nodes/<name>/                 data/ volume.json tls/ node.log process.json routes.json
             reserve                       space for these files on a disk that the members share and have filled
             edit.lock                     held by the csctl that changes or restores the cluster
@@ -216,6 +218,14 @@ class ClusterDirectory:
         return self.path / "nodes"
 
     @property
+    def backups(self) -> Path:
+        return self.path / "backups"
+
+    @property
+    def secrets(self) -> Path:
+        return self.path / "secrets"
+
+    @property
     def lock(self) -> Path:
         return self.path / "supervisor.lock"
 
@@ -380,7 +390,7 @@ class StateDirectory:
         if not _is_marked(self.path):
             write_atomically(self.path / MARK, MARK_TEXT.encode())
         directory = ClusterDirectory(self.path / name)
-        for path in (directory.path, directory.nodes):
+        for path in (directory.path, directory.nodes, directory.backups, directory.secrets):
             path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         return directory
 

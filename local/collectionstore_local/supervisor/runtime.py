@@ -19,6 +19,7 @@ from collectionstore_local.processes.pod_view import PodView, explain
 from collectionstore_local.processes.port_allocation import HOST, member_ports, node_ports
 from collectionstore_local.processes.probes import Probes
 from collectionstore_local.state import admin_token, volumes
+from collectionstore_local.state.backup_objects import BackupObjects
 from collectionstore_local.state.credentials import Credentials
 from collectionstore_local.state.directory import ClusterDirectory, read_json, write_atomically
 from collectionstore_local.state.event_journal import EventWriter
@@ -62,9 +63,11 @@ from collectionstore_operator.model.actions import (
 from collectionstore_operator.model.fences import is_fenced
 from collectionstore_operator.model.observed import ABSENT, NodeStatus, Observed, Replicas, Slot, Unknown, Workload
 from collectionstore_operator.model.recovery import RecoveryPhase
+from collectionstore_operator.reconcile.backup_decisions import freshness
 from collectionstore_operator.reconcile.execute import perform_on_nodes
 from collectionstore_operator.reconcile.node_client import NodeClient
 from collectionstore_operator.reconcile.observe import ask_nodes, has_data
+from collectionstore_operator.resource.backups.names import SCHEDULE_KIND
 from collectionstore_operator.resource.desired import Desired, Runtime, parse
 from collectionstore_operator.status.events import Event
 from collectionstore_operator.status.recovery_status import lost_since
@@ -94,6 +97,7 @@ class LocalRuntime:
         self._state = OperatorStateFile(directory.operator_state)
         self._credentials = Credentials(directory)
         self._events = EventWriter(directory.events)
+        self._backups = BackupObjects(directory)
         self._nodes: dict[str, Node] = {}
         self._pods = PodView()
         self._probes = Probes(client, changed)
@@ -154,6 +158,7 @@ class LocalRuntime:
             quorum_lost_since=await self._quorum_lost_since(),
             planned_work=facts.planned_work,
             epoch=facts.epoch,
+            schedules=freshness(self._backups.all(SCHEDULE_KIND)),
             workload=voters.workload,
             idle=voters.idle,
             slots=voters.slots,

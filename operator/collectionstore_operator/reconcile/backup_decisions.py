@@ -5,7 +5,7 @@ On Kubernetes and on one machine the same: read, assess, publish the status, act
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
@@ -21,6 +21,7 @@ from collectionstore_operator.model.backups.observed import (
     ScheduleObserved,
     Times,
 )
+from collectionstore_operator.model.observed import ScheduleFreshness
 from collectionstore_operator.model.timestamps import seconds
 from collectionstore_operator.planning.backups.backup import plan_backup
 from collectionstore_operator.planning.backups.schedule import plan_schedule
@@ -168,3 +169,19 @@ def _attempt(previous: BackupStatus | None) -> str:
     """Return what was published of the attempt before."""
     found = previous.condition(COMPLETE) if previous is not None else None
     return found.message if found is not None and found.reason in _EXPLAINED else ""
+
+
+def freshness(schedules: Iterable[Mapping[str, Any]]) -> tuple[ScheduleFreshness, ...]:
+    """Return the schedules of a cluster, by name, as its condition BackupReady sees them."""
+    return tuple(sorted(map(_freshness, schedules), key=lambda one: one.name))
+
+
+def _freshness(body: Mapping[str, Any]) -> ScheduleFreshness:
+    conditions = (body.get("status") or {}).get("conditions") or ()
+    told: Mapping[str, Any] = next((one for one in conditions if one.get("type") == "BackupFresh"), {})
+    return ScheduleFreshness(
+        name=body["metadata"]["name"],
+        fresh=told.get("status", "Unknown"),
+        reason=told.get("reason", "NotObserved"),
+        message=told.get("message", "the schedule has no status yet"),
+    )
