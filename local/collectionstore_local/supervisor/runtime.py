@@ -161,6 +161,7 @@ class LocalRuntime:
             schedules=freshness(self._backups.all(SCHEDULE_KIND)),
             workload=voters.workload,
             idle=voters.idle,
+            surplus=voters.surplus,
             slots=voters.slots,
             reads=reads if reads != Replicas() or desired.spec.has_read_replicas else None,
             certificates=self._credentials.look(),
@@ -175,9 +176,11 @@ class LocalRuntime:
         included = range(workload.replicas) if workload else ()
         named = (desired.ordinal(name) for name in (*self._nodes, *self._directory.node_names()))
         ordinals = sorted({*included, *(one for one in named if one is not None)})
+        beyond = [one for one in ordinals if workload is not None and one >= workload.replicas]
         return Replicas(
             workload=Workload(replicas=workload.replicas, revision=workload.revision) if workload else ABSENT,
             idle=tuple(one for one in included if not self._node(desired.member(one)).record.should_run),
+            surplus=tuple(one for one in beyond if self._node(desired.member(one)).record.should_run),
             slots=tuple(self._slot(desired, one, answers.get(desired.member(one), NOT_RUNNING)) for one in ordinals),
         )
 

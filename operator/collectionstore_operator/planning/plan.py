@@ -88,6 +88,7 @@ def _upkeep(assessment: Assessment) -> Iterator[Proposal]:
     yield from records.record(assessment)
     if not teardown.due(assessment.desired):
         yield from workload.start_idle(assessment)
+        yield from workload.stop_surplus(assessment)
     yield from read_replicas.upkeep(assessment)
 
 
