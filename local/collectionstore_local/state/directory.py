@@ -320,6 +320,11 @@ class NodeDirectory:
         return self.path / "node.log"
 
     @property
+    def restore_failure(self) -> Path:
+        """How the restore that this node begins with has failed last; not there if it has not."""
+        return self.path / "restore.failed.json"
+
+    @property
     def process(self) -> Path:
         return self.path / "process.json"
 
