@@ -11,8 +11,8 @@ from collectionstore_operator.kubernetes.caches.reads import Reads
 from collectionstore_operator.kubernetes.children import Children
 from collectionstore_operator.kubernetes.custom_resource import CustomResource
 from collectionstore_operator.kubernetes.enrolment import Enrolment
-from collectionstore_operator.kubernetes.known_backups import KnownBackups
 from collectionstore_operator.kubernetes.final_backups import FinalBackups
+from collectionstore_operator.kubernetes.known_backups import KnownBackups
 from collectionstore_operator.kubernetes.record import Record
 from collectionstore_operator.kubernetes.schedules import Schedules
 from collectionstore_operator.reconcile.node_client import NodeClient

@@ -15,8 +15,8 @@ from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
 from collectionstore_operator.kubernetes.custom_resource import CustomResource
 from collectionstore_operator.kubernetes.enrolment import Enrolment
 from collectionstore_operator.kubernetes.executor import Executor
-from collectionstore_operator.kubernetes.known_backups import KnownBackups
 from collectionstore_operator.kubernetes.final_backups import FinalBackups
+from collectionstore_operator.kubernetes.known_backups import KnownBackups
 from collectionstore_operator.kubernetes.observer import Observer
 from collectionstore_operator.kubernetes.record import Record
 from collectionstore_operator.kubernetes.schedules import Schedules
