@@ -25,10 +25,11 @@ from collectionstore_operator.observability.metrics import process_metrics
 from collectionstore_operator.resource.backups.names import BACKUP_KIND, SCHEDULE_KIND
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.status.events import Event
-from collectionstore_operator.status.report import Status
+from collectionstore_operator.status.report import Condition, Status
 
 STUB = Path(__file__).with_name("stub_program.py")
 VERSION = "collectionstore.io/v1alpha1"
+CLUSTER_ID = "0123456789abcdef"
 PATIENCE_S = 20.0
 
 
@@ -52,6 +53,19 @@ class World:
         self._woken = asyncio.Event()
         self.runs = Runs(self.directory, self._woken.set)
         self.rounds = BackupRounds(self.directory, self.runs, self._metrics, self.events.append)
+
+    def tell(self, *, cluster_id: str = CLUSTER_ID, unavailable: str = "") -> None:
+        """Publish a status of the cluster; one that is not available has this reason."""
+        available = Condition(
+            type="Available",
+            status="False" if unavailable else "True",
+            reason=unavailable or "AsExpected",
+            message="told by a test",
+            observed_generation=1,
+            last_transition_time="2026-01-02T03:04:05Z",
+        )
+        status = Status(cluster_id=cluster_id, initialized=True, conditions=(available,))
+        self.directory.status.write_bytes(msgspec.json.encode(status))
 
     async def round(self) -> float:
         return await self.rounds.once(self.desired, self.now)
@@ -105,12 +119,11 @@ def _spec(given: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     directory = StateDirectory.at(tmp_path / "state").create_cluster("demo")
-    status = Status(cluster_id="0123456789abcdef", initialized=True)
-    directory.status.write_bytes(msgspec.json.encode(status))
     monkeypatch.setattr(runs_module, "PROGRAM", (sys.executable, str(STUB)))
     monkeypatch.setenv("STUB_STARTS", str(tmp_path / "starts"))
     monkeypatch.setenv("STUB_HOLD", str(tmp_path / "hold"))
     world = World(directory, tmp_path)
+    world.tell()
     yield world
     world.hold.unlink(missing_ok=True)
     world.runs.release()

@@ -24,7 +24,8 @@ def main() -> None:
         run = next(one.removeprefix("--run=") for one in sys.argv if one.startswith("--run="))
         result.write_text(json.dumps(_made(run)))
     elif task == "drill":
-        told = {"id": "20260102T030405Z-0123abcd", "cluster_id": "c1", "revision": 5, "records": 1, "seconds": 0.5}
+        cluster = next(one.removeprefix("--source-cluster=") for one in sys.argv if one.startswith("--source-cluster="))
+        told = {"id": "20260102T030405Z-0123abcd", "cluster_id": cluster, "revision": 5, "records": 1, "seconds": 0.5}
         result.write_text(json.dumps({**told, "state_digest": "0" * 64}))
     else:
         result.write_text("{}")
@@ -34,7 +35,7 @@ def main() -> None:
 def _made(run: str) -> dict[str, object]:
     return {
         "id": f"20260102T030405Z-{run.rpartition('-')[2]}",
-        "cluster_id": "c1",
+        "cluster_id": os.environ["COLLECTIONSTORE_BACKUP_CLUSTER_ID"],
         "member": "demo-1",
         "from_leader": False,
         "term": 2,

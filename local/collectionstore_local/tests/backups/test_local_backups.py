@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractContextManager
 
 import pytest
@@ -13,6 +14,8 @@ from collectionstore_operator import faults
 from collectionstore_operator.resource.backups.names import BACKUP_KIND, SCHEDULE_KIND
 
 DAY_S = 86_400.0
+YEARLY = "0 3 1 1 *"
+"""Due once: what follows a backup is not beside the next one."""
 
 
 class Killed(BaseException):
@@ -207,7 +210,7 @@ async def test_missing_secret_is_said_and_waited_for_and_never_shown(world: Worl
 
 
 async def test_archive_follows_the_first_backup_and_goes_with_its_schedule(world: World) -> None:
-    world.schedule(immediate=True, archive=True)
+    world.schedule(schedule=YEARLY, archive=True)
     await world.round()
     await world.until_end()
     world.hold.touch()
@@ -222,7 +225,7 @@ async def test_archive_follows_the_first_backup_and_goes_with_its_schedule(world
 
 
 async def test_retention_and_drill_run_behind_a_backup(world: World) -> None:
-    world.schedule(immediate=True, retention={"keepLast": 2}, drill="0 4 * * *")
+    world.schedule(schedule=YEARLY, retention={"keepLast": 2}, drill="0 4 * * *")
     await world.round()
     await world.until_end()
     await world.round()
@@ -266,6 +269,58 @@ async def test_status_of_an_earlier_backup_is_none_of_a_later_one(world: World) 
     found = world.objects.find(BACKUP_KIND, "one")
     assert found is not None
     assert "status" not in found
+
+
+async def test_cluster_that_is_not_available_is_waited_for_without_an_attempt(world: World) -> None:
+    world.now = time.time()  # the deadline runs from the creation, which is now
+    world.tell(unavailable="Waking")
+    world.backup()
+    await world.round()
+    told = world.condition(BACKUP_KIND, "one", "Complete")
+    assert told["reason"] == "ClusterNotReady"
+    assert "Waking: told by a test" in told["message"]
+    assert world.starts() == []
+    world.tell()
+    await world.round()
+    await world.until_end()
+    assert world.condition(BACKUP_KIND, "one", "Complete")["status"] == "True"
+
+
+async def test_cluster_of_another_id_gets_a_backup_and_an_archive_of_its_own(world: World) -> None:
+    """After a recovery: what is stored of the former one makes nothing fresh, and is not continued."""
+    world.schedule(schedule=YEARLY, archive=True, retention={"keepLast": 1})
+    await world.round()
+    await world.until_end()
+    await world.round()
+    assert world.condition(SCHEDULE_KIND, "nightly", "BackupFresh")["status"] == "True"
+    (first,) = (one["metadata"]["name"] for one in world.objects.all(BACKUP_KIND))
+    world.hold.touch()
+    world.now += 120
+    world.tell(cluster_id="fedcba9876543210")
+    await world.round()
+    assert world.condition(SCHEDULE_KIND, "nightly", "BackupFresh")["reason"] == "NoBackupYet"
+    assert list((world.directory.backups / "runs").glob("*archive*")) == []
+    world.now += 60
+    await world.round()
+    world.hold.unlink()
+    (second,) = (one["metadata"]["name"] for one in world.objects.all(BACKUP_KIND) if one["metadata"]["name"] != first)
+    await world.until(lambda: world.condition(BACKUP_KIND, second, "Complete")["status"] == "True")
+    await world.round()
+    assert world.condition(SCHEDULE_KIND, "nightly", "BackupFresh")["status"] == "True"
+    assert world.objects.find(BACKUP_KIND, first) is not None
+    archives = (world.runs.find(path.stem) for path in (world.directory.backups / "runs").glob("*archive*.json"))
+    told = [one.job.variables["COLLECTIONSTORE_BACKUP_CLUSTER_ID"] for one in archives if one is not None]
+    assert told == ["fedcba9876543210"]
+
+
+async def test_backup_of_a_schedule_is_read_as_slowly_as_it_says(world: World) -> None:
+    world.schedule(immediate=True, maxBytesPerSecond=4 << 20)
+    world.hold.touch()
+    await world.round()
+    await world.started(1)
+    records = (world.runs.find(path.stem) for path in (world.directory.backups / "runs").glob("*.json"))
+    rates = [one.job.variables["COLLECTIONSTORE_BACKUP_MAX_BYTES_PER_SECOND"] for one in records if one is not None]
+    assert rates == [str(4 << 20)]
 
 
 async def test_backup_of_another_cluster_waits_for_it(world: World) -> None:

@@ -73,9 +73,12 @@ def test_missing_secret_starts_nothing(directory: ClusterDirectory) -> None:
 
 def test_node_that_has_taken_the_place_is_found_by_its_command() -> None:
     """A supervisor that was killed before it recorded the process finds it, before and after it became the node."""
-    node = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    code = "print(flush=True); input()"
+    node = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
-        assert _runs(node.pid, (*restored_start.COMMAND, sys.executable, "-c", "input()"))
+        assert node.stdout is not None
+        node.stdout.readline()  # its command line is empty until the kernel has set up its stack
+        assert _runs(node.pid, (*restored_start.COMMAND, sys.executable, "-c", code))
         assert not _runs(node.pid, (*restored_start.COMMAND, sys.executable, "-c", "other"))
     finally:
         node.communicate(b"\n")

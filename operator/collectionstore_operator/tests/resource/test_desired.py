@@ -79,6 +79,7 @@ def test_defaults_are_explicit() -> None:
             "ipAddresses": None,
             "clusterDomain": None,
             "clientSecretName": None,
+            "authorities": None,
         },
         "failedMember": {"replacement": "Automatic", "graceSeconds": 300},
         "spread": {"zones": "Preferred", "nodes": "Preferred"},
