@@ -41,6 +41,7 @@ FOLDERS_AT_RUN_TIME: Final = {
         "kubernetes/",
         "operator/",
         "retired/",
+        "secrets/",
         "supervisor/",
         "tls/",
         "tls-clients/",

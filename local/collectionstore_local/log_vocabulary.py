@@ -30,6 +30,8 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("node.ended", ("info",), "The process of a member exited; `wanted` says whether it is restarted.", ("node", "code", "reason", "wanted")),
     LogEvent("node.killed", ("warning",), "The process of a member did not exit after SIGTERM and was killed.", ("node", "reason")),
     LogEvent("nodes.stopped", ("info",), "All processes of the cluster were stopped.", ("reason",)),
+    LogEvent("backup_run.started", ("info",), "An attempt of a run for a backup or a schedule was started.", ("run", "pid", "attempt")),
+    LogEvent("backup_run.ended", ("info",), "An attempt of a run for a backup or a schedule ended; `state` says whether it is repeated (Active).", ("run", "code", "state")),
     LogEvent("proxy.started", ("info",), "The fault proxy between members started."),
     LogEvent("proxy.unneeded", ("info",), "Another fault proxy of this cluster is running; this one exits.", ("reason",)),
     LogEvent("proxy.ended", ("info",), "The fault proxy ended."),

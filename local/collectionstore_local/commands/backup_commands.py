@@ -9,6 +9,7 @@ import click
 
 from collectionstore.cli.commands import Command, Group
 from collectionstore.cli.options import state_dir_option
+from collectionstore_local.backups import program
 from collectionstore_local.commands import console_output, restoring
 from collectionstore_local.commands.lifecycle import require_running
 from collectionstore_local.commands.options import cluster_options, timeout_option
@@ -65,7 +66,7 @@ def _of_cluster(name: str) -> click.Command:
         context: click.Context, state: StateDirectory, directory: ClusterDirectory, arguments: tuple[str, ...]
     ) -> None:
         require_running(directory)
-        access = restoring.access(directory, applied_resource.read_desired(directory))
+        access = program.access(directory, applied_resource.read_desired(directory))
         context.exit(restoring.run_program(name, *access, *arguments))
 
     return command

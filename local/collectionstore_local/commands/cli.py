@@ -12,6 +12,7 @@ from collectionstore.cli.commands import Group
 from collectionstore.cli.options import LONG_DURATION, state_dir_option
 from collectionstore.cli.terminal import Progress, console
 from collectionstore_local.commands import (
+    backup_objects_commands,
     console_output,
     fault_commands,
     lifecycle,
@@ -55,6 +56,8 @@ Examples:
   csctl local transfer-leader                let another member lead
   csctl local rotate-authority               replace the key of the certificate authority
   csctl local logs demo-1 -f                 follow a node's log
+  csctl local get schedules                  show schedules of backups, and backups
+  csctl local delete backup nightly-1        delete one of them
   csctl local down                           stop the cluster, keep the data
   csctl local clean                          delete the cluster and its data
 
@@ -82,7 +85,8 @@ def up(file: Path, state_dir: Path, timeout_s: float) -> None:
     Changes nothing if it is running already. The manifest applied last is not applied again, so that later changes by
     `scale` stay; use `apply` for that.
     """
-    directory, change, running = lifecycle.up(StateDirectory.at(state_dir), file)
+    directory, change, applied, running = lifecycle.up(StateDirectory.at(state_dir), file)
+    console_output.print_applied(applied)
     console_output.print_kept_differences(change, file)
     if running and change.outcome == "unchanged" and _is_ready_now(directory, change.desired.generation):
         click.echo(f"{directory.name} is unchanged and Ready, nothing to do.")
@@ -98,9 +102,22 @@ def up(file: Path, state_dir: Path, timeout_s: float) -> None:
 @wait_option
 @timeout_option(180)
 def apply(file: Path, state_dir: Path, timeout_s: float, *, wait: bool) -> None:
-    """Apply a manifest to a cluster, and show the steps."""
-    directory, change = lifecycle.apply(StateDirectory.at(state_dir), file)
+    """Apply a manifest to a cluster, and show the steps.
+
+    Beside the cluster it may have CollectionStoreBackups, CollectionStoreBackupSchedules, and the Secrets that they
+    name, as documents of one file or of files of their own. What is not in it any more stays: `csctl local delete`.
+    """
+    state = StateDirectory.at(state_dir)
+    beside = lifecycle.apply_beside(state, file)
+    if beside is not None:
+        directory, applied = beside
+        console_output.print_applied(applied)
+        lifecycle.tell_applied(directory, applied)
+        return
+    directory, change, applied = lifecycle.apply(state, file)
     console_output.print_change(directory, change)
+    console_output.print_applied(applied)
+    lifecycle.tell_applied(directory, applied)
     if read_run_state(directory) is RunState.STOPPED:
         click.echo(f"{directory.name} is down; the change takes effect with csctl local up -f {file}")
     elif wait and change.outcome != "unchanged":
@@ -292,7 +309,7 @@ def clean(state: StateDirectory, directory: ClusterDirectory, *, yes: bool) -> N
     click.echo(f"{directory.name} is deleted.")
 
 
-for command in (*fault_commands.COMMANDS, *planned_work_commands.COMMANDS):
+for command in (*backup_objects_commands.COMMANDS, *fault_commands.COMMANDS, *planned_work_commands.COMMANDS):
     local.add_command(command)
 
 

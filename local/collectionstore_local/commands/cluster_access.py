@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import msgspec
 
 from collectionstore.cli.exit_codes import CommandError
-from collectionstore.operate.access import LogLine, LogQuery, Object
+from collectionstore.operate.access import ChangedMeanwhile, LogLine, LogQuery, Object
 from collectionstore.operate.changes import patched
 from collectionstore_local.commands import lifecycle, log_reader
 from collectionstore_local.commands.readiness import refresh
@@ -45,6 +46,8 @@ class LocalAccess:
         refresh(self._directory, timeout_s=REFRESH_S)
         status = read_status(self._directory)
         resource: dict[str, Any] = read_json(self._directory.resource) or {}
+        if resource:
+            resource["metadata"] = {**resource["metadata"], "resourceVersion": version_of(resource)}
         return {**resource, "status": json.loads(msgspec.json.encode(status)) if status is not None else {}}
 
     def change(self, patch: Object) -> None:
@@ -52,6 +55,9 @@ class LocalAccess:
         lifecycle.require_running(self._directory)
         with self._directory.edit_lock():
             found = read_json(self._directory.resource)
+            version = (patch.get("metadata") or {}).get("resourceVersion")
+            if version not in (None, version_of(found)):
+                raise ChangedMeanwhile(f"{self.name} has changed since it was read; nothing was changed. Try again")
             applied_resource.write(
                 self._directory, applied_resource.prepare_edit(self._directory, patched(found, patch))
             )
@@ -83,6 +89,11 @@ class LocalAccess:
         if not lifecycle.is_running(self._directory):
             raise LocalError(f"{self.name} has no reconcile loop: start it with csctl local up -f FILE")
         refresh(self._directory, timeout_s=REFRESH_S)
+
+
+def version_of(resource: Object) -> str:
+    """Return what tells one content of the resource from another, as the resourceVersion of the API server does."""
+    return hashlib.sha256(msgspec.json.encode(resource, order="deterministic")).hexdigest()[:16]
 
 
 def preview_change(directory: ClusterDirectory, proposed: Object) -> Object:

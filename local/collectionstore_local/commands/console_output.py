@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,17 +17,20 @@ from rich.text import Text
 
 from collectionstore.cli.exit_codes import ExitCode
 from collectionstore.cli.terminal import Progress, console
-from collectionstore_local.commands import lifecycle, member_rows, status_tables
+from collectionstore_local.commands import backup_tables, lifecycle, member_rows, status_tables
 from collectionstore_local.commands.log_reader import Line
 from collectionstore_local.commands.readiness import refresh
 from collectionstore_local.errors import LocalError
 from collectionstore_local.faults import injection
 from collectionstore_local.state.applied_resource import ResourceChange
+from collectionstore_local.state.backup_objects import BackupObjects
+from collectionstore_local.state.companions import Applied
 from collectionstore_local.state.directory import ClusterDirectory, read_json
 from collectionstore_local.state.event_journal import recent_events
 from collectionstore_local.state.published_status import read_observed, read_status
 from collectionstore_local.state.run_state import RunState, read_run_state
 from collectionstore_operator.model.observed import Observed
+from collectionstore_operator.resource.backups.names import BACKUP_KIND, SCHEDULE_KIND
 from collectionstore_operator.status.report import AuthorityStatus, Status
 
 REFRESH_S = 1.5
@@ -48,6 +52,12 @@ def print_change(directory: ClusterDirectory, change: ResourceChange) -> None:
     click.echo(f"collectionstorecluster/{directory.name} {change.outcome}")
     for line in change.changes:
         click.echo(f"  {line}")
+
+
+def print_applied(applied: Sequence[Applied]) -> None:
+    """Print what became of the documents beside the cluster."""
+    for one in applied:
+        click.echo(f"{one.what} {one.outcome}")
 
 
 def print_kept_differences(change: ResourceChange, file: Path) -> None:
@@ -136,7 +146,16 @@ def status_view(directory: ClusterDirectory, *, wide: bool) -> RenderableType:
         state = Text(f"observed {age} ago by the reconcile loop, process {pid}; state in {directory.path}", style="dim")
     faults = status_tables.faults_line(injection.active_faults(directory).lines())
     recent = status_tables.recent_view(recent_events(directory.events, RECENT_EVENTS), time.time())
-    return status_tables.status_view(current, members, head=head, state=state, faults=faults, recent=recent, wide=wide)
+    return status_tables.status_view(
+        current,
+        members,
+        head=head,
+        state=state,
+        faults=faults,
+        backups=backup_tables.summary(BackupObjects(directory), time.time()),
+        recent=recent,
+        wide=wide,
+    )
 
 
 def status_document(directory: ClusterDirectory) -> dict[str, object]:
@@ -151,6 +170,10 @@ def status_document(directory: ClusterDirectory) -> dict[str, object]:
             "supervisorPid": lifecycle.supervisor_pid(directory),
             "seen": _local_time(observed.now).isoformat(timespec="milliseconds"),
             "directory": str(directory.path),
+            **{
+                kind: BackupObjects(directory).all(name)
+                for kind, name in (("schedules", SCHEDULE_KIND), ("backups", BACKUP_KIND))
+            },
             "faults": injection.active_faults(directory).lines(),
             "members": json.loads(msgspec.json.encode(members)),
         },

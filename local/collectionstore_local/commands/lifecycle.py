@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from collectionstore.cli.terminal import Progress
@@ -18,9 +18,10 @@ from collectionstore_local.errors import LocalError
 from collectionstore_local.faults import injection
 from collectionstore_local.faults.injection import ClusterDown
 from collectionstore_local.processes import node_records
-from collectionstore_local.processes.supervisor_process import is_supervised
-from collectionstore_local.state import applied_resource, manifest
+from collectionstore_local.processes.supervisor_process import is_supervised, wake_supervisor
+from collectionstore_local.state import applied_resource, companions, manifest
 from collectionstore_local.state.applied_resource import ResourceChange
+from collectionstore_local.state.companions import Applied
 from collectionstore_local.state.directory import ClusterDirectory, StateDirectory
 from collectionstore_local.state.run_state import RunState, read_run_state, write_run_state
 from collectionstore_operator.resource import labels
@@ -35,14 +36,17 @@ def cluster_directory(state: StateDirectory, name: str) -> ClusterDirectory:
     return ClusterDirectory(state.path / name)
 
 
-def up(state: StateDirectory, file: Path) -> tuple[ClusterDirectory, ResourceChange, bool]:
-    """Apply a manifest and start its cluster; return its directory, the change, and whether it was running before.
+def up(state: StateDirectory, file: Path) -> tuple[ClusterDirectory, ResourceChange, list[Applied], bool]:
+    """Apply a manifest and start its cluster.
+
+    Returns its directory, the change, what became of the other documents, and whether it was running before.
 
     Raises ManifestInvalid, ChangeRefused or PortsTaken with nothing started or changed.
     """
     loaded = manifest.load(file)
     directory = cluster_directory(state, loaded.desired.name)
     running = is_running(directory)
+    companions.check(directory, loaded.companions)
     check_ports(state, directory, applied_resource.prepare_start(directory, loaded).desired)
     # AFTER the checks: a manifest or port that is refused must leave no directory behind.
     state.create_cluster(directory.name)
@@ -52,24 +56,50 @@ def up(state: StateDirectory, file: Path) -> tuple[ClusterDirectory, ResourceCha
     with directory.edit_lock():
         # Prepared again: another csctl may have changed the resource since the check.
         change = applied_resource.prepare_start(directory, loaded)
+        companions.check(directory, loaded.companions)
         applied_resource.write(directory, change)
+        applied = companions.write(directory, loaded.companions)
         if read_run_state(directory) is not RunState.RUNNING:
             write_run_state(directory, RunState.RUNNING)
-    return directory, change, running
+    return directory, change, applied, running
 
 
-def apply(state: StateDirectory, file: Path) -> tuple[ClusterDirectory, ResourceChange]:
+def apply_beside(state: StateDirectory, file: Path) -> tuple[ClusterDirectory, list[Applied]] | None:
+    """Apply a manifest of backups, schedules and Secrets alone to its cluster; None if a cluster is in it.
+
+    Raises ManifestInvalid, ClusterNotFound or ImmutableChanged with nothing changed.
+    """
+    found = manifest.load_companions(file)
+    if found is None:
+        return None
+    # Secrets name no cluster: by themselves they are for the only one.
+    directory = state.cluster(next((one.cluster for one in found if one.cluster), None))
+    with directory.edit_lock():
+        companions.check(directory, found)
+        return directory, companions.write(directory, found)
+
+
+def apply(state: StateDirectory, file: Path) -> tuple[ClusterDirectory, ResourceChange, list[Applied]]:
     """Apply a manifest; a stopped cluster stays stopped, a new one is to run. Raises the errors of `up`."""
     loaded = manifest.load(file)
     directory = cluster_directory(state, loaded.desired.name)
+    companions.check(directory, loaded.companions)
     change = applied_resource.prepare_apply(directory, loaded)
     if read_run_state(directory) is RunState.RUNNING:
         check_ports(state, directory, change.desired)
     state.create_cluster(directory.name)
     with directory.edit_lock():
+        companions.check(directory, loaded.companions)
         change = applied_resource.prepare_apply(directory, loaded)
         applied_resource.write(directory, change)
-    return directory, change
+        applied = companions.write(directory, loaded.companions)
+    return directory, change, applied
+
+
+def tell_applied(directory: ClusterDirectory, applied: Sequence[Applied]) -> None:
+    """Wake the supervisor, if one runs, when a document beside the cluster has changed."""
+    if any(one.outcome != "unchanged" for one in applied):
+        wake_supervisor(directory)
 
 
 def scale(

@@ -8,13 +8,13 @@ from __future__ import annotations
 import secrets
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Final
 
 from collectionstore.cli.exit_codes import ExitCode
+from collectionstore_local.backups.program import PROGRAM, scheme
 from collectionstore_local.commands.lifecycle import cluster_directory
 from collectionstore_local.commands.port_check import check_ports
 from collectionstore_local.errors import LocalError
@@ -28,9 +28,8 @@ from collectionstore_local.state.operator_state import OperatorStateFile
 from collectionstore_local.state.run_state import RunState, write_run_state
 from collectionstore_local.state.volumes import IDENTITY
 from collectionstore_operator.errors import InvalidResource
-from collectionstore_operator.resource.desired import Desired, Runtime, parse
+from collectionstore_operator.resource.desired import Runtime, parse
 
-PROGRAM: Final = (sys.executable, "-m", "collectionstore_node.backup")
 RESTORING: Final = "RESTORING"
 """In a data directory that is being restored, until it is complete."""
 _EMPTY: Final = frozenset({"lost+found", "LOCK", f"{RESTORING}.tmp"})
@@ -99,12 +98,16 @@ def restore(
         node = directory.node(desired.member(0))
         node.path.mkdir(mode=0o700, parents=True)
         ports = node_ports(desired, 0)
-        scheme = "http" if desired.spec.tls.client == "Disabled" else "https"
         code = run_program(
             "restore",
             *arguments,
             *("--data-dir", str(node.data), "--cluster-id", identity.cluster_id, "--name", node.name),
-            *("--peer-address", f"{HOST}:{ports.peer}", "--client-address", f"{scheme}://{HOST}:{ports.client}"),
+            *(
+                "--peer-address",
+                f"{HOST}:{ports.peer}",
+                "--client-address",
+                f"{scheme(desired)}://{HOST}:{ports.client}",
+            ),
             lock=lock,
         )
         if code:
@@ -115,19 +118,6 @@ def restore(
         applied_resource.write(directory, change)
         write_run_state(directory, RunState.RUNNING)
     return directory, change
-
-
-def access(directory: ClusterDirectory, desired: Desired) -> list[str]:
-    """Return the options by which `collectionstore-backup` reaches a local cluster, as its owner."""
-    scheme = "http" if desired.spec.tls.client == "Disabled" else "https"
-    found = []
-    for ordinal in range(desired.spec.replicas):
-        found += ["--endpoint", f"{scheme}://{HOST}:{node_ports(desired, ordinal).client}"]
-    if scheme == "http":
-        return [*found, "--token-file", str(directory.admin_token)]
-    held = directory.credentials
-    files = {"--ca-file": "ca.crt", "--cert-file": "tls.crt", "--cert-key-file": "tls.key"}
-    return [*found, *(text for option, name in files.items() for text in (option, str(held / name)))]
 
 
 def run_program(*arguments: str, lock: int | None = None) -> int:
@@ -160,6 +150,7 @@ def _unexplained(directory: ClusterDirectory) -> list[str]:
     if not path.is_dir():
         return []
     own = {directory.nodes, directory.operator_state, path / EDIT_LOCK, path / RESERVE}
+    own |= {one for one in (directory.backups, directory.secrets) if one.is_dir() and not any(one.iterdir())}
     temporary = f".{directory.operator_state.name}."
     found = [one for one in path.iterdir() if one not in own and not one.name.startswith(temporary)]
     for node in directory.nodes.iterdir() if directory.nodes.is_dir() else ():

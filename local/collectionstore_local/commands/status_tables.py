@@ -25,6 +25,7 @@ def status_view(
     head: Text,
     state: Text,
     faults: Text | None,
+    backups: RenderableType | None,
     recent: RenderableType,
     wide: bool,
 ) -> RenderableType:
@@ -36,7 +37,8 @@ def status_view(
     if kept:
         parts.append(Text(f"Volumes of removed members, kept: {', '.join(kept)}", style="dim"))
     parts.append(Text())
-    parts += [conditions_table(status.conditions), Text(), plan_view(status), Text(), recent]
+    parts += [conditions_table(status.conditions), Text(), plan_view(status), Text()]
+    parts += [*([backups, Text()] if backups is not None else []), recent]
     return Group(*parts)
 
 
@@ -97,7 +99,7 @@ def members_table(rows: Sequence[MemberRow], *, wide: bool) -> Table:
         columns += ["NODE ID", "PEER ADDRESS", "PID", "RESTARTS", "RTT P50", "HANDSHAKE"]
     if any(row.message for row in rows):
         columns.append("MESSAGE")
-    table = _table(
+    table = columns_table(
         columns, right={"TERM", "COMMIT", "APPLIED", "LAG", "STALE", "DISK", "PID", "RESTARTS", "RTT P50", "HANDSHAKE"}
     )
     for row in rows:
@@ -108,7 +110,7 @@ def members_table(rows: Sequence[MemberRow], *, wide: bool) -> Table:
 
 def conditions_table(conditions: Sequence[Condition]) -> Table:
     """Return one line per condition."""
-    table = _table(["CONDITION", "STATUS", "REASON", "MESSAGE"], right=set())
+    table = columns_table(["CONDITION", "STATUS", "REASON", "MESSAGE"], right=set())
     for one in conditions:
         table.add_row(one.type, f"[{_condition_style(one)}]{one.status}[/]", one.reason, escape(one.message))
     return table
@@ -129,7 +131,7 @@ def recent_view(events: Sequence[Event], now: float) -> RenderableType:
     """Return the last events of the reconcile loop, with their age."""
     if not events:
         return Text("Recent: no events")
-    table = _table(["RECENT", "ACTION", "SUBJECT", "MESSAGE"], right=set())
+    table = columns_table(["RECENT", "ACTION", "SUBJECT", "MESSAGE"], right=set())
     for event in events:
         style = "yellow" if event.kind == "Warning" else ""
         table.add_row(
@@ -200,7 +202,7 @@ def _condition_style(condition: Condition) -> str:
     return "green" if condition.status == good else "yellow"
 
 
-def _table(columns: Sequence[str], *, right: set[str]) -> Table:
+def columns_table(columns: Sequence[str], *, right: set[str]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", no_wrap=column != "MESSAGE")

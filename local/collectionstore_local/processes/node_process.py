@@ -42,6 +42,9 @@ STOP_GRACE_S = 15.0
 LOG_BYTES_MAX = 64 << 20
 DATA_DIR = f"{PREFIX}DATA_DIR"
 
+SEPARATOR = "--"
+"""In a command: what comes after it takes the place of the process (backups.restored_start)."""
+
 CANNOT_START = 126
 """The exit code recorded for a program that cannot be started, as in shells."""
 
@@ -275,7 +278,9 @@ def _find_unrecorded(launch: Launch) -> ProcessIdentity | None:
 
 
 def _runs(pid: int, command: Sequence[str]) -> bool:
-    return arguments(pid) == list(command)
+    found = arguments(pid)
+    # A node that begins with a restore replaces the program that has made its data.
+    return found == list(command) or (SEPARATOR in command and found == list(command[command.index(SEPARATOR) + 1 :]))
 
 
 def _limit_log(directory: NodeDirectory) -> None:

@@ -6,9 +6,11 @@ import os
 import time
 from pathlib import Path
 
+import msgspec
+
 from collectionstore_local.processes.node_process import CANNOT_START, Node
 from collectionstore_operator.model.exit_reason import exit_reason, is_too_new
-from collectionstore_operator.model.observed import ABSENT, Absent, Failure, NodeStatus, Pod, Unknown
+from collectionstore_operator.model.observed import ABSENT, Absent, Failure, NodeStatus, Pod, Preparation, Unknown
 from collectionstore_operator.resource import labels
 
 STARTING_S = 10.0
@@ -55,6 +57,7 @@ class PodView:
             replace_in_place=_in_place(node.directory.replace_request),
             peer_address=peer_address,
             http_address=http_address,
+            preparation=None if ready else _preparation(node.directory.restore_failure),
         )
 
     def uid(self, node: Node) -> str:
@@ -71,6 +74,14 @@ class PodView:
         # Monotonic: a step of the wall clock must not make a node look unready for hours, and get its disk replaced.
         now = time.monotonic()
         return now - self._unready_since.setdefault(name, now)
+
+
+def _preparation(file: Path) -> Preparation | None:
+    """Return how the restore that a node begins with has failed last; None if it has not."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Preparation)
+    except FileNotFoundError:
+        return None
 
 
 def _in_place(request: Path) -> bool:

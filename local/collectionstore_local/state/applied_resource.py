@@ -170,6 +170,8 @@ def _check_immutable(old: Spec, new: Spec) -> None:
         found.append("spec.tls.client: the members' recorded addresses contain http or https")
     if old.tls.separate and not new.tls.separate:
         found.append("spec.tls.authorities: peers trust an authority of their own, which cannot be taken back")
+    if new.bootstrap is not None and new.bootstrap != old.bootstrap:
+        found.append("spec.bootstrap: it says with what a new cluster begins, and this one exists")
     if found:
         text = "\n".join(f"{one}\n    allowed: the current value; the field is immutable" for one in found)
         raise ChangeRefused(f"{text}\nNothing was changed. To start over: csctl local clean")

@@ -11,6 +11,8 @@
             events.jsonl                  events of the reconcile loop, one per line, bounded
             admin.token                   proves the owner to nodes without client TLS, 0600
             ca/ operator/                 the cluster's certificate authority; the operator's certificate
+            backups/objects/ secrets/     CollectionStoreBackups and schedules; the Secrets that they name
+            backups/runs/                 what runs for them: records, results and logs
             nodes/<name>/                 data/ volume.json tls/ node.log process.json routes.json
             reserve                       space for these files on a disk that the members share and have filled
             edit.lock                     held by the csctl that changes or restores the cluster
@@ -221,6 +223,14 @@ class ClusterDirectory:
         return self.path / "nodes"
 
     @property
+    def backups(self) -> Path:
+        return self.path / "backups"
+
+    @property
+    def secrets(self) -> Path:
+        return self.path / "secrets"
+
+    @property
     def lock(self) -> Path:
         return self.path / "supervisor.lock"
 
@@ -321,6 +331,11 @@ class NodeDirectory:
         return self.path / "node.log"
 
     @property
+    def restore_failure(self) -> Path:
+        """How the restore that this node begins with has failed last; not there if it has not."""
+        return self.path / "restore.failed.json"
+
+    @property
     def process(self) -> Path:
         return self.path / "process.json"
 
@@ -391,7 +406,7 @@ class StateDirectory:
         if not _is_marked(self.path):
             write_atomically(self.path / MARK, MARK_TEXT.encode())
         directory = ClusterDirectory(self.path / name)
-        for path in (directory.path, directory.nodes):
+        for path in (directory.path, directory.nodes, directory.backups, directory.secrets):
             path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         return directory
 

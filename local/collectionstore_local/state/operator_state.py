@@ -37,6 +37,8 @@ class OperatorState(msgspec.Struct, frozen=True, kw_only=True):
     read_workload: WorkloadState | None = None
     """The same for read replicas."""
     planned_work: PlannedWork = PlannedWork()
+    restore: str = ""
+    """With what the cluster begins, as `model.restore` writes it; empty without a restore."""
 
 
 class OperatorStateFile:

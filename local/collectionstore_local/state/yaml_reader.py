@@ -1,4 +1,4 @@
-"""YAML of one document as JSON sees it: strings as keys, no aliases, no tags, no dates, bounded size and depth.
+"""YAML documents as JSON sees them: strings as keys, no aliases, no tags, no dates, bounded size and depth.
 
 What YAML has beyond JSON is refused where it stands, instead of surprising the reader: of two equal keys the last would
 win, an alias can expand a few lines to gigabytes, `!!int 'x'` has no value. Kubernetes converts manifests to JSON, too.
@@ -7,7 +7,7 @@ win, an alias can expand a few lines to gigabytes, `!!int 'x'` has no value. Kub
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import yaml
 
@@ -16,6 +16,7 @@ from collectionstore_operator.resource.schema import child, shown
 
 DEPTH_MAX: Final = 64
 """Nesting; the deepest field of the resource is at 9."""
+DOCUMENTS_MAX: Final = 100
 _TAG_PREFIX: Final = "tag:yaml.org,2002:"
 _SCALARS: Final = frozenset({"str", "int", "float", "bool", "null"})
 _JSON_ONLY: Final = "what JSON has: objects, lists, strings, numbers, true, false and null"
@@ -32,7 +33,7 @@ _Loader.yaml_implicit_resolvers = {
 
 
 class NotReadable(Exception):
-    """The text is no single YAML document; `line` and `column` from 1, 0 if unknown."""
+    """The text is no YAML, or has no document or too many; `line` and `column` from 1, 0 if unknown."""
 
     def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
         super().__init__(message)
@@ -40,18 +41,26 @@ class NotReadable(Exception):
         self.column = column
 
 
-def read(content: bytes) -> tuple[object, dict[str, int], list[FieldError]]:
-    """Return the value, the line of each field by path, and what JSON does not have.
+class Document(NamedTuple):
+    """A document: its value, the line of each field by path, and what JSON does not have."""
 
-    The value is None if there are such errors. Raises NotReadable.
-    """
-    root = _compose(content)
-    lines: dict[str, int] = {}
-    errors = list(_locate(root, "", lines))
-    return (None if errors else _value(root)), lines, errors
+    value: object
+    """None if there are such errors."""
+    lines: dict[str, int]
+    errors: list[FieldError]
 
 
-def _compose(content: bytes) -> yaml.Node:
+def read(content: bytes) -> list[Document]:
+    """Return the documents of a file, at least one; empty ones do not count. Raises NotReadable."""
+    found = []
+    for root in _compose(content):
+        lines: dict[str, int] = {}
+        errors = list(_locate(root, "", lines))
+        found.append(Document(None if errors else _value(root), lines, errors))
+    return found
+
+
+def _compose(content: bytes) -> list[yaml.Node]:
     try:
         _check_events(content)
         documents = [node for node in yaml.compose_all(content, _Loader) if node is not None]
@@ -60,9 +69,9 @@ def _compose(content: bytes) -> yaml.Node:
     # ValueError: an escape beyond the last code point, such as "\UFFFFFFFF", is converted without a check.
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise NotReadable(f"not YAML: {error}") from error
-    if len(documents) != 1:
-        raise NotReadable(f"{len(documents)} YAML documents; allowed: exactly one, a CollectionStoreCluster")
-    return documents[0]
+    if not 1 <= len(documents) <= DOCUMENTS_MAX:
+        raise NotReadable(f"{len(documents)} YAML documents; allowed: 1 to {DOCUMENTS_MAX}")
+    return documents
 
 
 def _check_events(content: bytes) -> None:

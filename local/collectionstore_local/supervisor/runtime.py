@@ -13,18 +13,21 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 import structlog
 
+from collectionstore_local.backups import restored_start
 from collectionstore_local.processes.node_process import Node
 from collectionstore_local.processes.node_records import Launch
 from collectionstore_local.processes.pod_view import PodView, explain
 from collectionstore_local.processes.port_allocation import HOST, member_ports, node_ports
 from collectionstore_local.processes.probes import Probes
-from collectionstore_local.state import admin_token, volumes
+from collectionstore_local.state import admin_token, secret_files, volumes
+from collectionstore_local.state.backup_objects import BackupObjects
 from collectionstore_local.state.credentials import Credentials
-from collectionstore_local.state.directory import ClusterDirectory, read_json, write_atomically
+from collectionstore_local.state.directory import ClusterDirectory, NodeDirectory, read_json, write_atomically
 from collectionstore_local.state.event_journal import EventWriter
 from collectionstore_local.state.operator_state import OperatorState, OperatorStateFile, WorkloadState
 from collectionstore_operator import faults
 from collectionstore_operator.errors import ActionRefused, InvariantViolated
+from collectionstore_operator.manifests import restoring
 from collectionstore_operator.manifests.node_environment import (
     PREFIX,
     MemberPlacement,
@@ -34,6 +37,7 @@ from collectionstore_operator.manifests.node_environment import (
     spec_settings,
 )
 from collectionstore_operator.model import recovery as recoveries
+from collectionstore_operator.model import restore as restores
 from collectionstore_operator.model.actions import (
     Action,
     AddLearners,
@@ -50,6 +54,7 @@ from collectionstore_operator.model.actions import (
     RecordInitialized,
     RecordPlannedWork,
     RecordRecovery,
+    RecordRestore,
     RemoveLearners,
     RestartPod,
     RetireAuthority,
@@ -63,9 +68,12 @@ from collectionstore_operator.model.fences import is_fenced
 from collectionstore_operator.model.observed import ABSENT, NodeStatus, Observed, Replicas, Slot, Unknown, Workload
 from collectionstore_operator.model.recovery import RecoveryPhase
 from collectionstore_operator.reconcile import zones
+from collectionstore_operator.reconcile.backup_decisions import freshness
 from collectionstore_operator.reconcile.execute import perform_on_nodes
 from collectionstore_operator.reconcile.node_client import NodeClient
 from collectionstore_operator.reconcile.observe import ask_nodes, has_data
+from collectionstore_operator.resource.backups.names import SCHEDULE_KIND
+from collectionstore_operator.resource.bootstrap import Restore
 from collectionstore_operator.resource.desired import Desired, Runtime, parse
 from collectionstore_operator.status.events import Event
 from collectionstore_operator.status.recovery_status import lost_since
@@ -95,6 +103,7 @@ class LocalRuntime:
         self._state = OperatorStateFile(directory.operator_state)
         self._credentials = Credentials(directory)
         self._events = EventWriter(directory.events)
+        self._backups = BackupObjects(directory)
         self._nodes: dict[str, Node] = {}
         self._pods = PodView()
         self._probes = Probes(client, changed)
@@ -152,12 +161,15 @@ class LocalRuntime:
             initialized_recorded=facts.initialized,
             bootstrap_node=facts.bootstrap_node,
             recovery=facts.recovery,
+            restore=restores.read(facts.restore),
             quorum_lost_since=await self._quorum_lost_since(),
             planned_work=facts.planned_work,
             zones=zones.of_windows(desired, time.time()),
             epoch=facts.epoch,
+            schedules=freshness(self._backups.all(SCHEDULE_KIND)),
             workload=voters.workload,
             idle=voters.idle,
+            surplus=voters.surplus,
             slots=voters.slots,
             reads=reads if reads != Replicas() or desired.spec.has_read_replicas else None,
             certificates=self._credentials.look(),
@@ -174,9 +186,11 @@ class LocalRuntime:
         included = range(workload.replicas) if workload else ()
         named = (desired.ordinal(name) for name in (*self._nodes, *self._directory.node_names()))
         ordinals = sorted({*included, *(one for one in named if one is not None)})
+        beyond = [one for one in ordinals if workload is not None and one >= workload.replicas]
         return Replicas(
             workload=Workload(replicas=workload.replicas, revision=workload.revision) if workload else ABSENT,
             idle=tuple(one for one in included if not self._node(desired.member(one)).record.should_run),
+            surplus=tuple(one for one in beyond if self._node(desired.member(one)).record.should_run),
             slots=tuple(self._slot(desired, one, answers.get(desired.member(one), NOT_RUNNING)) for one in ordinals),
         )
 
@@ -204,6 +218,11 @@ class LocalRuntime:
                 self._state.change(initialized=True)
             case RecordRecovery():
                 self._record_recovery(action)
+            case RecordRestore():
+                facts = self._state.current
+                if not facts.cluster_id or facts.initialized or facts.bootstrap_node or facts.workload is not None:
+                    raise ActionRefused("the cluster is not new any more: nothing is restored into it")
+                self._state.change(restore=action.restore)
             case RecordPlannedWork():
                 self._state.change(planned_work=action.work)
             case RaiseEpoch():
@@ -382,9 +401,12 @@ class LocalRuntime:
             client_advertise=f"{_scheme(desired)}://{HOST}:{ports.client}",
             peer_advertise=f"{HOST}:{ports.peer}",
         )
+        restore = None if facts.initialized or ordinal or desired.group == "reads" else restores.read(facts.restore)
+        before = {} if restore is None else {restored_start.VARIABLE: self._order(restore, node.directory, placement)}
         return Launch(
-            command=self._node_command,
+            command=self._node_command if restore is None else (*restored_start.COMMAND, *self._node_command),
             settings={
+                **before,
                 **placement_settings(placement),
                 **workload.settings,
                 **recovery_settings(recoveries.instruction(facts.recovery)),
@@ -394,6 +416,25 @@ class LocalRuntime:
             },
             revision=workload.revision,
         )
+
+    def _order(self, restore: Restore, node: NodeDirectory, placement: MemberPlacement) -> str:
+        """Return what the first member is made of, for the program that starts it."""
+        key = restore.repository.encryption_key
+        key_file = "" if key is None else str(secret_files.file_of(self._directory, key.secret_name, key.key))
+        target = restoring.Target(
+            name=placement.name,
+            cluster_id=placement.cluster_id,
+            data_dir=placement.data_dir,
+            peer_address=placement.peer_advertise,
+            client_address=placement.client_advertise,
+        )
+        order = restored_start.Order(
+            cluster=str(self._directory.path),
+            failure=str(node.restore_failure),
+            arguments=(*restoring.source(restore, key_file), *restoring.destination(target)),
+            credentials=restore.repository.credentials_secret_name,
+        )
+        return msgspec.json.encode(order).decode()
 
     def _show_certificate(self) -> None:
         """Have the client verify nodes by the authority and show the operator's certificate, by the newest of both."""

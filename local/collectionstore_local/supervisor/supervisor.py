@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -20,9 +21,13 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from collectionstore.cli.exit_codes import ExitCode
+from collectionstore_local.backups.loop import BackupLoop
+from collectionstore_local.backups.rounds import BackupRounds
+from collectionstore_local.backups.runs import Runs
 from collectionstore_local.errors import LocalError
 from collectionstore_local.processes.port_allocation import HOST
 from collectionstore_local.state.directory import ClusterDirectory
+from collectionstore_local.state.event_journal import EventWriter
 from collectionstore_local.state.run_state import RunState, read_run_state
 from collectionstore_local.state.supervisor_lock import AlreadySupervised, acquire_supervisor_lock, listen_for_wakeups
 from collectionstore_local.supervisor.runtime import LocalRuntime
@@ -50,6 +55,7 @@ class Supervisor:
         self._settings = settings
         self._levels = levels
         self._stopping = asyncio.Event()
+        self._backups = BackupLoop()
 
     async def run(self) -> None:
         """Reconcile the cluster; return after SIGTERM, or once the nodes are stopped for the run state Stopped."""
@@ -72,15 +78,23 @@ class Supervisor:
                 series=metrics.loop(NAMESPACE, self._directory.name),
                 trace=trace("", self._directory.name),
             )
+            runs = Runs(self._directory, self._backups.wake)
+            backups = BackupRounds(self._directory, runs, metrics, EventWriter(self._directory.events).record)
             # BEFORE the run state is read: a `down` in between would otherwise wake nothing, and nodes would start.
             stop_listening = listen_for_wakeups(self._directory, self._on_wake_up)
             try:
                 async with _served(registry, await _metrics_port(runtime)):
                     metrics.leads(runtime.take_over(start_desired=self._should_start_nodes()))
                     metrics.show_loops(lambda: 1)
-                    await self._run_until_stopped(runtime)
+                    runs.recover(time.time())
+                    await self._run_until_stopped(runtime, backups)
+                    if not self._should_run():
+                        # BEFORE the members: a backup of a cluster that stops would fail.
+                        await runs.suspend(time.time())
+                        await self._stop_nodes(runtime)
             finally:
                 stop_listening()
+                runs.release()
                 await runtime.release()
 
     def _should_start_nodes(self) -> bool:
@@ -88,29 +102,36 @@ class Supervisor:
             self._stopping.set()
         return not self._stopping.is_set()
 
-    async def _run_until_stopped(self, runtime: LocalRuntime) -> None:
+    async def _run_until_stopped(self, runtime: LocalRuntime, backups: BackupRounds) -> None:
         rounds = asyncio.create_task(self._reconciler.run())
+        of_backups = asyncio.create_task(self._backups.run(backups, runtime.desired))
         ending = asyncio.create_task(self._stopping.wait())
+        tasks = (rounds, of_backups, ending)
         try:
-            await asyncio.wait({rounds, ending}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (rounds, ending):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(rounds, ending, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _should_run(self) -> bool:
+        return self._directory.resource.exists() and read_run_state(self._directory) is RunState.RUNNING
+
+    async def _stop_nodes(self, runtime: LocalRuntime) -> None:
+        # Those of a directory that was deleted by hand, too: they hold the ports of a cluster that no longer exists.
         gone = not self._directory.resource.exists()
-        if gone or read_run_state(self._directory) is RunState.STOPPED:
-            # Nodes of a directory that was deleted by hand must not keep running: they hold the ports of a cluster that
-            # no longer exists.
-            await runtime.stop_nodes()
-            log.info("nodes.stopped", reason="the resource was deleted" if gone else "the run state is Stopped")
+        await runtime.stop_nodes()
+        log.info("nodes.stopped", reason="the resource was deleted" if gone else "the run state is Stopped")
 
     def _on_change(self) -> None:
         self._reconciler.wake()
+        self._backups.wake()
 
     def _on_wake_up(self) -> None:
         if read_run_state(self._directory) is RunState.STOPPED:
             self._stopping.set()
         self._reconciler.wake()
+        self._backups.wake()
 
 
 async def _metrics_port(runtime: LocalRuntime) -> int | None:

@@ -91,7 +91,7 @@ def other_controller(
 ) -> ForeignObject | None:
     """Return an object as a foreign one if a controller owns it that is not our StatefulSet; None otherwise.
 
-    `workload` is the StatefulSet of the cluster's name, if any: it may be somebody else's. Of one that was deleted and
+    `workload` is the StatefulSet of the cluster's name, if any: it may be another owner's. Of one that was deleted and
     whose pods still name it only the name is known.
     """
     metadata = body["metadata"]
@@ -125,4 +125,4 @@ def mounted_claims(pod: Mapping[str, Any]) -> set[str]:
 
 
 def _somebody(kind: str, body: Mapping[str, Any]) -> ForeignObject:
-    return ForeignObject(kind=kind, name=body["metadata"]["name"], owner="somebody else")
+    return ForeignObject(kind=kind, name=body["metadata"]["name"], owner="another owner")

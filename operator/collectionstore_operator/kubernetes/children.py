@@ -1,6 +1,6 @@
 """The StatefulSet and the other objects of a cluster: read them as they are, apply and delete what is ours.
 
-Every write is preceded by a read of the object, is refused when the object belongs to somebody else, and carries the
+Every write is preceded by a read of the object, is refused when the object belongs to another owner, and carries the
 uid and the version that were read: what is changed between the two is never overwritten unseen.
 """
 
@@ -267,7 +267,7 @@ class Children:
 
 
 def read_workload(found: Body | None, desired: Desired) -> Workload | Absent | Unknown:
-    """Return a StatefulSet as the workload; one that belongs to somebody else is Unknown."""
+    """Return a StatefulSet as the workload; one that belongs to another owner is Unknown."""
     if found is None:
         return ABSENT
     other = foreign(WORKLOAD, found, desired)

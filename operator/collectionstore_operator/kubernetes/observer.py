@@ -335,7 +335,7 @@ def _certificates_of(node: NodeStatus) -> list[Certificate]:
 
 
 def _foreign_by_ordinal(desired: Desired, named: by_name.Named) -> tuple[dict[int, Unknown], dict[int, Unknown]]:
-    """Return the ordinals whose pod, and those whose claim, somebody else has under its name."""
+    """Return the ordinals whose pod, and those whose claim, another owner has under its name."""
     pods, found_claims = {}, {}
     for one in named.foreign:
         reason = Unknown(f"the {one.kind} {one.name} belongs to {one.owner}")

@@ -50,4 +50,4 @@ def _owner(metadata: Mapping[str, Any], desired: Desired) -> str:
     if (found.get(labels.MANAGED_BY), found.get(labels.CLUSTER)) == (labels.FIELD_MANAGER, desired.name):
         return ""
     writers = [one.get("manager", "") for one in metadata.get("managedFields") or () if not one.get("subresource")]
-    return f"somebody else (written by {', '.join(sorted({*writers} - {''}))})" if any(writers) else "somebody else"
+    return f"another owner (written by {', '.join(sorted({*writers} - {''}))})" if any(writers) else "another owner"

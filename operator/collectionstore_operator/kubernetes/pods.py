@@ -41,6 +41,19 @@ _EXITS: Final = {
 """Exit codes of a storage node, from sysexits.h; listed in the README of the node."""
 
 
+POD_SPEC: Final = ("nodeName", "serviceAccountName", "schedulingGates")
+POD_STATUS: Final = (
+    "phase",
+    "reason",
+    "message",
+    "podIP",
+    "conditions",
+    "containerStatuses",
+    "initContainerStatuses",
+)
+"""What a cache keeps of a pod, besides its volumes: all that is read here, and the account of a signing request."""
+
+
 def read_pod(
     body: Mapping[str, Any],
     desired: Desired,

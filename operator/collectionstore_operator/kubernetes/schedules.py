@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import structlog
 
 from collectionstore_operator.kubernetes.api import ApiError, Kind, Kube, NotFound
 from collectionstore_operator.model.observed import ScheduleFreshness
+from collectionstore_operator.reconcile.backup_decisions import freshness
 from collectionstore_operator.resource.desired import Desired
 
 KEPT_S: Final = 60.0
@@ -38,17 +39,6 @@ class Schedules:
             log.warning("schedules.not_listed", reason=str(error))
             return None
         of_cluster = [one for one in found if (one.get("spec") or {}).get("clusterName") == desired.name]
-        self._known = tuple(sorted(map(_freshness, of_cluster), key=lambda one: one.name))
+        self._known = freshness(of_cluster)
         self._until = self._clock() + KEPT_S
         return self._known
-
-
-def _freshness(body: Mapping[str, Any]) -> ScheduleFreshness:
-    conditions = (body.get("status") or {}).get("conditions") or ()
-    told: Mapping[str, Any] = next((one for one in conditions if one.get("type") == "BackupFresh"), {})
-    return ScheduleFreshness(
-        name=body["metadata"]["name"],
-        fresh=told.get("status", "Unknown"),
-        reason=told.get("reason", "NotObserved"),
-        message=told.get("message", "the schedule has no status yet"),
-    )

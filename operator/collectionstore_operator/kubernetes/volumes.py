@@ -150,7 +150,7 @@ async def retire(kube: Kube, action: RetireVolume, desired: Desired) -> None:
         if action.keep:
             await _keep_volume(kube, found, desired, action)
             faults.reach("RetireVolume.kept")
-    # A claim that is being deleted already, by an earlier attempt or by somebody else: only its pod remains.
+    # A claim that is being deleted already, by an earlier attempt or by another owner: only its pod remains.
     if found is not None and "deletionTimestamp" not in found["metadata"]:
         metadata = found["metadata"]
         await kube.delete(

@@ -7,6 +7,7 @@ the node image does the work; it can be repeated, and leaves nothing that a node
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -43,7 +44,7 @@ def container(restore: Restore, target: Target, *, base: Body) -> Body:
         **base,
         "name": CONTAINER,
         "command": ["collectionstore-backup"],
-        "args": ["restore", *_arguments(restore, target)],
+        "args": ["restore", *_escaped(source(restore, f"{KEY_PATH}/key")), *destination(target)],
         # The program says in its last lines why it ended: the condition Available shows it.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
@@ -72,9 +73,11 @@ def request(restore: Restore) -> str:
     return hashlib.sha256(msgspec.json.encode(restore, order="deterministic")).hexdigest()[:16]
 
 
-def _arguments(restore: Restore, target: Target) -> list[str]:
+def source(restore: Restore, key_file: str) -> list[str]:
+    """Return what is restored, as arguments of the program; `key_file` is where the key of the repository is."""
     repository = restore.repository
     found = [
+        restore.backup,
         *("--repository", repository.url),
         *(part for name in sorted(repository.options) for part in ("--option", f"{name}={repository.options[name]}")),
         *("--bump-revision", str(restore.bump_revision)),
@@ -86,11 +89,18 @@ def _arguments(restore: Restore, target: Target) -> list[str]:
     if restore.to is not None:
         found += ["--to", restore.to]
     if repository.encryption_key is not None:
-        found += ["--key-file", f"{KEY_PATH}/key"]
-    # Escaped before the names that the kubelet is to expand come in.
-    found = [one.replace("$(", "$$(") for one in [restore.backup, *found]]
+        found += ["--key-file", key_file]
+    return found
+
+
+def destination(target: Target) -> list[str]:
+    """Return for which member, as arguments of the program."""
     return [
-        *found,
         *("--data-dir", target.data_dir, "--cluster-id", target.cluster_id, "--name", target.name),
         *("--peer-address", target.peer_address, "--client-address", target.client_address),
     ]
+
+
+def _escaped(arguments: Iterable[str]) -> list[str]:
+    """Return arguments in which the kubelet expands no $(NAME): those of `destination` have some that it is to."""
+    return [one.replace("$(", "$$(") for one in arguments]

@@ -314,6 +314,7 @@ class Replicas(msgspec.Struct, frozen=True, kw_only=True):
 
     workload: Workload | Absent | Unknown = ABSENT
     idle: tuple[int, ...] = ()
+    surplus: tuple[int, ...] = ()
     slots: tuple[Slot, ...] = ()
 
 
@@ -504,6 +505,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     workload: Workload | Absent | Unknown = ABSENT
     idle: tuple[int, ...] = ()
     """Ordinals that the workload includes and that nothing will start; always empty where a controller does."""
+    surplus: tuple[int, ...] = ()
+    """Ordinals beyond the workload that are to run, and that nothing stops; always empty where a controller does."""
     slots: tuple[Slot, ...] = ()
     """Every ordinal with a pod or a volume, or below the replicas of the workload, ascending."""
     reads: Replicas | None = None
@@ -556,6 +559,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
             self,
             workload=reads.workload,
             idle=reads.idle,
+            surplus=reads.surplus,
             slots=reads.slots,
             reads=None,
             planned_work=PlannedWork(),

@@ -46,7 +46,7 @@ def apply_with(assessment: Assessment, budget: int | None) -> Iterator[Proposal]
 
 
 def why_apply(manifest: Manifest, found: AppliedObject | None, *, ignored: Sequence[str] = ()) -> tuple[str, bool]:
-    """Return why an object must be applied, empty if it need not be; and whether somebody else has changed it."""
+    """Return why an object must be applied, empty if it need not be; and whether another owner has changed it."""
     if found is None:
         return "the object does not exist", False
     if found.digest != manifest.digest:

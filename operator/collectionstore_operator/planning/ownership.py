@@ -19,7 +19,7 @@ ESSENTIAL: Final = frozenset({"ConfigMap", "Secret", "StatefulSet"})
 
 
 def conflicts(assessment: Assessment) -> Iterator[Proposal]:
-    """Yield the objects that cannot be applied, because they belong to somebody else."""
+    """Yield the objects that cannot be applied, because they belong to another owner."""
     for one in assessment.observed.foreign:
         blocked_by = f"the {one.kind} {one.name} belongs to {one.owner}"
         reason = "the cluster needs an object of this name"
@@ -41,15 +41,15 @@ def _essential(assessment: Assessment, one: ForeignObject) -> bool:
 
 
 def holds_workload(observed: Observed) -> bool:
-    """Return whether the StatefulSet under the name of the cluster belongs to somebody else."""
+    """Return whether the StatefulSet under the name of the cluster belongs to another owner."""
     return any(one.kind == "StatefulSet" for one in observed.foreign)
 
 
 def holds_pod(observed: Observed, member: str) -> bool:
-    """Return whether the pod under the name of a member belongs to somebody else."""
+    """Return whether the pod under the name of a member belongs to another owner."""
     return any((one.kind, one.name) == ("Pod", member) for one in observed.foreign)
 
 
 def holds_claim(observed: Observed, member: str) -> bool:
-    """Return whether the claim under the name of a member's belongs to somebody else."""
+    """Return whether the claim under the name of a member's belongs to another owner."""
     return any(one.kind == "PersistentVolumeClaim" and one.name.endswith(f"-{member}") for one in observed.foreign)

@@ -93,6 +93,7 @@ def _upkeep(assessment: Assessment) -> Iterator[Proposal]:
     yield from records.record(assessment)
     if not teardown.due(assessment):
         yield from workload.start_idle(assessment)
+        yield from workload.stop_surplus(assessment)
     yield from read_replicas.upkeep(assessment)
 
 

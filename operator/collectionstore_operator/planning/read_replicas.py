@@ -49,7 +49,7 @@ from collectionstore_operator.planning.ownership import holds_claim, holds_pod
 
 RETURN_S: Final = 60.0
 """For this long a restarted read replica may be unready before the rollout goes on without it, also to others."""
-_OF_THE_REVISION: Final = frozenset({Failure.IMAGE, Failure.CONFIGURATION, Failure.CRASH})
+_OF_THE_REVISION: Final = frozenset({Failure.IMAGE, Failure.CONFIGURATION, Failure.CRASH, Failure.DOWNGRADED})
 """Failures that a voter would have, too, once it runs the same revision."""
 _STATEFUL_SET: Final = "StatefulSet"
 
@@ -64,6 +64,7 @@ def upkeep(assessment: Assessment) -> Iterator[Proposal]:
         yield from _of_reads(records.stamp(reads))
     if not teardown.due(assessment):
         yield from _of_reads(workload.start_idle(reads))
+        yield from _of_reads(workload.stop_surplus(reads))
 
 
 def tear_down(assessment: Assessment) -> Iterator[Proposal]:

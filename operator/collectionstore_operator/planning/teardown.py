@@ -24,7 +24,7 @@ def due(assessment: Assessment) -> bool:
 def tear_down(assessment: Assessment) -> Iterator[Proposal]:
     """Stop all pods, then delete the volumes if the resource says so."""
     observed, reason = assessment.observed, "the resource is being deleted"
-    # A StatefulSet of somebody else is none of ours: it stays, and this resource has none to stop.
+    # A StatefulSet of another owner is none of ours: it stays, and this resource has none to stop.
     if isinstance(observed.workload, Unknown) and not holds_workload(observed):
         yield postpone(
             "EnsureWorkload", reason=reason, blocked_by=f"the workload cannot be observed: {observed.workload.reason}"
@@ -55,7 +55,7 @@ def _delete_volumes(assessment: Assessment) -> Iterator[Proposal]:
     for slot in assessment.observed.slots:
         name = assessment.name(slot.ordinal)
         if isinstance(slot.volume, Unknown) and holds_claim(assessment.observed, name):
-            continue  # of somebody else: nothing of this cluster remains in it
+            continue  # of another owner: nothing of this cluster remains in it
         if isinstance(slot.volume, Unknown):
             blocked_by = f"the volume of {name} cannot be observed: {slot.volume.reason}"
             yield postpone("RetireVolume", reason=reason, blocked_by=blocked_by, subject=name)

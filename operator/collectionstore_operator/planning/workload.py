@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collectionstore_operator.manifests import statefulset
 from collectionstore_operator.manifests.node_environment import revision
-from collectionstore_operator.model.actions import EnsureWorkload, Proposal, StartPod, postpone, propose
+from collectionstore_operator.model.actions import EnsureWorkload, Proposal, StartPod, StopPod, postpone, propose
 from collectionstore_operator.model.assessment import Assessment, change_blocked_by
 from collectionstore_operator.model.fences import is_fenced
 from collectionstore_operator.model.observed import Absent, Pod, Slot, Unknown, Volume, Workload
@@ -156,6 +156,20 @@ def start_idle(assessment: Assessment) -> tuple[Proposal, ...]:
         if not is_fenced(assessment.desired, assessment.name(ordinal))
     )
     return tuple(propose(action, subject=action.name) for action in actions)
+
+
+def stop_surplus(assessment: Assessment) -> tuple[Proposal, ...]:
+    """Propose to stop the processes beyond the workload that no controller stops.
+
+    Left over by a crash after a smaller workload was recorded: their members were removed before. Paused or not.
+    """
+    reason = "the workload does not include it any more, and nothing has stopped it"
+    found = []
+    for ordinal in assessment.observed.surplus:
+        pod, name = assessment.observed.slot(ordinal).pod, assessment.name(ordinal)
+        if isinstance(pod, Pod):
+            found.append(propose(StopPod(ordinal=ordinal, name=name, uid=pod.uid, reason=reason), subject=name))
+    return tuple(found)
 
 
 def _startable(assessment: Assessment, started: int) -> tuple[int, tuple[Proposal, ...]]:

@@ -267,22 +267,11 @@ def _envelope_errors(resource: Mapping[str, object]) -> list[FieldError]:
 def _runtime_errors(spec: Spec, runtime: Runtime) -> list[FieldError]:
     if runtime is Runtime.KUBERNETES:
         return list(rules.violations(spec, "spec", rules.KUBERNETES_RULES))
-    if spec.bootstrap is not None:
-        return [
-            FieldError("spec.bootstrap", "is not for a local cluster", "absent; csctl restore makes one of a backup")
-        ]
-    if spec.restore is not None:
-        return [FieldError("spec.restore", "is not for a local cluster", "absent; csctl restore makes another one")]
-    if spec.deletion is not None and spec.deletion.final_backup is not None:
-        message = "is not for a local cluster"
-        return [FieldError("spec.deletion.finalBackup", message, "absent; csctl backup create makes a backup")]
-    if spec.storage.released_volumes is not None:
-        message = "is not for a local cluster"
-        return [FieldError("spec.storage.releasedVolumes", message, "absent; remove the folders of former members")]
+    found = list(rules.violations(spec, "spec", rules.LOCAL_RULES))
     members = REPLICAS_MAX + (READ_REPLICAS_MAX if spec.has_read_replicas else 0)
     highest = spec.local.client_port(members - 1) + PORTS_PER_NODE - 1
     if highest > PORT_MAX:
         message = f"with portStep {spec.local.port_step} the last member's port would be {highest}"
         lowest_excess = spec.local.base_port - (highest - PORT_MAX)
-        return [FieldError("spec.local.basePort", message, f"at most {lowest_excess}")]
-    return []
+        found.append(FieldError("spec.local.basePort", message, f"at most {lowest_excess}"))
+    return found

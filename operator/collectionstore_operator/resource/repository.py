@@ -33,6 +33,10 @@ CLAIM: Final = Violation(
     "a file URL is a path on a volume, and no other URL is",
     "the name of a PersistentVolumeClaim with a file URL, absent with any other",
 )
+NO_CLAIM: Final = Violation(
+    "there are no volumes to claim on this machine",
+    "absent; the URL names a directory of this machine, such as file:///srv/backups",
+)
 PLACE: Final = Violation(
     f"the volume of claimName is mounted at {MOUNT}",
     f"file://{MOUNT} or a path below it",
@@ -149,3 +153,8 @@ def misplaced(repository: Repository) -> Violation | None:
     path = repository.url.removeprefix(_FILE)
     inside = path == MOUNT or (path.startswith(f"{MOUNT}/") and "/.." not in path)
     return PLACE if repository.url.startswith(_FILE) and not inside else None
+
+
+def claimed(repository: Repository) -> Violation | None:
+    """Return why a repository cannot be reached from a local cluster."""
+    return NO_CLAIM if repository.claim_name is not None else None

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from collectionstore_operator.errors import FieldError
 from collectionstore_operator.resource import capacities, environment, labels, pod_security, repository
 from collectionstore_operator.resource.compute import Resources
+from collectionstore_operator.resource.deletion import Deletion
 from collectionstore_operator.resource.environment import RESERVED_VARIABLES, EnvironmentVariable, ValueFrom
 from collectionstore_operator.resource.fields import Part, fields_of
 from collectionstore_operator.resource.network import AUTHORITY_LIFETIME_S, CERTIFICATE_LIFETIME_S, Tls
@@ -125,6 +126,9 @@ _DOMAINS = Violation("minDomains requires whenUnsatisfiable DoNotSchedule", "abs
 _EXISTS_VALUE = Violation("the operator Exists takes no value", "no value with Exists; any value with Equal")
 _NO_KEY = Violation("an absent key matches every taint and requires the operator Exists", "Exists; Equal with a key")
 _SECONDS = Violation("tolerationSeconds requires the effect NoExecute", "absent; any with effect NoExecute")
+_NO_RESTORE = Violation("is not for a local cluster", "absent; csctl restore makes another one")
+_NO_FINAL_BACKUP = Violation("is not for a local cluster", "absent; csctl backup create makes a backup")
+_NO_RELEASED_VOLUMES = Violation("is not for a local cluster", "absent; remove the folders of former members")
 _NO_VALUES = Violation("In and NotIn require values", "at least one; none with Exists and DoesNotExist")
 _VALUES = Violation("Exists and DoesNotExist take no values", "none; at least one with In and NotIn")
 _NOT_EXTERNAL = Violation("no traffic from outside reaches a ClusterIP", "absent; any with NodePort or LoadBalancer")
@@ -416,3 +420,24 @@ KUBERNETES_RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
     ),
 }
 """Additional rules on Kubernetes, by struct."""
+LOCAL_RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
+    Spec: (Rule("restore", "", _NO_RESTORE, lambda one: _NO_RESTORE if one.restore is not None else None),),
+    Storage: (
+        Rule(
+            "releasedVolumes",
+            "",
+            _NO_RELEASED_VOLUMES,
+            lambda one: _NO_RELEASED_VOLUMES if one.released_volumes is not None else None,
+        ),
+    ),
+    Deletion: (
+        Rule(
+            "finalBackup",
+            "",
+            _NO_FINAL_BACKUP,
+            lambda one: _NO_FINAL_BACKUP if one.final_backup is not None else None,
+        ),
+    ),
+    Repository: (Rule("claimName", "", repository.NO_CLAIM, repository.claimed),),
+}
+"""Those of clusters of one machine alone. They have no CEL: there is no API server."""

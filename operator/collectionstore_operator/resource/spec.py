@@ -310,7 +310,7 @@ class Spec(Part, frozen=True):
             Beginning,
             Meta(
                 description="bootstrap is what a new cluster begins with; if absent, with nothing. It can be removed, "
-                "and not changed or added, once the cluster has its ID. Refused by csctl local: csctl restore."
+                "and not changed or added, once the cluster has its ID."
             ),
         ]
         | None

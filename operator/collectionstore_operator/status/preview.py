@@ -10,6 +10,7 @@ import msgspec
 from collectionstore_operator.model.actions import (
     Bootstrap,
     ChangeVoters,
+    DeleteReleased,
     DiscardVolumes,
     Plan,
     RecordRecovery,
@@ -28,6 +29,7 @@ DISRUPTIVE_NAMES: Final = frozenset(
     for kind in (
         Bootstrap,
         ChangeVoters,
+        DeleteReleased,
         DiscardVolumes,
         RecordRecovery,
         RemoveLearners,

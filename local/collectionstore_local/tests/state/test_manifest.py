@@ -100,7 +100,7 @@ def test_all_faults_are_shown_at_once(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ("", "0 YAML documents"),
-        (f"{GOOD}---\n{GOOD}", "2 YAML documents"),
+        (f"{GOOD}---\n{GOOD}", "2 CollectionStoreClusters"),
         ("a: &a [*a]\n", r"alias \*a is not allowed"),
         ("- 1\n", "is not an object"),
         ("a: \t\x00", "not YAML"),

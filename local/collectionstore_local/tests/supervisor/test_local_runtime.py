@@ -13,8 +13,8 @@ import pytest
 from collectionstore_local.state.directory import ClusterDirectory, StateDirectory
 from collectionstore_local.state.operator_state import OperatorStateFile, WorkloadState
 from collectionstore_local.supervisor.runtime import LocalRuntime
-from collectionstore_operator.model.actions import EstablishIdentity, RecordInitialized, StartPod
-from collectionstore_operator.model.observed import NodeStatus, Unknown
+from collectionstore_operator.model.actions import EstablishIdentity, RecordInitialized, StartPod, StopPod
+from collectionstore_operator.model.observed import NodeStatus, Pod, Unknown
 from collectionstore_operator.reconcile.node_client import NodeClient
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
@@ -84,6 +84,29 @@ async def test_process_that_the_workload_includes_is_started_by_its_action(machi
     after = await machine.runtime.observe(desired)
     assert after.idle == (0,)
     assert machine.directory.node_names() == ("demo-1",)
+
+
+async def test_crash_after_a_smaller_workload_was_recorded_leaves_nothing_running(machine: Machine) -> None:
+    """The next supervisor observes what is left, and stops it by an action."""
+    remember(machine, 3)
+    desired = await machine.desired()
+    observed = await machine.runtime.observe(desired)
+    for ordinal in observed.idle:
+        action = StartPod(ordinal=ordinal, name=desired.member(ordinal), reason="x")
+        await machine.runtime.execute(action, desired, observed)
+    await machine.runtime.release()
+    remember(machine, 1)
+    machine.runtime.take_over(start_desired=True)
+    observed = await machine.runtime.observe(desired)
+    assert observed.surplus == (1, 2)
+    for ordinal in observed.surplus:
+        pod = observed.slot(ordinal).pod
+        assert isinstance(pod, Pod)
+        stop = StopPod(ordinal=ordinal, name=desired.member(ordinal), uid=pod.uid, reason="x")
+        await machine.runtime.execute(stop, desired, observed)
+    after = await machine.runtime.observe(desired)
+    assert after.surplus == ()
+    assert [isinstance(after.slot(one).pod, Pod) for one in range(3)] == [True, False, False]
 
 
 async def test_token_is_created_once_and_for_the_owner_alone(machine: Machine) -> None:

@@ -208,4 +208,4 @@ def _other_owner(found: Body, desired: Desired) -> str:
         return f"the {others[0]['kind']} {others[0]['name']}"
     have = metadata.get("labels") or {}
     known = all(have.get(key) == value for key, value in labels.selector(desired.name).items())
-    return "" if owners or known else "somebody else"
+    return "" if owners or known else "another owner"

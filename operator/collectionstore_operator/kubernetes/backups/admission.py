@@ -34,7 +34,7 @@ async def admit(kube: Kube, work: Work) -> None:
     if _fits(found, wanted):
         return
     if found is not None and (found["metadata"].get("labels") or {}).get(labels.CLUSTER) != work.cluster_name:
-        raise ActionRefused(f"the NetworkPolicy {name} belongs to somebody else: rename or delete it")
+        raise ActionRefused(f"the NetworkPolicy {name} belongs to another owner: rename or delete it")
     if wanted is not None:
         await kube.apply(wanted.body)
     elif found is not None:

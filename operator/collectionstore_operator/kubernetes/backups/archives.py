@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Final, TypeAlias
-
-import aiohttp
-import msgspec
-from msgspec import Meta
+from typing import Any, TypeAlias
 
 from collectionstore_operator.kubernetes.api import ApiError, Kind, Kube
 from collectionstore_operator.kubernetes.backups.jobs import pod_trouble
@@ -15,26 +11,12 @@ from collectionstore_operator.manifests.backups.archive import STATUS_PORT
 from collectionstore_operator.manifests.backups.work import OWNER
 from collectionstore_operator.model.backups.observed import Archive, Lag
 from collectionstore_operator.model.observed import ABSENT, Absent, Unknown
+from collectionstore_operator.reconcile.archive_lag import ask_archive
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.backups import names
 
-TIMEOUT_S: Final = 2.0
-ANSWER_MAX: Final = 4_096
-
 ReadLag: TypeAlias = Callable[[str], Awaitable[Lag | None]]
 """Asks the pod at an address; None if it does not answer, or has not told anything yet."""
-_Count = Annotated[int, Meta(ge=0)]
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    started: bool
-    archived_index: _Count = 0
-    applied_index: _Count = 0
-    lag_entries: _Count = 0
-    age_seconds: float = 0.0
-    lag_seconds: Annotated[float, Meta(ge=0)] | None = None
-    lag_revisions: _Count | None = None
-    lag_bytes: _Count | None = None
 
 
 async def observe_archive(
@@ -47,7 +29,7 @@ async def observe_archive(
             return ABSENT
         owners = {one.get("uid") for one in found["metadata"].get("ownerReferences") or ()}
         if owner_uid not in owners:
-            return Unknown(f"the Deployment {name} belongs to somebody else: rename or delete it")
+            return Unknown(f"the Deployment {name} belongs to another owner: rename or delete it")
         pods = await kube.find_all(Kind.POD, namespace, {OWNER: owner_uid, names.TASK: "archive"})
     except ApiError as error:
         return Unknown(str(error))
@@ -66,26 +48,7 @@ async def ask_pod(address: str) -> Lag | None:
     if not address:
         return None
     host = f"[{address}]" if ":" in address else address
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(f"http://{host}:{STATUS_PORT}/") as answer,
-        ):
-            told = msgspec.json.decode(await answer.content.read(ANSWER_MAX), type=_Answer)
-    except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError):
-        return None  # reported by the condition Archiving: the pod does not tell how far it is
-    if not told.started:
-        return None
-    return Lag(
-        archived_index=told.archived_index,
-        applied_index=told.applied_index,
-        lag_entries=told.lag_entries,
-        age_s=told.age_seconds,
-        lag_s=told.lag_seconds,
-        lag_revisions=told.lag_revisions,
-        lag_bytes=told.lag_bytes,
-    )
+    return await ask_archive(f"http://{host}:{STATUS_PORT}/")
 
 
 def _runs(pod: Mapping[str, Any]) -> bool:

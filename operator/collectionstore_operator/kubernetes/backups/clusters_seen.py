@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from collectionstore_operator.errors import InvalidResource
 from collectionstore_operator.kubernetes.api import ApiError, Kind, Kube
 from collectionstore_operator.model.backups.observed import ClusterSeen
 from collectionstore_operator.model.observed import ABSENT, Absent, Unknown
+from collectionstore_operator.reconcile.backup_decisions import cluster_seen
 from collectionstore_operator.resource.desired import parse
-from collectionstore_operator.status.hibernated import HIBERNATED
 
 
 async def observe_cluster(kube: Kube, name: str, namespace: str) -> ClusterSeen | Absent | Unknown:
@@ -25,22 +22,4 @@ async def observe_cluster(kube: Kube, name: str, namespace: str) -> ClusterSeen 
         desired = parse(found)
     except InvalidResource as error:
         return Unknown(f"its resource is invalid: {error}")
-    status = found.get("status") or {}
-    return ClusterSeen(
-        desired=desired,
-        cluster_id=str(status.get("clusterID") or ""),
-        initialized=bool(status.get("initialized")),
-        hibernated=desired.spec.asleep and _condition(status, HIBERNATED).get("status") == "True",
-        unavailable=_unavailable(_condition(status, "Available")),
-    )
-
-
-def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = next((one for one in status.get("conditions") or () if one.get("type") == kind), {})
-    return found
-
-
-def _unavailable(available: Mapping[str, Any]) -> str:
-    if available.get("status") != "False":
-        return ""
-    return f"{available.get('reason', 'Unknown')}: {available.get('message', '')}".rstrip(": ")
+    return cluster_seen(desired, found.get("status") or {})

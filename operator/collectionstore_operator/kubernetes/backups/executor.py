@@ -10,6 +10,7 @@ from collectionstore_operator.kubernetes.api import AlreadyExists, ApiError, Bod
 from collectionstore_operator.kubernetes.backups.admission import admit
 from collectionstore_operator.manifests.backups.archive import build_archive
 from collectionstore_operator.manifests.backups.jobs import build_job
+from collectionstore_operator.manifests.backups.scheduled import build_backup, is_run_of
 from collectionstore_operator.manifests.backups.work import Work
 from collectionstore_operator.model.backups.actions import (
     AdmitBackups,
@@ -23,8 +24,6 @@ from collectionstore_operator.model.backups.actions import (
     RemoveRun,
     StartRun,
 )
-from collectionstore_operator.model.timestamps import rfc3339
-from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.backups import names
 from collectionstore_operator.resource.backups.desired import Schedule
 from collectionstore_operator.resource.backups.names import FINALIZER
@@ -83,12 +82,12 @@ class Executor:
 
     async def _create_backup(self, action: CreateBackup, schedule: Schedule) -> None:
         """Create the backup of a run. The name is without a uid: a backup of another origin may have it."""
-        body = _scheduled(action, schedule)
+        body = build_backup(action, schedule)
         try:
             await self._kube.create(body)
         except AlreadyExists:
             found = await self._kube.find(Kind.BACKUP, action.name, schedule.namespace)
-            if found is None or _is_run_of(schedule, found):
+            if found is None or is_run_of(schedule, found):
                 return  # gone again, which the next round sees; or ours, see `_create`
             raise ActionRefused(
                 f"the {names.BACKUP_KIND} {action.name} exists and is not of the schedule {schedule.name} for the "
@@ -122,44 +121,3 @@ def _required(schedule: Schedule | None) -> Schedule:
     if schedule is None:
         raise ActionRefused("only a schedule creates backups")
     return schedule
-
-
-def _is_run_of(schedule: Schedule, found: Body) -> bool:
-    """Return whether the rounds of the schedule count a backup as one of its runs."""
-    label = (found["metadata"].get("labels") or {}).get(names.SCHEDULE)
-    return label == schedule.name and (found.get("spec") or {}).get("clusterName") == schedule.spec.cluster_name
-
-
-def _scheduled(action: CreateBackup, schedule: Schedule) -> Body:
-    """Return the backup of a run. It has no owner: the schedule may go, and its backups stay."""
-    spec = schedule.spec
-    repository = {
-        "url": spec.repository.url,
-        "options": dict(spec.repository.options),
-        "credentialsSecretName": spec.repository.credentials_secret_name,
-        "claimName": spec.repository.claim_name,
-        "encryptionKey": None
-        if spec.repository.encryption_key is None
-        else {
-            "secretName": spec.repository.encryption_key.secret_name,
-            "key": spec.repository.encryption_key.key,
-        },
-    }
-    return {
-        "apiVersion": labels.API_VERSION,
-        "kind": names.BACKUP_KIND,
-        "metadata": {
-            "name": action.name,
-            "namespace": schedule.namespace,
-            "labels": {labels.CLUSTER: spec.cluster_name, names.SCHEDULE: schedule.name},
-            "annotations": {names.DUE: str(int(action.due)), f"{labels.GROUP}/due-time": rfc3339(action.due)},
-        },
-        "spec": {
-            "clusterName": spec.cluster_name,
-            "repository": {name: value for name, value in repository.items() if value},
-            "deadlineSeconds": spec.deadline_seconds,
-            **({} if spec.max_bytes_per_second is None else {"maxBytesPerSecond": spec.max_bytes_per_second}),
-            "serviceAccountName": spec.service_account_name,
-            "resources": {"requests": dict(spec.resources.requests), "limits": dict(spec.resources.limits)},
-        },
-    }

@@ -25,7 +25,7 @@ async def observe_run(kube: Kube, name: str, namespace: str, owner_uid: str) -> 
             return ABSENT
         owners = {one.get("uid") for one in job["metadata"].get("ownerReferences") or ()}
         if owner_uid not in owners:
-            return Unknown(f"the Job {name} belongs to somebody else: rename or delete it")
+            return Unknown(f"the Job {name} belongs to another owner: rename or delete it")
         pods = await kube.find_all(Kind.POD, namespace, {JOB_UID: job["metadata"]["uid"]})
     except ApiError as error:
         return Unknown(str(error))

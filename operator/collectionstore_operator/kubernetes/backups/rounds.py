@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol
 
 import msgspec
 import structlog
@@ -18,40 +18,13 @@ from collectionstore_operator.errors import ActionRefused, ActionUnfinished, Inv
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube, NotFound
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
 from collectionstore_operator.kubernetes.backups.executor import Executor
-from collectionstore_operator.manifests.backups.work import Work
-from collectionstore_operator.model.backups.actions import AdmitBackups, BackupPlan
-from collectionstore_operator.model.backups.observed import ScheduleObserved
+from collectionstore_operator.model.backups.actions import AdmitBackups
 from collectionstore_operator.planning.backups.pace import BUSY_S, IDLE_S
-from collectionstore_operator.resource.backups.desired import Schedule
+from collectionstore_operator.reconcile.backup_decisions import Decision, S
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.status.events import Event
-from collectionstore_operator.status.report import Condition
 
 log = structlog.get_logger(__name__)
-
-
-class HasConditions(Protocol):
-    """A status of either kind."""
-
-    @property
-    def conditions(self) -> tuple[Condition, ...]:
-        """Its conditions."""
-
-
-S = TypeVar("S", bound=HasConditions)
-
-
-class Decision(msgspec.Struct, Generic[S], kw_only=True):
-    """What a round has decided; without a plan there is nothing to do."""
-
-    status: S | None
-    plan: BackupPlan | None = None
-    plan_done: bool = False
-    work: Work | None = None
-    subject: str = ""
-    cluster: Desired | None = None
-    schedule: Schedule | None = None
-    observed: ScheduleObserved | None = None
 
 
 class Kinds(Protocol[S]):

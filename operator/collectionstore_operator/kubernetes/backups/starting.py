@@ -9,9 +9,10 @@ from collectionstore_operator.kubernetes.api import Kind, Kube
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
 from collectionstore_operator.kubernetes.backups.backup import BackupRounds
 from collectionstore_operator.kubernetes.backups.loops import BackupLoops, Key
-from collectionstore_operator.kubernetes.backups.rounds import Decision, Rounds
+from collectionstore_operator.kubernetes.backups.rounds import Rounds
 from collectionstore_operator.kubernetes.backups.schedule import ScheduleRounds
 from collectionstore_operator.observability.metrics import OperatorMetrics
+from collectionstore_operator.reconcile.backup_decisions import Decision
 from collectionstore_operator.status.backups.schedule_fields import ScheduleStatus
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from collectionstore_operator.kubernetes.api.kinds import Body, Kind
 from collectionstore_operator.kubernetes.api.permissions import SIGNER
+from collectionstore_operator.kubernetes.pods import POD_SPEC, POD_STATUS
 from collectionstore_operator.resource import labels
 
 Key: TypeAlias = tuple[str, str]
@@ -21,16 +22,6 @@ OURS: Final[Mapping[str, str]] = {
     key: value for key, value in labels.selector("").items() if key in (labels.NAME, labels.COMPONENT)
 }
 """What the selectors of all clusters have in common."""
-_POD_SPEC: Final = ("nodeName", "serviceAccountName", "schedulingGates")
-_POD_STATUS: Final = (
-    "phase",
-    "reason",
-    "message",
-    "podIP",
-    "conditions",
-    "containerStatuses",
-    "initContainerStatuses",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +98,8 @@ def _bare(body: Body) -> Body:
 def _pod(body: Body) -> Body:
     spec, status = body.get("spec") or {}, body.get("status") or {}
     volumes = [one for one in spec.get("volumes") or () if one.get("persistentVolumeClaim")]
-    kept = {key: spec[key] for key in _POD_SPEC if key in spec} | {"volumes": volumes}
-    return {**_bare(body), "spec": kept, "status": {key: status[key] for key in _POD_STATUS if key in status}}
+    kept = {key: spec[key] for key in POD_SPEC if key in spec} | {"volumes": volumes}
+    return {**_bare(body), "spec": kept, "status": {key: status[key] for key in POD_STATUS if key in status}}
 
 
 def _machine(body: Body) -> Body:

@@ -32,7 +32,7 @@ def build_job(work: Work, action: StartRun, retention: Retention | None = None) 
     """Return the Job of a task."""
     template = pod_template(
         work,
-        _command(work, action, retention),
+        command_of(work, action, retention),
         reads_cluster=action.task == "create",
         scratch=action.task == "drill",
     )
@@ -65,7 +65,8 @@ def run_name(uid: str, created: str) -> str:
     return f"{since.replace('-', '').replace(':', '')}-{sha256(uid.encode()).hexdigest()[:8]}"
 
 
-def _command(work: Work, action: StartRun, retention: Retention | None) -> Sequence[str]:
+def command_of(work: Work, action: StartRun, retention: Retention | None, *, scratch: str = SCRATCH) -> Sequence[str]:
+    """Return what `collectionstore-backup` is run with for a task; `scratch` is a directory for a drill."""
     common = ("--quiet", "--output=json", f"--deadline={work.deadline_s}s")
     source = f"--source-cluster={work.cluster_id}"
     match action.task:
@@ -79,4 +80,4 @@ def _command(work: Work, action: StartRun, retention: Retention | None) -> Seque
             rules = (f"--keep-last={kept.keep_last}", f"--keep-within={kept.keep_within}", "--unfinished-after=2d")
             return ("prune", *common, source, *rules)
         case "drill":
-            return ("drill", "latest", *common, source, f"--scratch={SCRATCH}")
+            return ("drill", "latest", *common, source, f"--scratch={scratch}")

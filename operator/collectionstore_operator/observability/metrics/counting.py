@@ -127,7 +127,7 @@ class LoopSeries:
         self._metrics.acted(self._key, action, outcome, seconds)
 
     def drift_corrected(self, kind: str) -> None:
-        """Count an object of this kind that somebody else had changed and that was restored."""
+        """Count an object of this kind that another owner had changed and that was restored."""
         self._metrics.drift_corrected(kind)
 
     def reported(self, status: Status, *, desired_members: int | None) -> None:

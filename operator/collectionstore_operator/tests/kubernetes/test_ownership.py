@@ -49,7 +49,7 @@ async def world() -> AsyncIterator[World]:
 
 
 def take(world: World, subject: str, **metadata: Any) -> dict[str, Any]:
-    """Have an object of somebody else under a name of the cluster."""
+    """Have an object of another owner under a name of the cluster."""
     body: dict[str, Any] = {"metadata": {"name": subject.split()[1], "namespace": "shop", **metadata}}
     if subject.startswith("StatefulSet"):
         body["spec"] = {"replicas": 1, "template": {"metadata": {}}}
@@ -96,7 +96,7 @@ async def test_resource_that_waits_can_be_deleted_and_takes_nothing_along(world:
 
 @pytest.mark.parametrize(
     ("metadata", "owner"),
-    [({"ownerReferences": WEB}, "the Deployment web"), ({"labels": {"app": "web"}}, "somebody else")],
+    [({"ownerReferences": WEB}, "the Deployment web"), ({"labels": {"app": "web"}}, "another owner")],
 )
 async def test_lease_of_somebody_else_is_not_taken(world: World, metadata: dict[str, Any], owner: str) -> None:
     """Programs of others elect their leader by Leases, too."""
@@ -122,7 +122,7 @@ async def test_claim_of_somebody_else_is_neither_stamped_nor_labelled_nor_delete
     await world.rounds(3)
     assert WORKLOAD not in world.server.objects
     assert (
-        "the PersistentVolumeClaim data-demo-1 belongs to somebody else"
+        "the PersistentVolumeClaim data-demo-1 belongs to another owner"
         in condition(world, "ObjectsApplied")["message"]
     )
     world.server.objects[CLUSTER]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
@@ -182,10 +182,10 @@ async def test_object_that_is_taken_between_plan_and_action_is_not_changed(world
     for kind, name in (("Service", "demo"), ("NetworkPolicy", "demo")):
         subject = f"{kind} {name}"
         theirs = copy.deepcopy(take(world, subject))
-        with pytest.raises(ActionRefused, match=f"the {subject} belongs to somebody else"):
+        with pytest.raises(ActionRefused, match=f"the {subject} belongs to another owner"):
             await children.apply(_planned(kind, name, desired), desired)
         if kind == "NetworkPolicy":
-            with pytest.raises(ActionRefused, match="belongs to somebody else"):
+            with pytest.raises(ActionRefused, match="belongs to another owner"):
                 await children.delete(DeleteObject(kind=kind, name=name, reason="x"), desired)
         assert world.server.objects[PLACES[subject]] == theirs
 
@@ -201,7 +201,7 @@ async def test_object_that_appears_with_our_write_is_not_overwritten(world: Worl
             take(world, "Service demo")
 
     world.server.behave = behave
-    with pytest.raises(ActionRefused, match="belongs to somebody else"):
+    with pytest.raises(ActionRefused, match="belongs to another owner"):
         await Children(world.kube).apply(_planned("Service", "demo", desired), desired)
 
 
@@ -235,8 +235,8 @@ async def test_facts_recorded_meanwhile_are_not_lost(world: World) -> None:
         ({"ownerReferences": [{"kind": labels.KIND, "name": "demo", "uid": "u1"}]}, ""),
         ({"labels": labels.object_labels("demo")}, ""),
         ({"labels": {labels.MANAGED_BY: labels.FIELD_MANAGER, labels.CLUSTER: "demo"}}, ""),
-        ({"labels": {labels.CLUSTER: "demo"}}, "somebody else"),
-        ({"labels": labels.object_labels("other")}, "somebody else"),
+        ({"labels": {labels.CLUSTER: "demo"}}, "another owner"),
+        ({"labels": labels.object_labels("other")}, "another owner"),
         ({"labels": labels.object_labels("demo"), "ownerReferences": WEB}, "the Deployment web"),
         ({"managedFields": [{"manager": "helm"}, {"manager": "x", "subresource": "status"}]}, "written by helm"),
         (

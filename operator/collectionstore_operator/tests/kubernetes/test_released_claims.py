@@ -42,7 +42,7 @@ def put(world: World, *, created: str = "Delete", **annotations: str) -> None:
 
 
 def mount(world: World, phase: str) -> None:
-    """Have a pod of somebody else that mounts the claim."""
+    """Have a pod of another owner that mounts the claim."""
     spec = {"volumes": [{"name": "x", "persistentVolumeClaim": {"claimName": "data-demo-3"}}]}
     world.server.put(POD, {"metadata": {"name": "look", "uid": "p"}, "spec": spec, "status": {"phase": phase}})
 

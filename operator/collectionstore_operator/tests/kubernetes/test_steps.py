@@ -365,7 +365,7 @@ async def test_nothing_is_signed_for_pods_of_a_foreign_workload(server: FakeApiS
 
 
 async def test_foreign_keys_are_neither_trusted_nor_changed(server: FakeApiServer, authority: Authority) -> None:
-    """A Secret of the authority's name that somebody else has put there signs nothing."""
+    """A Secret of the authority's name that another owner has put there signs nothing."""
     action = ask(server)
     secret = server.objects["/api/v1/namespaces/shop/secrets/demo-authority"]
     secret["metadata"]["labels"] = {}
@@ -375,14 +375,14 @@ async def test_foreign_keys_are_neither_trusted_nor_changed(server: FakeApiServe
     assert (keys.certificates, keys.context, keys.authority_pem) == ((), None, "")
     (foreign,) = keys.foreign
     assert (foreign.kind, foreign.name) == ("Secret", "demo-authority")
-    assert foreign.owner == "somebody else (written by kubectl-create)"
+    assert foreign.owner == "another owner (written by kubectl-create)"
     issue = IssueCertificate(kind=CertificateKind.AUTHORITY, name="demo", lifetime_s=1_000, reason="x")
     for refused in (
         authority.sign(action, DESIRED, now=NOW),
         authority.issue(issue, DESIRED, cluster_id="c1", now=NOW),
         authority.publish(DESIRED),
     ):
-        with pytest.raises(ActionRefused, match="the Secret demo-authority belongs to somebody else"):
+        with pytest.raises(ActionRefused, match="the Secret demo-authority belongs to another owner"):
             await refused
     await authority.delete(DESIRED)
     assert server.objects["/api/v1/namespaces/shop/secrets/demo-authority"] == before

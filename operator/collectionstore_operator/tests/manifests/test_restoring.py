@@ -118,7 +118,9 @@ def test_repository_of_a_restore_has_the_rules_of_backups(repository: dict[str, 
     assert [one.path for one in raised.value.errors] == [f"spec.bootstrap.restore.repository.{field}"]
 
 
-def test_a_local_cluster_is_told_what_to_use() -> None:
+def test_a_local_cluster_has_a_directory_in_place_of_a_claim() -> None:
+    desired = parse(resource(url="file:///tmp/backups"), runtime=Runtime.LOCAL)
+    assert desired.spec.beginning is not None
     with pytest.raises(InvalidResource) as raised:
-        parse(resource(url="file:///tmp/backups"), runtime=Runtime.LOCAL)
-    assert "csctl restore" in str(raised.value.errors[0])
+        parse(resource(url="file:///repository", claimName="c"), runtime=Runtime.LOCAL)
+    assert [one.path for one in raised.value.errors] == ["spec.bootstrap.restore.repository.claimName"]

@@ -332,6 +332,7 @@ def test_the_next_one_waits_for_the_one_before() -> None:
         (Replica(ready=False, unready_s=600.0), True),
         (Replica(failure=Failure.IMAGE, active=False), False),
         (Replica(failure=Failure.CRASH, active=False, unready_s=600.0), False),
+        (Replica(failure=Failure.DOWNGRADED, active=False, unready_s=600.0), False),
         (Replica(failure=Failure.MACHINE, active=False, unready_s=10.0), True),
         (Replica(pod=False, active=False), True),
     ],

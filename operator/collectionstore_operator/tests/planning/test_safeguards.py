@@ -1,4 +1,4 @@
-"""Records, labels, volumes and claims that were changed by somebody else: restored where proven, never guessed."""
+"""Records, labels, volumes and claims that were changed by another owner: restored where proven, never guessed."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from collectionstore_operator.model.actions import StampVolume, StartPod
+from collectionstore_operator.model.actions import StampVolume, StartPod, StopPod
 from collectionstore_operator.model.observed import NodeStatus, Observed, Unknown, Volume, Workload
 from collectionstore_operator.resource.desired import Desired, Storage
 from collectionstore_operator.tests.planning.pictures import (
@@ -176,6 +176,14 @@ def test_process_that_the_workload_includes_is_started(desired: Desired) -> None
     assert [one for one in planned(desired, observed).actions if isinstance(one, StartPod)] == [
         StartPod(ordinal=2, name="demo-2", reason="the workload includes it, and nothing has started it")
     ]
+
+
+@pytest.mark.parametrize("desired", [make_desired(2), PAUSED], ids=["running", "paused"])
+def test_process_beyond_the_workload_is_stopped(desired: Desired) -> None:
+    """Left over by a crash between the record of a smaller workload and the stop."""
+    observed = draw(HEALTHY, desired, surplus=(2,))
+    (stopped,) = [one for one in planned(desired, observed).actions if isinstance(one, StopPod)]
+    assert (stopped.ordinal, stopped.uid) == (2, getattr(observed.slot(2).pod, "uid", None))
 
 
 def test_process_of_a_cluster_that_is_torn_down_is_not_started() -> None:

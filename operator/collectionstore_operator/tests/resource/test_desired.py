@@ -79,6 +79,7 @@ def test_defaults_are_explicit() -> None:
             "ipAddresses": None,
             "clusterDomain": None,
             "clientSecretName": None,
+            "authorities": None,
         },
         "failedMember": {"replacement": "Automatic", "graceSeconds": 300},
         "spread": {"zones": "Preferred", "nodes": "Preferred"},
@@ -400,6 +401,27 @@ def test_local_ports_must_fit_below_65536() -> None:
     )
     assert parse(manifest({"local": {"basePort": 65_453}}), runtime=Runtime.LOCAL).spec.local.client_port(8) == 65_533
     assert parse(manifest({"local": {"basePort": 65_500}})).spec.local.base_port == 65_500
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"restore": {"repository": {"url": "file:///srv/backups"}}}, "spec.restore"),
+        (
+            {"deletion": {"finalBackup": {"repository": {"url": "file:///srv/backups"}}}},
+            "spec.deletion.finalBackup",
+        ),
+        ({"storage": {"releasedVolumes": {"policy": "Delete"}}}, "spec.storage.releasedVolumes"),
+        ({"storage": {"releasedVolumes": {"policy": "Keep"}}}, "spec.storage.releasedVolumes"),
+    ],
+)
+def test_what_needs_kubernetes_is_refused_for_local_clusters(spec: dict[str, Any], field: str) -> None:
+    """Each with what to do in place of it."""
+    with pytest.raises(InvalidResource) as caught:
+        parse(manifest(spec), runtime=Runtime.LOCAL)
+    (found,) = caught.value.errors
+    assert (found.path, found.message) == (field, "is not for a local cluster")
+    assert found.allowed.startswith("absent; ")
 
 
 def test_refusal_carries_the_generation() -> None:

@@ -159,7 +159,7 @@ async def test_job_of_somebody_else_is_never_taken_for_ours(world: World) -> Non
     path = world.backup()
     await world.run_backup()
     assert world.condition(path, "Complete")["reason"] == "JobUnknown"
-    assert "belongs to somebody else" in world.condition(path, "Complete")["message"]
+    assert "belongs to another owner" in world.condition(path, "Complete")["message"]
 
 
 async def test_operator_that_does_not_lead_writes_nothing(world: World) -> None:

@@ -11,10 +11,11 @@ from aiohttp import web
 from collectionstore_operator.kubernetes.api import Kind, Kube
 from collectionstore_operator.kubernetes.api.event_recorder import Recorder
 from collectionstore_operator.kubernetes.backups.backup import BackupRounds
-from collectionstore_operator.kubernetes.backups.rounds import Decision, Outcome, Rounds
+from collectionstore_operator.kubernetes.backups.rounds import Outcome, Rounds
 from collectionstore_operator.kubernetes.backups.schedule import ScheduleRounds
 from collectionstore_operator.model.backups.observed import Lag
 from collectionstore_operator.model.timestamps import rfc3339
+from collectionstore_operator.reconcile.backup_decisions import Decision
 from collectionstore_operator.tests.kubernetes.fake_api_server import Body, FakeApiServer
 from collectionstore_operator.tests.kubernetes.test_client import Clock
 from collectionstore_operator.tests.planning.backups.scenes import START, made
