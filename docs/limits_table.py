@@ -363,6 +363,20 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 _PROBLEMS,
             ),
             Limit(
+                "queries that take steps, and that wait",
+                "{service.query_thread:PLACES}; {service.query_thread:WAITING_MAX}",
+                ("service.query_thread:QueryThread.run",),
+                "503 `overloaded`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "instructions of a pattern times bytes of a text; patterns of a filter",
+                "{documents.filters.regexes:SEARCH_MAX}; {documents.filters.regexes:PATTERNS_MAX}",
+                ("documents.filters.regexes:compile_regex",),
+                "422 `query_too_costly`; 400 `invalid_filter`",
+                _PROBLEMS,
+            ),
+            Limit(
                 "tests of one `$elemMatch` times values of a document",
                 "{query.scanning:VISITS_MAX}",
                 ("query.scanning:matching",),

@@ -348,6 +348,8 @@ async def _serve(
         document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max
     )
     store, limits = Store(replica, store_limits, asyncio.get_running_loop().time), http_limits(budget(settings))
+    # Stopped BEHIND the servers, whose requests it works for, and BEFORE storage, which it reads.
+    stack.callback(store.queries.close)
     series = HttpSeries(metrics, inflight_max=store_limits.inflight_requests_max)
     WriteSeries(metrics, store.writes)
     WriteSeries(metrics, store.stream_writes, prefix="stream_")

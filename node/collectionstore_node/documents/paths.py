@@ -46,19 +46,57 @@ def matcher(path: Path, test: Test, *, elements: bool) -> Match:
     """
     if len(path) == 1:
         return _field(path[0], test) if elements else _whole_field(path[0], test)
-    return lambda document: _any(document, path, 0, test, elements=elements)
+    walk = _walker(path, elements=elements)
+    return lambda document: walk(document, test)
 
 
-def values_at(value: Value, path: Path, at: int = 0) -> list[Value]:
-    """Return the values that `path` names from its part `at` on, arrays at its end as they are; `MISSING` for a gap."""
+def values_at(value: Value, path: Path) -> list[Value]:
+    """Return the values that `path` names, arrays at its end as they are; `MISSING` for a gap. Some may be repeated."""
     found: list[Value] = []
 
     def keep(one: Value) -> bool:
         found.append(one)
         return False
 
-    _any(value, path, at, keep, elements=False)
+    _walker(path, elements=False)(value, keep)
     return found
+
+
+def _walker(path: Path, *, elements: bool) -> Callable[[Value, Test], bool]:
+    """Return a function that returns whether a test holds for a value that the path names."""
+    positions = tuple(map(_position, path))
+    end = len(path)
+    # A part of digits leads into an array in two ways, by its elements and by a position. Nested, the ways double with
+    # each level, and lead to the same arrays: each is entered once for each part of the path.
+    both = any(position is not None for position in positions)
+
+    def walk(value: Value, at: int, test: Test, entered: set[tuple[int, int]]) -> bool:
+        kind = type(value)
+        if at == end:
+            if elements and kind is list:
+                return any(map(test, value)) or test(value)
+            return test(value)
+        if kind is dict:
+            child = value.get(path[at], MISSING)
+            return test(child) if child is MISSING else walk(child, at + 1, test, entered)
+        if kind is not list:
+            return test(MISSING)
+        if both:
+            if (id(value), at) in entered:
+                return False
+            entered.add((id(value), at))
+        for element in value:
+            if type(element) is dict and walk(element, at, test, entered):
+                return True
+        position = positions[at]
+        if position is None or position >= len(value):
+            return False
+        element = value[position]
+        if at + 1 == end:
+            return test(element)  # named by its position: not asked about by its own elements
+        return type(element) in (dict, list) and walk(element, at + 1, test, entered)
+
+    return lambda value, test: walk(value, 0, test, set())
 
 
 def _field(name: str, test: Test) -> Match:
@@ -73,33 +111,6 @@ def _field(name: str, test: Test) -> Match:
 
 def _whole_field(name: str, test: Test) -> Match:
     return lambda document: test(document.get(name, MISSING))
-
-
-def _any(value: Value, path: Path, at: int, test: Test, *, elements: bool) -> bool:
-    kind = type(value)
-    if at == len(path):
-        if elements and kind is list:
-            return any(map(test, value)) or test(value)
-        return test(value)
-    if kind is dict:
-        child = value.get(path[at], MISSING)
-        return test(child) if child is MISSING else _any(child, path, at + 1, test, elements=elements)
-    if kind is list:
-        return _any_element(value, path, at, test, elements=elements)
-    return test(MISSING)
-
-
-def _any_element(value: list[Value], path: Path, at: int, test: Test, *, elements: bool) -> bool:
-    for element in value:
-        if type(element) is dict and _any(element, path, at, test, elements=elements):
-            return True
-    position = _position(path[at])
-    if position is None or position >= len(value):
-        return False
-    element = value[position]
-    if at + 1 == len(path):
-        return test(element)  # named by its position: not asked about by its own elements
-    return type(element) in (dict, list) and _any(element, path, at + 1, test, elements=elements)
 
 
 def _position(part: str) -> int | None:

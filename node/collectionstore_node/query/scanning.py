@@ -1,6 +1,6 @@
-"""Looking at documents one after another, in steps of bounded work.
+"""Looking at documents one after another, in steps.
 
-What a step costs is estimated, not timed, so that a simulation replays.
+A step ends by an estimate of what it has cost, about a millisecond; one test of a large document may take longer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collectionstore_node.documents.paths import ID, REVISION, Match
 from collectionstore_node.errors import InvalidRequest
 
 STEP_NS: Final = 1_000_000
-"""What a step may cost before the next one; one document is looked at in one step, whatever it costs."""
+"""What a step may cost before the next one."""
 DOCUMENT_NS: Final = 3_000
 BYTE_NS: Final = 6
 TEST_NS: Final = 500
@@ -42,11 +42,13 @@ class Record(NamedTuple):
 class Meter:
     """What a query has read so far."""
 
-    __slots__ = ("bytes", "documents")
+    __slots__ = ("bytes", "documents", "last")
 
     def __init__(self) -> None:
         self.documents = 0
         self.bytes = 0
+        self.last = ""
+        """The ID of the document that was looked at last, and is counted."""
 
 
 class Asked(NamedTuple):
@@ -83,8 +85,6 @@ def matching(records: Iterator[Record], asked: Asked, meter: Meter) -> Iterator[
                     "make fewer tests, or split the document",
                 )
             visits = VISIT_NS * values * weight
-        meter.documents += 1
-        meter.bytes += record.size
         document = orjson.loads(record.text)
         document[ID], document[REVISION] = record.id, record.revision
         if visits <= STEP_NS:
@@ -94,6 +94,10 @@ def matching(records: Iterator[Record], asked: Asked, meter: Meter) -> Iterator[
             yield None
             matches = yield from asked.steps(document)
             spent = STEP_NS
+        # BEHIND the verdict: a page may end at any pause, and the next one begins behind `last`.
+        meter.documents += 1
+        meter.bytes += record.size
+        meter.last = record.id
         if matches:
             yield record, document
         if spent >= STEP_NS:

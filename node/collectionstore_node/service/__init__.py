@@ -1,7 +1,8 @@
 """The only entry point to the store: every client operation passes through it to the replica.
 
 - `store.py`          `Store`: the operations, each admitted, then executed by the replica
-- `halves.py` `lists.py` `backups.py`  its parts: single reads and writes in halves, pages, reads of everything
+- `halves.py` `lists.py` `queries.py` `backups.py`  its parts: single reads and writes in halves, pages, what matches a
+  filter, reads of everything
 - `door.py`           what every operation passes, and the state behind it
 - `operations.py`     the requests: one frozen struct per operation
 - `results.py`        the results, with the revision at which they were read
@@ -12,7 +13,10 @@
 - `idempotency.py`    the command of a write: fingerprint and deterministic ids for idempotency keys
 - `pending.py`        operations in two halves, for callers that await nothing
 - `turns.py`          long work in steps: nothing holds the event loop
+- `query_thread.py`   long work whose steps cannot all be short, in a thread
 - `store_replica.py`  the interface to the replica that the store needs
+
+These are many modules for one room, because the parts of the store share one door.
 
 Independent of HTTP: no header, no status code, no percent-encoding. A front end parses, calls the store and renders the
 result.

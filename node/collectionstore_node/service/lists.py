@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Generator
 from time import perf_counter
 from typing import TypeVar
 
+from collectionstore_node.errors import ManyDeleted
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.operations import List, ListCollections, ListDocuments, ListKeys, ReadConsistency
 from collectionstore_node.service.results import CollectionInfo, Listed, ListResult
-from collectionstore_node.service.scans import scan
 from collectionstore_node.service.turns import Work
 from collectionstore_node.statemachine.reads import Page, list_collections, list_documents, list_keys
 from collectionstore_node.statemachine.view import View
@@ -95,9 +96,15 @@ class Lists:
         consistency: ReadConsistency,
         timeout_s: float,
     ) -> ListResult[T]:
-        return await scan(
-            self._door, request, Work.LIST, lambda: self._page(read), consistency=consistency, timeout_s=timeout_s
-        )
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_s
+        await self._door.view(request, consistency, timeout_s)
+        try:
+            return await self._door.turns.run(Work.LIST, self._page(read), timeout_s=deadline - clock())
+        except ManyDeleted as gap:
+            # Once: whoever deletes faster than the disk can reclaim gets 503.
+            await self._door.replica.reclaim(gap.lo, gap.hi, timeout_s=deadline - clock())
+        return await self._door.turns.run(Work.LIST, self._page(read), timeout_s=deadline - clock())
 
     def _page(self, read: Callable[[View], Generator[None, None, Page[T]]]) -> Generator[None, None, ListResult[T]]:
         # Revision and view in the same step, without a yield between: both are of one state. What is applied while the

@@ -1,25 +1,30 @@
-"""`Queries`: finding, counting and the distinct values of documents, in steps between other requests."""
+"""`Queries`: finding, counting and the distinct values of documents, in the thread of queries."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Iterator
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, Final, TypeVar
 
 from collectionstore_node.documents.paths import values_at
 from collectionstore_node.documents.values import MISSING, Value, sort_key
-from collectionstore_node.errors import InvalidRequest, ReadTimedOut
-from collectionstore_node.query.find import Find, parse_fields_text, parse_find, parse_path, parse_sort_text
+from collectionstore_node.errors import InvalidRequest, ManyDeleted, ReadTimedOut
+from collectionstore_node.query.find import SKIP_MAX, Find, parse_fields_text, parse_find, parse_path, parse_sort_text
 from collectionstore_node.query.scanning import Meter, Record, matching
 from collectionstore_node.query.sorting import First, Position, key_of
 from collectionstore_node.query.spans import Ids, Span
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.limits import StoreLimits
-from collectionstore_node.service.operations import CountDocuments, DistinctValues, FindDocuments, ReadConsistency
+from collectionstore_node.service.operations import (
+    CountDocuments,
+    DistinctValues,
+    FindDocuments,
+    Query,
+    ReadConsistency,
+)
+from collectionstore_node.service.query_thread import QueryThread
 from collectionstore_node.service.results import Counted, DistinctResult, FindResult, Found
-from collectionstore_node.service.scans import scan
-from collectionstore_node.service.turns import Work
 from collectionstore_node.statemachine.reads import pick_documents, scan_documents
 from collectionstore_node.statemachine.view import View
 
@@ -28,10 +33,8 @@ T = TypeVar("T")
 PAGE_DOCUMENTS_MAX: Final = 100_000
 PAGE_BYTES_MAX: Final = 64 << 20
 """What is read for one page in the order of IDs; the page ends there, perhaps without a document, and has a cursor."""
-LATE_S: Final = 1.0
-"""A query that has used up its time says so itself; one that got no turn until so much later is told by the turns."""
 
-__all__ = ["Queries", "parse_fields_text", "parse_find", "parse_path", "parse_sort_text"]
+__all__ = ["SKIP_MAX", "Queries", "parse_fields_text", "parse_find", "parse_path", "parse_sort_text"]
 
 _Steps = Generator[None, None, T]
 
@@ -43,10 +46,11 @@ class Queries:
     what one query may read, and `ReadTimedOut` when its time was up before it had read that.
     """
 
-    __slots__ = ("_door",)
+    __slots__ = ("_door", "_thread")
 
     def __init__(self, door: Door) -> None:
         self._door = door
+        self._thread = QueryThread()
 
     async def find(
         self, request: FindDocuments, *, show: Callable[[Found], T], consistency: ReadConsistency, timeout_s: float
@@ -54,6 +58,19 @@ class Queries:
         """Return one page of matches. `show` converts each, in the steps of the query."""
         ordered = self._sorted if request.find.order else self._by_id
         return await self._run(request, lambda run: ordered(request, show, run), consistency, timeout_s)
+
+    async def checked(self, check: Callable[[], T], *, timeout_s: float) -> T:
+        """Return what `check` returns or raises; it runs in the thread of queries, as checking a pattern takes long."""
+
+        def steps() -> _Steps[T]:
+            return check()
+            yield
+
+        return await self._thread.run(steps, timeout_s=timeout_s)
+
+    def close(self) -> None:
+        """End the thread of queries; before storage is closed, as a query may be reading it."""
+        self._thread.close()
 
     async def count(self, request: CountDocuments, *, consistency: ReadConsistency, timeout_s: float) -> Counted:
         """Return how many documents match."""
@@ -67,33 +84,36 @@ class Queries:
 
     async def _run(
         self,
-        request: FindDocuments | CountDocuments | DistinctValues,
+        request: Query,
         steps: Callable[[_Run], _Steps[T]],
         consistency: ReadConsistency,
         timeout_s: float,
     ) -> T:
         clock = asyncio.get_running_loop().time
-        deadline = clock() + timeout_s
-        return await scan(
-            self._door,
-            request,
-            Work.QUERY,
-            lambda: steps(_Run(self._door, request.collection, request.find, lambda: clock() >= deadline)),
-            consistency=consistency,
-            timeout_s=timeout_s + LATE_S,
-        )
+        deadline, expired = clock() + timeout_s, monotonic() + timeout_s
+        door = self._door
+        await door.view(request, consistency, timeout_s)
+
+        def begin() -> _Steps[T]:
+            return steps(_Run(door, request, expired))
+
+        try:
+            return await self._thread.run(begin, timeout_s=deadline - clock())
+        except ManyDeleted as gap:
+            # Once: whoever deletes faster than the disk can reclaim gets 503.
+            await door.replica.reclaim(gap.lo, gap.hi, timeout_s=deadline - clock())
+        return await self._thread.run(begin, timeout_s=deadline - clock())
 
     def _by_id(self, request: FindDocuments, show: Callable[[Found], T], run: _Run) -> _Steps[FindResult[T]]:
         limits = self._door.limits
         meter = run.meter
         items: list[T] = []
         size, skip, last = 0, request.find.skip, None
-        after = None if request.after is None else request.after[1]
-        for found in run.matches(after):
+        for found in run.matches():
             if found is None:
                 if meter.documents >= PAGE_DOCUMENTS_MAX or meter.bytes >= PAGE_BYTES_MAX:
-                    # Behind all that was read, matches or not.
-                    return run.found(items, (b"", run.last), skip)
+                    # Behind all that was looked at, matches or not.
+                    return run.found(items, (b"", meter.last), skip)
                 yield
                 run.check_time()
                 continue
@@ -113,7 +133,7 @@ class Queries:
         key, skip = key_of(request.find.order), request.find.skip
         # One more is not needed: `First` knows whether it left something out.
         first: First[Record] = First(skip + request.limit, limits.query_memory_bytes_max)
-        for found in run.matches(None):
+        for found in run.matches():
             if found is None:
                 run.check_limits()
                 yield
@@ -137,7 +157,7 @@ class Queries:
 
     def _count(self, request: CountDocuments, run: _Run) -> _Steps[Counted]:
         count = 0
-        for found in run.matches(None):
+        for found in run.matches():
             if found is None:
                 run.check_limits()
                 yield
@@ -150,7 +170,7 @@ class Queries:
         limits = self._door.limits
         values: dict[bytes, Value] = {}
         size = 0
-        for found in run.matches(None):
+        for found in run.matches():
             if found is None:
                 run.check_limits()
                 yield
@@ -179,31 +199,32 @@ def _too_many_values(limits: StoreLimits) -> InvalidRequest:
 
 
 class _Run:
-    """One run of a query over the state as it is at its first step."""
+    """One run of a query over the state as it is now. Made in the event loop, used in the thread of queries."""
 
-    __slots__ = ("_expired", "_limits", "_view", "collection", "find", "last", "meter", "revision", "stale_since")
+    __slots__ = ("_asked", "_expired", "_limits", "_records", "find", "meter", "revision", "stale_since")
 
-    def __init__(self, door: Door, collection: str, find: Find, expired: Callable[[], bool]) -> None:
+    def __init__(self, door: Door, request: Query, expired: float) -> None:
+        """`expired` is when the query's time is up, by `time.monotonic`."""
         self._expired = expired
         self._limits = door.limits
-        self.collection = collection
-        self.find = find
+        self.find = find = request.find
         self.meter = Meter()
-        self.last = ""
-        """The ID read last."""
         replica = door.replica
-        # Revision and view in the same step, without a yield between: both are of one state.
+        # Revision and cursor without an await between: both are of one state, as the cursor reads a consistent view.
         self.revision, staleness_s = replica.revision, replica.staleness_s()
         self.stale_since = None if staleness_s is None else perf_counter() - staleness_s
-        self._view: View = replica.view
+        after = None
+        if isinstance(request, FindDocuments) and request.after is not None and not find.order:
+            after = request.after[1]
+        self._records = _records(replica.view, request.collection, find, after)
 
-    def matches(self, after: str | None) -> Iterator[tuple[Record, dict[str, Any]] | None]:
-        """Yield as `query.scanning.matching`, from the document behind `after` on."""
-        return matching(self._records(after), self.find.asked, self.meter)
+    def matches(self) -> Iterator[tuple[Record, dict[str, Any]] | None]:
+        """Yield as `query.scanning.matching`."""
+        return matching(self._records, self.find.asked, self.meter)
 
     def check_time(self) -> None:
         """Raise `ReadTimedOut` when the time is up."""
-        if self._expired():
+        if monotonic() >= self._expired:
             raise ReadTimedOut(
                 f"the query had looked at {self.meter.documents} documents when its time was up; "
                 "narrow its filter, or give it more time"
@@ -223,13 +244,12 @@ class _Run:
         """Return the page; the next one begins behind `end`, and `skip` matches of it are still to be skipped."""
         return FindResult(tuple(items), end, skip, self.revision, self.meter, self.stale_since)
 
-    def _records(self, after: str | None) -> Iterator[Record]:
-        match self.find.place:
-            case Ids(names):
-                left = names if after is None else tuple(name for name in names if name > after)
-                found = pick_documents(self._view, self.collection, left)
-            case Span(lowest, end):
-                found = scan_documents(self._view, self.collection, lowest=lowest, after=after, end=end)
-        for size, (name, stored) in found:
-            self.last = name
-            yield Record(name, stored.revision, stored.value, size)
+
+def _records(view: View, collection: str, find: Find, after: str | None) -> Iterator[Record]:
+    match find.place:
+        case Ids(names):
+            left = names if after is None else tuple(name for name in names if name > after)
+            found = pick_documents(view, collection, left)
+        case Span(lowest, end):
+            found = scan_documents(view, collection, lowest=lowest, after=after, end=end)
+    return (Record(name, stored.revision, stored.value, size) for size, (name, stored) in found)

@@ -40,8 +40,6 @@ class Work(enum.Enum):
     """Checking a large body."""
     LIST = "list"
     """Reading and rendering a page."""
-    QUERY = "query"
-    """Looking at documents one after another."""
 
 
 class _Job:

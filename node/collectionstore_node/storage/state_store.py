@@ -141,7 +141,7 @@ class StateReader(View):
         return self._state.family.scan_bounded(lo or _FIRST_KEY, hi, SKIPPED_MAX)
 
     def pick(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
-        """Return the pairs of those of `keys` that exist, as they are at the time of the call. Raises `ManyDeleted`."""
+        """Return the pairs of those of `keys` that exist, as they are at the time of the call."""
         return self._state.family.pick(keys, SKIPPED_MAX)
 
 

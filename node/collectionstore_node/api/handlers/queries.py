@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Final
 
@@ -18,8 +19,11 @@ from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.names import collection_name
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service.operations import CountDocuments, DistinctValues, Find, FindDocuments
-from collectionstore_node.service.queries import parse_fields_text, parse_find, parse_path, parse_sort_text
+from collectionstore_node.service.queries import SKIP_MAX, parse_fields_text, parse_find, parse_path, parse_sort_text
 from collectionstore_node.service.results import Found, Meter
+
+AT_ONCE_BYTES_MAX: Final = 2 << 10
+"""A larger filter, or one with patterns, is checked in the thread of queries."""
 
 _NOTHING: Final[dict[str, Any]] = {}
 
@@ -72,7 +76,7 @@ async def count(call: Call) -> Answer:
     """Return how many documents match."""
     name = collection_name(call.arguments[0])
     body = await call.json_struct(Selection)
-    query = parse_find(body.filter)
+    query = await _checked(call, body.filter, lambda: parse_find(body.filter))
     started = perf_counter()
     counted = await call.api.store.queries.count(
         CountDocuments(name, query), consistency=call.options.consistency, timeout_s=call.timeout_s
@@ -86,7 +90,8 @@ async def distinct(call: Call) -> Answer:
     """Return the different values of a field among the documents that match."""
     name = collection_name(call.arguments[0])
     body = await call.json_struct(Distinct)
-    query, path = parse_find(body.filter), parse_path(body.field, "/field")
+    path = parse_path(body.field, "/field")
+    query = await _checked(call, body.filter, lambda: parse_find(body.filter))
     started = perf_counter()
     found = await call.api.store.queries.distinct(
         DistinctValues(name, query, path), consistency=call.options.consistency, timeout_s=call.timeout_s
@@ -97,12 +102,16 @@ async def distinct(call: Call) -> Answer:
 
 
 async def _found(call: Call, name: str, search: Search) -> Answer:
-    query = parse_find(search.filter, search.sort, search.projection, search.skip)
+    query = await _checked(
+        call, search.filter, lambda: parse_find(search.filter, search.sort, search.projection, search.skip)
+    )
     limit = call.api.limits.list_items_default if search.limit is None else search.limit
     scope = _scope(name, search)
     after = None
     if search.cursor is not None:
         key, last, skip = decode_place(scope, search.cursor)
+        if skip > SKIP_MAX or (skip and query.order):
+            raise Problem("invalid_cursor", "the cursor is damaged; start again without it")
         after = key, last
         query = msgspec.structs.replace(query, skip=skip)
     started = perf_counter()
@@ -118,6 +127,14 @@ async def _found(call: Call, name: str, search: Search) -> Answer:
         _explained(search, query, page.meter, len(page.items), started),
     )
     return joined(b'{"documents":[', page.items, tail, page.revision, page.stale_since)
+
+
+async def _checked(call: Call, given: dict[str, Any], parse: Callable[[], Find]) -> Find:
+    """Return the query that `parse` checks; at once if that takes no time."""
+    text = orjson.dumps(given)
+    if len(text) <= AT_ONCE_BYTES_MAX and b"$regex" not in text:
+        return parse()
+    return await call.api.store.queries.checked(parse, timeout_s=call.timeout_s)
 
 
 def _scope(name: str, search: Search) -> tuple[str, ...]:

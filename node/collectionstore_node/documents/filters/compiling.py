@@ -144,7 +144,8 @@ def _ordered(comparison: Comparison, bound: Any) -> Callable[[Any], bool]:
 def _in(operands: tuple[Value, ...], patterns: tuple[Regex, ...]) -> ValueTest:
     texts = frozenset(one for one in operands if type(one) is str)
     numbers = frozenset(one for one in operands if type(one) in (int, float))
-    others = tuple(_equal(one) for one in operands if type(one) in (bool, type(None)))
+    null = any(one is None for one in operands)
+    booleans = frozenset(one for one in operands if type(one) is bool)
     # By their keys: equal values have equal ones, and a thousand arrays need not be compared one by one.
     large = frozenset(sort_key(one) for one in operands if type(one) in (dict, list))
     found = tuple(map(_regex, patterns))
@@ -157,7 +158,7 @@ def _in(operands: tuple[Value, ...], patterns: tuple[Regex, ...]) -> ValueTest:
             return value in numbers
         if kind is dict or kind is list:
             return bool(large) and sort_key(value) in large
-        return any(match(value) for match in others)
+        return value in booleans if kind is bool else null
 
     return test
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from collectionstore_node.documents.filters.regexes import OPTIONS, PATTERN_CHARACTERS_MAX, compile_regex
+from collectionstore_node.documents.filters.regexes import OPTIONS, PATTERN_CHARACTERS_MAX, PATTERNS_MAX, compile_regex
 from collectionstore_node.documents.filters.tree import (
     TYPE_NUMBERS,
     TYPES,
@@ -36,6 +36,8 @@ from collectionstore_node.errors import InvalidPart
 
 LEAVES_MAX: Final = 128
 """Tests in one filter."""
+PARTS_MAX: Final = 1_024
+"""Fields, operators and nested filters: each test may be within several."""
 DEPTH_MAX: Final = 16
 """How deep filters may be nested in one another."""
 OPERANDS_MAX: Final = 1_000
@@ -71,7 +73,20 @@ def parse_filter(given: Value, pointer: str = "") -> Node:
 
 
 class _Parser:
-    """What is counted while one filter is parsed."""
+    """Counts the parts of a filter while it is parsed: BEFORE each is looked at, as a pattern takes long to compile."""
+
+    def __init__(self) -> None:
+        self._parts = 0
+        self._patterns = 0
+
+    def count(self, pointer: str, *, pattern: bool = False) -> None:
+        """Count a part of the filter. Raises `InvalidPart`."""
+        self._parts += 1
+        self._patterns += pattern
+        if self._parts > PARTS_MAX:
+            raise _invalid(pointer, f"the filter has more than {PARTS_MAX} operators; at most {LEAVES_MAX} make tests")
+        if self._patterns > PATTERNS_MAX:
+            raise _invalid(pointer, f"a filter has at most {PATTERNS_MAX} patterns")
 
     def query(self, given: Value, pointer: str, depth: int) -> Node:
         """Return the node of an object of fields and logical operators, all of which must hold."""
@@ -80,8 +95,10 @@ class _Parser:
         if depth > DEPTH_MAX:
             raise _invalid(pointer, f"filters are nested at most {DEPTH_MAX} deep")
         nodes: list[Node] = []
+        self.count(pointer)
         for name, value in given.items():
             at = child(pointer, name)
+            self.count(at)
             if name in _LOGICAL:
                 nodes.append(self._logical(name, value, at, depth))
             elif name == "$comment":
@@ -97,6 +114,7 @@ class _Parser:
         nodes: list[Node] = []
         for name, value in given.items():
             at = child(pointer, name)
+            self.count(at, pattern=name == "$regex")
             if name == "$options":
                 if "$regex" not in given:
                     raise _invalid(at, "$options goes with $regex")
@@ -153,6 +171,7 @@ def _in(parser: _Parser, path: Path, given: Value, pointer: str, depth: int) -> 
     for at, one in enumerate(_operands("$in", given, pointer)):
         if type(one) is dict and "$regex" in one:
             where = child(pointer, at)
+            parser.count(where, pattern=True)
             extra = next((name for name in one if name not in ("$regex", "$options")), None)
             if extra is not None:
                 raise _invalid(child(where, extra), 'a pattern is {"$regex": "...", "$options": "i"} and nothing else')
@@ -204,6 +223,7 @@ def _all_of(parser: _Parser, path: Path, given: Value, pointer: str, depth: int)
     nodes: list[Node] = []
     for at, one in enumerate(values):
         where = child(pointer, at)
+        parser.count(where)
         if type(one) is dict and next(iter(one), None) == "$elemMatch":
             if len(one) > 1:
                 raise _invalid(where, "an entry of $all is a value, or an object with $elemMatch alone")

@@ -147,7 +147,7 @@ def leaves(node: Node) -> int:
     """Return how many tests are made of a document at most; what a filter costs is counted in them."""
     match node:
         case And(children) | Or(children):
-            return sum(map(leaves, children))
+            return max(1, sum(map(leaves, children)))
         case Not(child):
             return leaves(child)
         case Field(_, ElementIs(inner)) | Field(_, ElementMatches(inner)):

@@ -121,7 +121,7 @@ class Family:
     def pick(self, keys: Sequence[bytes], skipped_max: int) -> Iterator[tuple[bytes, bytes]]:
         """Return the pairs of those of `keys`, sorted, that exist, as they are at the time of the call.
 
-        Skips at most `skipped_max` deleted keys behind one of them, as `scan_bounded`, and raises `ManyDeleted`.
+        Skips at most `skipped_max` deleted keys behind one of them.
         """
         self._failstop.check()
         options = ReadOptions()
@@ -138,8 +138,11 @@ class Family:
                     if cursor.key() == key:
                         yield key, cursor.value()
                 elif self._gave_up(cursor):
-                    # The key may exist: what is skipped may be later versions of it.
-                    raise ManyDeleted(lo=key, hi=keys[-1] + b"\0")
+                    # Behind the key too much was deleted for the cursor to find the next one. Whether the key itself
+                    # exists can be asked alone; what was written to it since the call is then seen.
+                    value = self.get(key)
+                    if value is not None:
+                        yield key, value
 
         return pairs()
 

@@ -13,11 +13,13 @@ from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.problems import CODES, KINDS, problem_of
 from collectionstore_node.api.url_table import CLIENT, PROBES
 from collectionstore_node.documents.filters.parsing import DEPTH_MAX, LEAVES_MAX
+from collectionstore_node.documents.filters.regexes import MEMORY_BYTES_MAX, PATTERNS_MAX, SEARCH_MAX
 from collectionstore_node.query.find import SKIP_MAX
 from collectionstore_node.query.scanning import VISITS_MAX
 from collectionstore_node.query.sorting import KEY_BYTES_MAX
 from collectionstore_node.service import StoreLimits
 from collectionstore_node.service.queries import PAGE_BYTES_MAX, PAGE_DOCUMENTS_MAX
+from collectionstore_node.service.query_thread import PLACES, WAITING_MAX
 from collectionstore_node.tests.api.http_clients import Client
 
 PAGES = Path(__file__).parents[4] / "docs" / "reference"
@@ -74,7 +76,10 @@ def test_every_exception_of_the_node_is_a_problem() -> None:
 def test_limits_of_queries_are_as_written() -> None:
     limits = StoreLimits()
 
-    assert f"{LEAVES_MAX} tests in a filter, {DEPTH_MAX} deep" in QUERIES
+    assert f"{LEAVES_MAX} tests in a filter, {DEPTH_MAX} deep; {PATTERNS_MAX} patterns" in QUERIES
+    assert f"{MEMORY_BYTES_MAX >> 10} KiB compiled" in QUERIES
+    assert f"{SEARCH_MAX:,} instructions" in QUERIES
+    assert f"{PLACES} take turns and {WAITING_MAX} wait" in QUERIES
     assert f"{limits.query_documents_max:,} documents and {limits.query_bytes_max >> 30} GiB read" in QUERIES
     assert f"{limits.distinct_values_max:,} different values" in QUERIES
     assert f"one document over {VISITS_MAX:,}" in QUERIES

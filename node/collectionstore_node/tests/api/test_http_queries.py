@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from collectionstore_node.api.handlers.queries import Search, _scope
+from collectionstore_node.api.http.cursors import encode_place
 from collectionstore_node.query.find import SKIP_MAX
 from collectionstore_node.query.sorting import KEY_BYTES_MAX
 from collectionstore_node.tests.api.http_clients import JSON, Client
@@ -264,3 +267,39 @@ async def test_a_page_ends_at_its_size(people: Client) -> None:
     assert len(first["documents"]) == 3  # the limit of these tests is 10,000 bytes
     assert await find(people, {}) == list("012345")
     assert await find(people, {"sort": {"a": 1}}) == list("543210")
+
+
+async def test_a_page_that_ends_within_large_documents_loses_none(
+    people: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A document is counted when it was looked at, not when it was read."""
+    monkeypatch.setattr("collectionstore_node.service.queries.PAGE_BYTES_MAX", 100_000)
+    for at in range(12):
+        await people.put(f"{COLLECTION}/documents/d{at:02}", {"a": [at] * 20_000})
+
+    found = await find(people, {"filter": {"a": {"$gte": 0}}, "projection": {"b": 1}})
+
+    assert found == [f"d{at:02}" for at in range(12)]
+
+
+async def test_a_forged_cursor_skips_no_more_than_a_query_may(crowd: Client) -> None:
+    def forged(skip: int, key: bytes, body: dict[str, Any]) -> str:
+        return encode_place(_scope("people", Search(**body)), key, "a", skip)
+
+    for skip, key, body in ((SKIP_MAX + 1, b"", {}), (1, b"\x10", {"sort": {"born": 1}})):
+        reply = await crowd.post(f"{COLLECTION}:find", {**body, "cursor": forged(skip, key, body)})
+        assert (reply.status, reply.json["code"]) == (400, "invalid_cursor")
+    assert await find(crowd, {"cursor": forged(0, b"", {})}) == sorted(PEOPLE)
+
+
+async def test_queries_take_turns_and_too_many_are_refused(crowd: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collectionstore_node.service.query_thread.WAITING_MAX", 1)
+    slow = {"$or": [{"name": {"$regex": f"(x|{at})*y"}} for at in range(16)]}
+
+    replies = await asyncio.gather(
+        *(crowd.post(f"{COLLECTION}:count", {"filter": slow, "explain": bool(at % 2)}) for at in range(6))
+    )
+
+    assert {reply.status for reply in replies} <= {200, 503}
+    assert sum(reply.status == 200 for reply in replies) >= 3
+    assert (await crowd.post(f"{COLLECTION}:count", {"filter": slow})).json["count"] == 0

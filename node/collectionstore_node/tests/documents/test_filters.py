@@ -8,8 +8,10 @@ import pytest
 
 from collectionstore_node.documents.filters import compile_filter, parse_filter
 from collectionstore_node.documents.filters.parsing import DEPTH_MAX, LEAVES_MAX, OPERANDS_MAX
+from collectionstore_node.documents.filters.regexes import PATTERNS_MAX
 from collectionstore_node.documents.filters.tree import leaves
-from collectionstore_node.errors import InvalidPart
+from collectionstore_node.documents.paths import values_at
+from collectionstore_node.errors import InvalidPart, InvalidRequest
 from collectionstore_node.tests.documents.filter_cases import ALL, Row
 
 CASES = sum(len(matches) + len(others) for _, matches, others in ALL)
@@ -137,3 +139,39 @@ def _nested(operator: str, depth: int) -> Any:
     for _ in range(depth):
         inner = {operator: inner}
     return inner
+
+
+def test_patterns_are_counted_before_they_are_compiled() -> None:
+    """A pattern takes tens of milliseconds to compile, so a body full of them is refused at the first one too many."""
+    patterns = [{"$regex": f"(?i)(\\pL{at}){{9}}"} for at in range(500)]
+
+    with pytest.raises(InvalidPart, match=f"at most {PATTERNS_MAX} patterns") as refused:
+        parse_filter({"a": {"$in": patterns}})
+    assert refused.value.pointer == f"/a/$in/{PATTERNS_MAX}"
+
+
+def test_empty_filters_count() -> None:
+    with pytest.raises(InvalidPart, match=f"at most {LEAVES_MAX}"):
+        parse_filter({"$and": [{}] * (LEAVES_MAX + 1)})
+    with pytest.raises(InvalidPart, match="more than"):
+        parse_filter({"$and": [{}] * 20_000})
+
+
+def test_a_text_too_long_for_a_pattern_is_refused() -> None:
+    match = compile_filter(parse_filter({"a": {"$regex": "[ab]*a[ab]{900}z"}}))
+
+    assert not match({"a": "ab" * 1_000})
+    with pytest.raises(InvalidRequest, match="too long for a pattern") as refused:
+        match({"a": "ab" * 200_000})
+    assert refused.value.code == "query_too_costly"
+
+
+def test_ways_through_nested_arrays_do_not_multiply() -> None:
+    """A part of digits leads into an array by its elements and by a position; 40 levels would be 2 to the 40th ways."""
+    nested: Any = 1
+    for _ in range(40):
+        nested = [{"0": nested}]
+    path = ".".join("0" * 64)
+
+    assert not compile_filter(parse_filter({path: 2}))({"0": nested})
+    assert len(values_at({"0": nested}, tuple(path.split(".")))) < 10_000
