@@ -143,7 +143,7 @@ def _nested(operator: str, depth: int) -> Any:
 
 def test_patterns_are_counted_before_they_are_compiled() -> None:
     """A pattern takes tens of milliseconds to compile, so a body full of them is refused at the first one too many."""
-    patterns = [{"$regex": f"(?i)(\\pL{at}){{9}}"} for at in range(500)]
+    patterns = [{"$regex": f"(a|b){at}"} for at in range(500)]
 
     with pytest.raises(InvalidPart, match=f"at most {PATTERNS_MAX} patterns") as refused:
         parse_filter({"a": {"$in": patterns}})
