@@ -70,21 +70,21 @@ class QueryThread:
         if self._free and not self._waiting:
             self._free -= 1
             return
-        if len(self._waiting) >= WAITING_MAX:
+        if sum(not place.done() for place in self._waiting) >= WAITING_MAX:
             raise Overloaded(f"{WAITING_MAX} queries are waiting already")
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[None] = loop.create_future()
         self._waiting.append(place)
+        # Not `asyncio.timeout`: requests of the hot path run outside of tasks.
+        timer = loop.call_later(timeout_s, _expire, place)
         try:
-            async with asyncio.timeout(timeout_s):
-                await place
-        except BaseException as error:
+            await place
+        except asyncio.CancelledError:
             if place.done() and not place.cancelled():
-                self._leave()  # it was given one at the same moment
-            elif place in self._waiting:
-                self._waiting.remove(place)
-            if isinstance(error, TimeoutError):
-                raise Overloaded("other queries took the time that this one had") from None
+                self._leave()  # it was given at the same moment
             raise
+        finally:
+            timer.cancel()
 
     def _leave(self) -> None:
         while self._waiting:
@@ -93,6 +93,11 @@ class QueryThread:
                 place.set_result(None)
                 return
         self._free += 1
+
+
+def _expire(place: asyncio.Future[None]) -> None:
+    if not place.done():
+        place.set_exception(Overloaded("other queries took the time that this one had"))
 
 
 def _step(steps: Generator[None, None, Any]) -> tuple[Any] | None:
