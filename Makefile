@@ -115,8 +115,8 @@ kube-up: $(SYNCED) ## Start a real Kubernetes with three nodes on this machine (
 kube-down: $(SYNCED) ## Stop it and leave nothing behind
 	@.venv/bin/python -m collectionstore_e2e.kube down
 
-e2e: $(SYNCED) ## Run the scenarios there, or on the cluster of KUBECONFIG: make e2e SCENARIO=name J=1
-	@.venv/bin/python -m collectionstore_e2e $(if $(J),-j $(J)) $(SCENARIO)
+e2e: $(SYNCED) ## Run the scenarios there, or on the cluster of KUBECONFIG: make e2e SCENARIO=name J=1 LONG=1
+	@.venv/bin/python -m collectionstore_e2e $(if $(J),-j $(J)) $(if $(LONG),--long) $(SCENARIO)
 
 generate: $(SYNCED) ## Write what is made: definition, roles, schemas, tables, install/operator.yaml, dashboards, alerts
 	@.venv/bin/python -W ignore::DeprecationWarning -m collectionstore_dashboards

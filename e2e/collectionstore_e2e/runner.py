@@ -171,7 +171,7 @@ async def _report(error: Exception, folder: Path, context: Context) -> None:
         context.say(f"evidence is incomplete: {second!r}")
 
 
-async def _run(names: Sequence[str], *, keep: bool, at_once: int) -> int:
+async def _run(names: Sequence[str], *, keep: bool, at_once: int, long: bool) -> int:
     known = find_scenarios()
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -181,7 +181,8 @@ async def _run(names: Sequence[str], *, keep: bool, at_once: int) -> int:
     try:
         machines = find_machines(client.server)
         runner = Runner(client, kubeconfig, machines, keep=keep)
-        chosen = [known[name] for name in dict.fromkeys(names or known)]
+        every = [name for name, one in known.items() if long or not one.long]
+        chosen = [known[name] for name in dict.fromkeys(names or every)]
         for one in chosen:
             if one.needs_machines and machines is None:
                 print(f"skip   {one.name}: it needs the machines, which only the cluster of `make kube-up` has")
@@ -227,14 +228,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="N",
         help=f"scenarios to run side by side, 1 to 8; default: {AT_ONCE}. Those that break nodes run alone",
     )
+    parser.add_argument("--long", action="store_true", help="run those that take many minutes, too")
     parser.add_argument("--keep", action="store_true", help="do not delete the namespaces")
     options = parser.parse_args(arguments)
     if options.list:
         for scenario in find_scenarios().values():
-            print(f"{scenario.name:48} {'alone  ' if scenario.exclusive else '       '} {scenario.title}")
+            kind = "alone" if scenario.exclusive else "long" if scenario.long else ""
+            print(f"{scenario.name:48} {kind:6} {scenario.title}")
         return 0
     try:
-        return asyncio.run(_run(options.names, keep=options.keep, at_once=options.at_once))
+        return asyncio.run(_run(options.names, keep=options.keep, at_once=options.at_once, long=options.long))
     except (NoCluster, Refused, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -23,6 +23,8 @@ class Scenario:
     exclusive: bool
     """Whether it runs alone: it changes what all namespaces share, such as a node."""
     pod_security: PodSecurity
+    long: bool = False
+    """Whether it takes many minutes: it runs if it is named, or with all by `--long`."""
 
     @property
     def title(self) -> str:
@@ -39,6 +41,7 @@ def scenario(
     needs_machines: bool = False,
     exclusive: bool | None = None,
     pod_security: PodSecurity = "restricted",
+    long: bool = False,
 ) -> Callable[[Body], Body]:
     """Declare a function of `scenarios/` as a scenario; its name, with hyphens, is what `make e2e SCENARIO=` takes.
 
@@ -46,11 +49,12 @@ def scenario(
     `exclusive`: no other scenario runs meanwhile, because it changes nodes, the API server or other objects that all
     namespaces share, or watches all namespaces. Defaults to `needs_machines`. The others run side by side; the harness
     lets them break no node.
+    `long`: it takes many minutes, so a run of all leaves it out unless it is asked for.
     """
 
     def declare(body: Body) -> Body:
         name, alone = body.__name__.replace("_", "-"), needs_machines if exclusive is None else exclusive
-        _declared[name] = Scenario(name, body, timeout_s, needs_machines, alone, pod_security)
+        _declared[name] = Scenario(name, body, timeout_s, needs_machines, alone, pod_security, long)
         return body
 
     return declare

@@ -15,7 +15,7 @@ from collectionstore_e2e.product.store import READY_S, Store, condition_text
 
 DONE_S: Final = 180.0
 """Time limit for a backup of a small cluster, on a busy machine."""
-DEADLINE_S: Final = 60
+DEADLINE_S: Final = 120
 """Of backups that cannot succeed."""
 SAID_S: Final = DEADLINE_S + 60.0
 """Time limit for their failure to be in the status: the deadline, and how long a busy machine needs to end a pod."""

@@ -52,7 +52,7 @@ VICTIM: Final = "demo-0"
 REPLACED: Final = "demo-1"
 
 
-@scenario(timeout_s=1_500)
+@scenario(timeout_s=1_500, long=True)
 async def members_that_die_at_every_point_stop_no_procedure(context: Context) -> None:
     """A member is killed at every fault point of scale, upgrade, replace and rotate; each completes all the same."""
 
@@ -68,7 +68,7 @@ async def members_that_die_at_every_point_stop_no_procedure(context: Context) ->
         await _all_procedures(context, points, strikes)
 
 
-@scenario(timeout_s=1_500, needs_machines=True, exclusive=False)
+@scenario(timeout_s=1_500, needs_machines=True, exclusive=False, long=True)
 async def members_cut_off_at_every_point_stop_no_procedure(context: Context) -> None:
     """A member is cut off for 6 s at every fault point of scale, upgrade, replace and rotate; each completes."""
     healing: dict[tuple[str, str], asyncio.Task[None]] = {}
