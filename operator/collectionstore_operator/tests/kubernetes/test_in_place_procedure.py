@@ -214,6 +214,28 @@ async def test_old_volumes_are_deleted_when_the_restored_cluster_is_whole_and_no
         assert run.world.record.old_volumes == ()
 
 
+async def test_an_old_volume_that_a_user_took_back_stays_and_the_others_go() -> None:
+    """Init: one was made free, one has another claim, one counts as bound for a while. Check: none of them is lost."""
+    async with procedure() as run:
+        old = run.status["clusterID"]
+        await run.acknowledge(oldVolumes="Delete")
+        await run.until(lambda: run.told.get("phase") == "Finished")
+        freed, rebound, late = (f"/api/v1/persistentvolumes/{name}" for name in run.kept)
+        for path, change in ((freed, {"claimRef": None}), (rebound, {"claimRef": {"uid": "another"}}), (late, {})):
+            body = run.server.objects[path]
+            status = {"phase": "Bound"} if path == late else {}
+            run.server.put(path, {**body, "spec": {**body["spec"], **change}, "status": status})
+        await run.until(lambda: run.told["oldVolumes"] == run.kept[2:])
+        assert set(volumes(run).values()) == {"Retain"}
+        run.server.put(late, {**run.server.objects[late], "status": {"phase": "Released"}})
+        run.operator = run._next()  # its backoff is over
+        await run.settle()
+        check(run, old)
+        policies = volumes(run)
+        assert [policies[name] for name in run.kept] == ["Retain", "Retain", "Delete"]
+        assert run.told["oldVolumes"] == []
+
+
 async def test_without_the_nonce_of_the_status_nothing_is_changed() -> None:
     async with procedure() as run:
         nonce = await run.offered()

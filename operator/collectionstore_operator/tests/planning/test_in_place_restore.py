@@ -249,3 +249,18 @@ def test_old_volumes_go_only_when_every_voter_is_in_sync(picture: str, discarded
     assert sum(isinstance(one, DiscardVolumes) for one in made.actions) == discarded
     kept = planned(desired, draw(picture, desired, recovery=msgspec.structs.replace(done, delete_old=False)))
     assert not any(isinstance(one, DiscardVolumes) for one in kept.actions)
+
+
+@pytest.mark.parametrize(
+    ("picture", "first"),
+    [("0: leader\n1: voter old\n2: voter", "RestartPod demo-1"), (WORKS, "RecordPlannedWork")],
+)
+def test_nothing_waits_for_the_deletion_of_old_volumes(picture: str, first: str) -> None:
+    """It may be refused each time: rollouts, and the stop of a cluster that is to be hibernated, go on."""
+    desired = make_desired(3, hibernate=first == "RecordPlannedWork")
+    old = (OldVolume(name="pv-1", claim_uid="claim-1"),)
+    done = record(RecoveryPhase.FINISHED, cluster_id=CLUSTER_ID, from_cluster="old", delete_old=True, old_volumes=old)
+    made = planned(desired, draw(picture, desired, recovery=done))
+    assert actions_of(made) == [first]
+    assert made.steps[-1].name == "DiscardVolumes"
+    assert "must complete first" in made.steps[-1].blocked_by
