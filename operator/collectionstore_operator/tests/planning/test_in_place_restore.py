@@ -24,6 +24,7 @@ from collectionstore_operator.model.observed import (
 from collectionstore_operator.model.recovery import OldVolume, RecoveryPhase, RecoveryRecord
 from collectionstore_operator.model.restore import nonce_of, revision_above, written
 from collectionstore_operator.planning.plan import plan
+from collectionstore_operator.resource.deletion import Deletion, FinalBackup
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.resource.repository import Repository
 from collectionstore_operator.resource.restore import InPlaceRestore
@@ -134,6 +135,21 @@ def test_what_holds_it_back_is_said_and_nothing_is_recorded(
     assert found.phase == "Blocked"
     assert why in found.waiting_for
     assert found.nonce == ""
+
+
+@pytest.mark.parametrize("protected", [True, False])
+def test_none_begins_in_a_resource_that_is_being_deleted(protected: bool) -> None:  # noqa: FBT001
+    """It is protected, or its final backup is awaited, which is to have what the cluster has now."""
+    deletion = None if protected else Deletion(final_backup=FinalBackup(repository=Repository(url=URL)))
+    desired = acknowledged(deletion_protection=protected, deletion=deletion)
+    desired = msgspec.structs.replace(desired, deleting=True, uid="u1")
+    observed = draw(WORKS, desired)
+    assert recorded(desired, observed) == []
+    found = told(desired, observed)
+    assert (found.phase, found.nonce) == ("Blocked", "")
+    assert "is being deleted" in found.waiting_for
+    under_way = draw(WORKS, desired, recovery=record(RecoveryPhase.HALTING))
+    assert "EnsureWorkload 0" in actions_of(planned(desired, under_way)), "what has begun must end"
 
 
 def test_paused_holds_it_back() -> None:
