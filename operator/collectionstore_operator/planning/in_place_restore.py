@@ -32,7 +32,7 @@ from collectionstore_operator.model.actions import (
     propose,
 )
 from collectionstore_operator.model.assessment import Assessment, responding_node, unhealthy_reason
-from collectionstore_operator.model.observed import Absent, NodeStatus, Unknown, Volume, Workload
+from collectionstore_operator.model.observed import Absent, NodeStatus, Observed, Unknown, Volume, Workload
 from collectionstore_operator.model.recovery import OldVolume, RecoveryPhase, RecoveryRecord, new_cluster_id
 from collectionstore_operator.model.restore import (
     failure_of,
@@ -159,6 +159,14 @@ def _halt(assessment: Assessment, record: RecoveryRecord) -> Iterator[Proposal]:
         yield propose(action, subject=volume.name, name=RESTORE_IN_PLACE)
     if doomed:
         return
+    kept = _with_volumes(record, observed)
+    if kept != record:
+        # BEFORE the pods stop, too: a claim that is being deleted goes with its pod, and then names no volume any more.
+        reason = "which volumes are set aside is recorded first"
+        yield propose(
+            RecordRecovery(record=kept, before=record.phase, reason=reason), subject=name, name=RESTORE_IN_PLACE
+        )
+        return
     running = [assessment.name(slot.ordinal) for slot in observed.slots if not isinstance(slot.pod, Absent)]
     if isinstance(found, Workload) and found.replicas > 0:
         stop = EnsureWorkload(replicas=0, revision=found.revision, shrinks=True, reason=reason)
@@ -169,10 +177,15 @@ def _halt(assessment: Assessment, record: RecoveryRecord) -> Iterator[Proposal]:
         waits = f"{', '.join(running)} must terminate first" if running else f"a volume cannot be observed: {unseen[0]}"
         yield postpone(RESTORE_IN_PLACE, reason=reason, blocked_by=waits, subject=name)
         return
-    volumes = (slot.volume for slot in observed.slots if isinstance(slot.volume, Volume))
-    old = (OldVolume(name=one.persistent_volume, claim_uid=one.uid) for one in volumes if one.persistent_volume)
-    kept = msgspec.structs.replace(record, old_volumes=tuple(dict.fromkeys((*record.old_volumes, *old))))
-    yield _advance(kept, RecoveryPhase.EMPTYING, f"nothing of the cluster {record.from_cluster} runs any more")
+    yield _advance(record, RecoveryPhase.EMPTYING, f"nothing of the cluster {record.from_cluster} runs any more")
+
+
+def _with_volumes(record: RecoveryRecord, observed: Observed) -> RecoveryRecord:
+    """Return the record with the volumes of all members; those of removed ones stay what they are, and are kept."""
+    volumes = (slot.volume for slot in observed.slots)
+    found = (one for one in volumes if isinstance(one, Volume) and one.persistent_volume and not one.removed)
+    old = (OldVolume(name=one.persistent_volume, claim_uid=one.uid) for one in found)
+    return msgspec.structs.replace(record, old_volumes=tuple(dict.fromkeys((*record.old_volumes, *old))))
 
 
 def _would_go(volume: Volume) -> bool:

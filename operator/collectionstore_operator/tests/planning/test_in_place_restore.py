@@ -183,6 +183,50 @@ def test_nothing_is_set_aside_while_anything_runs() -> None:
     assert ["must terminate first" in one.blocked_by for one in made.steps] == [True]
 
 
+def held(ordinal: int, **fields: Any) -> Volume:
+    name, uid = f"data-demo-{ordinal}", f"claim-{ordinal}"
+    usual: dict[str, Any] = {"persistent_volume": f"pv-{ordinal}", "reclaim_policy": "Retain"}
+    return Volume(name=name, uid=uid, **(usual | fields))
+
+
+def halting(desired: Desired, begun: RecoveryRecord, *volumes: Volume, picture: str = WORKS) -> Observed:
+    """Return a cluster in the phase Halting whose first ordinals have these volumes."""
+    drawn = draw(picture, desired, recovery=begun)
+    slots = list(drawn.slots)
+    for ordinal, volume in enumerate(volumes):
+        slots[ordinal] = msgspec.structs.replace(slots[ordinal], volume=volume)
+    return msgspec.structs.replace(drawn, slots=tuple(slots))
+
+
+def test_a_volume_is_recorded_while_its_pod_keeps_its_claim_and_kept_before_that() -> None:
+    """A claim that is being deleted goes with its pod: from then on nothing names its volume."""
+    desired, begun = wanting(), record(RecoveryPhase.HALTING)
+    volumes = [held(0, terminating=True), held(1), held(2)]
+    doomed = halting(desired, begun, msgspec.structs.replace(volumes[0], reclaim_policy="Delete"), *volumes[1:])
+    assert set(actions_of(planned(desired, doomed))) == {"SetReclaimPolicy"}
+    observed = halting(desired, begun, *volumes)
+    assert actions_of(planned(desired, observed)) == ["RecordRecovery"]
+    (kept,) = recorded(desired, observed)
+    assert kept.phase is RecoveryPhase.HALTING
+    assert kept.old_volumes == tuple(OldVolume(name=f"pv-{one}", claim_uid=f"claim-{one}") for one in range(3))
+    assert actions_of(planned(desired, halting(desired, kept, *volumes))) == ["EnsureWorkload 0"]
+    gone = halting(desired, kept, picture="0: gone\n1: gone\n2: gone")
+    gone = msgspec.structs.replace(gone, workload=Workload(replicas=0, revision="r"))
+    (emptied,) = recorded(desired, gone)
+    assert emptied.phase is RecoveryPhase.EMPTYING
+    assert emptied.old_volumes == kept.old_volumes
+
+
+def test_the_volume_of_a_member_that_was_removed_is_none_that_may_be_deleted() -> None:
+    """It was kept when the member left: oldVolumes is about those that the restore replaces."""
+    desired, begun = wanting(), record(RecoveryPhase.HALTING, delete_old=True)
+    volumes = [held(0), held(1), held(2), held(3, removed=True)]
+    observed = halting(desired, begun, *volumes, picture="0: free\n1: free\n2: free\n3: left")
+    observed = msgspec.structs.replace(observed, workload=Workload(replicas=0, revision="r"))
+    (kept,) = recorded(desired, observed)
+    assert [one.name for one in kept.old_volumes] == ["pv-0", "pv-1", "pv-2"]
+
+
 def test_an_unseen_volume_is_not_taken_for_an_absent_one() -> None:
     desired = wanting()
     slots = (Slot(ordinal=1, volume=Unknown("no answer")),)
