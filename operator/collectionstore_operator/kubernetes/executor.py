@@ -149,7 +149,7 @@ class Executor:
             case GrantEnrolment():
                 await self._access.enrolment.grant(desired)
             case ApplyObject():
-                await self._access.children.apply(action, desired)
+                await self._access.children.apply(action, desired, restoring(observed))
             case DeleteObject():
                 await self._access.children.delete(action, desired)
             case EnsureWorkload():

@@ -7,8 +7,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from collectionstore_operator.manifests import networkpolicy
 from collectionstore_operator.model import recovery as recoveries
-from collectionstore_operator.model.actions import DiscardVolumes, RecordRecovery, RecordRevision, ReleasePod
+from collectionstore_operator.model.actions import (
+    ApplyObject,
+    DiscardVolumes,
+    RecordRecovery,
+    RecordRevision,
+    ReleasePod,
+)
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import (
     ABSENT,
@@ -24,8 +31,10 @@ from collectionstore_operator.model.observed import (
 from collectionstore_operator.model.recovery import OldVolume, RecoveryPhase, RecoveryRecord
 from collectionstore_operator.model.restore import nonce_of, revision_above, written
 from collectionstore_operator.planning.plan import plan
+from collectionstore_operator.resource.bootstrap import Restore
 from collectionstore_operator.resource.deletion import Deletion, FinalBackup
 from collectionstore_operator.resource.desired import Desired
+from collectionstore_operator.resource.network import NetworkAccess
 from collectionstore_operator.resource.repository import Repository
 from collectionstore_operator.resource.restore import InPlaceRestore
 from collectionstore_operator.status.report import report
@@ -324,3 +333,25 @@ def test_nothing_waits_for_the_deletion_of_old_volumes(picture: str, first: str)
     assert actions_of(made) == [first]
     assert made.steps[-1].name == "DiscardVolumes"
     assert "must complete first" in made.steps[-1].blocked_by
+
+
+def test_members_may_reach_the_store_of_the_restore_that_was_recorded() -> None:
+    """The spec may name another one by then, or none: what has begun goes on without it."""
+    store = Repository(url=URL, credentials_secret_name="s", options={"endpoint": "http://store:9000"})
+    begun = record(RecoveryPhase.RESTORING, restored_from=written(Restore(repository=store)))
+    desired = make_desired(3, network_policy=NetworkAccess(mode="Enabled"))
+
+    def policy(recovery: RecoveryRecord) -> str:
+        observed = draw("0: gone", desired, cluster_id=NEW, recovery=recovery, objects=())
+        (found,) = [
+            one.digest
+            for one in planned(desired, observed).actions
+            if isinstance(one, ApplyObject) and one.kind == "NetworkPolicy"
+        ]
+        return found
+
+    open_to_store = networkpolicy.build(desired, Restore(repository=store))
+    assert {"protocol": "TCP", "port": 9000} in open_to_store.body["spec"]["egress"][-1]["ports"]
+    assert policy(begun) == open_to_store.digest
+    finished = msgspec.structs.replace(begun, phase=RecoveryPhase.FINISHED)
+    assert policy(finished) == networkpolicy.build(desired).digest != open_to_store.digest
