@@ -194,7 +194,7 @@ class Executor:
 
     async def _discard(self, action: DiscardVolumes, desired: Desired) -> None:
         bound = await volumes.discard(self._access.kube, action)
-        record = msgspec.structs.replace(action.record, old_volumes=bound)
+        record = msgspec.structs.replace(action.record, overdue=bound)
         done = RecordRecovery(record=record, before=record.phase, reason=action.reason)
         await self._access.record.advance(done, desired)
         if bound:

@@ -29,11 +29,12 @@ from collectionstore_operator.model.actions import (
     RetireVolume,
     SetReclaimPolicy,
     postpone,
+    postponed,
     propose,
 )
 from collectionstore_operator.model.assessment import Assessment, responding_node, unhealthy_reason
 from collectionstore_operator.model.observed import Absent, NodeStatus, Observed, Unknown, Volume, Workload
-from collectionstore_operator.model.recovery import OldVolume, RecoveryPhase, RecoveryRecord, new_cluster_id
+from collectionstore_operator.model.recovery import OldVolume, RecoveryPhase, RecoveryRecord, new_cluster_id, overdue
 from collectionstore_operator.model.restore import (
     failure_of,
     highest_revision,
@@ -84,19 +85,25 @@ def proceed(assessment: Assessment) -> Iterator[Proposal]:
 def discard_old(assessment: Assessment) -> Iterator[Proposal]:
     """Propose to delete what a restore has set aside, once every voter of the restored cluster is in sync."""
     record, view = assessment.observed.recovery, assessment.view
-    if record is None or record.active or not record.delete_old or not record.old_volumes:
+    if record is None or record.active or not record.to_discard:
         return
     if record.cluster_id != assessment.observed.cluster_id:
         return
-    names = ", ".join(one.name for one in record.old_volumes)
-    reason = f"spec.restore.oldVolumes is Delete, and the cluster {record.cluster_id} works"
     whole = len(view.in_sync_voters) >= assessment.desired.spec.replicas and not view.configuration.joint
+    proposal = discard(record, f"the cluster {record.cluster_id} works")
     if not view.trusted or not whole:
         waits = view.untrusted_reason or "every voter of the restored cluster must be in sync first"
-        yield postpone(DiscardVolumes.__name__, reason=reason, blocked_by=waits, subject=names)
-        return
-    forgotten = msgspec.structs.replace(record, old_volumes=())
-    yield propose(DiscardVolumes(volumes=record.old_volumes, record=forgotten, reason=reason), subject=names)
+        proposal = postponed(proposal, waits)
+    yield proposal
+
+
+def discard(record: RecoveryRecord, when: str) -> Proposal:
+    """Propose to delete all that a restore was to delete in the end; `when` says why that is now."""
+    kept = () if record.delete_old else record.old_volumes
+    forgotten = msgspec.structs.replace(record, old_volumes=kept, overdue=())
+    reason = f"spec.restore.oldVolumes is Delete, and {when}"
+    action = DiscardVolumes(volumes=record.to_discard, record=forgotten, reason=reason)
+    return propose(action, subject=", ".join(one.name for one in record.to_discard))
 
 
 def _begin(assessment: Assessment, asked: InPlaceRestore) -> Iterator[Proposal]:
@@ -120,6 +127,7 @@ def _begin(assessment: Assessment, asked: InPlaceRestore) -> Iterator[Proposal]:
         delete_old=asked.deletes,
         # Of a restore that formed nothing: what it has set aside is still all that there was.
         old_volumes=before.old_volumes if before is not None else (),
+        overdue=overdue(observed.recovery),
     )
     action = RecordRecovery(record=record, before=None, reason=_reason(asked))
     yield propose(action, subject=assessment.desired.name, name=RESTORE_IN_PLACE)

@@ -33,7 +33,7 @@ from collectionstore_operator.model.restore import nonce_of, revision_above, wri
 from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource.bootstrap import Restore
 from collectionstore_operator.resource.deletion import Deletion, FinalBackup
-from collectionstore_operator.resource.desired import Desired
+from collectionstore_operator.resource.desired import Desired, Storage
 from collectionstore_operator.resource.network import NetworkAccess
 from collectionstore_operator.resource.repository import Repository
 from collectionstore_operator.resource.restore import InPlaceRestore
@@ -355,3 +355,48 @@ def test_members_may_reach_the_store_of_the_restore_that_was_recorded() -> None:
     assert policy(begun) == open_to_store.digest
     finished = msgspec.structs.replace(begun, phase=RecoveryPhase.FINISHED)
     assert policy(finished) == networkpolicy.build(desired).digest != open_to_store.digest
+
+
+OLD = (OldVolume(name="pv-1", claim_uid="claim-1"),)
+
+
+@pytest.mark.parametrize("asked", [ASKED, msgspec.structs.replace(ASKED, old_volumes="Delete")])
+@pytest.mark.parametrize("deletes", [True, False])
+def test_what_is_to_be_deleted_is_taken_over_by_another_restore(asked: InPlaceRestore, deletes: bool) -> None:  # noqa: FBT001
+    """And what is to be kept is not: each volume goes as it was acknowledged."""
+    desired = acknowledged(asked)
+    fields: dict[str, Any] = {"cluster_id": CLUSTER_ID, "from_cluster": "old", "old_volumes": OLD}
+    before = record(RecoveryPhase.FINISHED, delete_old=deletes, **fields)
+    (begun,) = recorded(desired, draw(WORKS, desired, recovery=before))
+    assert begun.overdue == (OLD if deletes else ())
+    set_aside = (OldVolume(name="pv-2", claim_uid="claim-2"),)
+    done = msgspec.structs.replace(begun, phase=RecoveryPhase.FINISHED, cluster_id=CLUSTER_ID, old_volumes=set_aside)
+    (gone,) = [
+        one
+        for one in planned(make_desired(3), draw(WORKS, desired, recovery=done)).actions
+        if isinstance(one, DiscardVolumes)
+    ] or [DiscardVolumes(volumes=(), record=done, reason="nothing")]
+    assert gone.volumes == (*begun.overdue, *(set_aside if asked.deletes else ()))
+    assert gone.record.old_volumes == (() if asked.deletes else set_aside)
+
+
+def test_a_recovery_takes_over_what_is_to_be_deleted() -> None:
+    before = record(RecoveryPhase.FINISHED, delete_old=True, old_volumes=OLD)
+    assert recoveries.overdue(before) == OLD
+    assert recoveries.overdue(msgspec.structs.replace(before, delete_old=False)) == ()
+    formed_nothing = msgspec.structs.replace(before, phase=RecoveryPhase.RESTORING)
+    assert recoveries.overdue(formed_nothing) == ()
+    assert recoveries.overdue(None) == ()
+
+
+@pytest.mark.parametrize(("retention", "discarded"), [("Delete", OLD), ("Retain", ())])
+def test_a_teardown_that_deletes_the_volumes_deletes_those_as_well(
+    retention: Any, discarded: tuple[OldVolume, ...]
+) -> None:
+    """With Retain the record stays beside the volumes, and a cluster of that name goes on with it."""
+    desired = msgspec.structs.replace(make_desired(3, storage=Storage(retention=retention)), deleting=True)
+    before = record(RecoveryPhase.FINISHED, delete_old=True, cluster_id=CLUSTER_ID, old_volumes=OLD)
+    observed = draw("0: gone", desired, recovery=before, workload=Workload(replicas=0, revision="r"), finalizer=True)
+    made = planned(desired, observed)
+    assert [one.volumes for one in made.actions if isinstance(one, DiscardVolumes)] == [discarded][: len(discarded)]
+    assert ("DeleteIdentity" in actions_of(made)) is not bool(discarded)
