@@ -104,9 +104,9 @@ class Children:
         }
         return frozenset(name for name, one in hashes.items() if one in wrong)
 
-    async def apply(self, action: ApplyObject, desired: Desired) -> None:
+    async def apply(self, action: ApplyObject, desired: Desired, restore: Restore | None = None) -> None:
         """Apply one object from its manifest. Raises ActionRefused when the digest is not the planned one."""
-        for manifest in manifests.build(desired, disruptions=action.max_unavailable):
+        for manifest in manifests.build(desired, disruptions=action.max_unavailable, restore=restore):
             if (manifest.kind, manifest.name, manifest.digest) == (action.kind, action.name, action.digest):
                 await self._apply(manifest, desired)
                 return

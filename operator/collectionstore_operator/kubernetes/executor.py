@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 from typing import TypeAlias
 
+import msgspec
+
 from collectionstore_operator import faults
 from collectionstore_operator.errors import ActionRefused, ActionUnfinished
 from collectionstore_operator.kubernetes import volumes
@@ -141,15 +143,13 @@ class Executor:
             case RecordRevision():
                 await self._access.record.record_revision(action, desired)
             case DiscardVolumes():
-                await volumes.discard(self._access.kube, action)
-                done = RecordRecovery(record=action.record, before=action.record.phase, reason=action.reason)
-                await self._access.record.advance(done, desired)
+                await self._discard(action, desired)
             case CreateFinalBackup():
                 await self._access.final_backups.create(action, desired)
             case GrantEnrolment():
                 await self._access.enrolment.grant(desired)
             case ApplyObject():
-                await self._access.children.apply(action, desired)
+                await self._access.children.apply(action, desired, restoring(observed))
             case DeleteObject():
                 await self._access.children.delete(action, desired)
             case EnsureWorkload():
@@ -191,6 +191,15 @@ class Executor:
         # A pod that no budget protects: it does not count towards the quorum, or the quorum cannot be kept anyway.
         grace_s = 0 if action.force else None
         await kube.delete(Kind.POD, action.name, desired.namespace, uid=action.uid, grace_s=grace_s)
+
+    async def _discard(self, action: DiscardVolumes, desired: Desired) -> None:
+        bound = await volumes.discard(self._access.kube, action)
+        record = msgspec.structs.replace(action.record, overdue=bound)
+        done = RecordRecovery(record=record, before=record.phase, reason=action.reason)
+        await self._access.record.advance(done, desired)
+        if bound:
+            names = ", ".join(one.name for one in bound)
+            raise ActionRefused(f"the volumes {names} are still bound to the claims that were deleted")
 
     async def _change_record(self, action: RecordAction, desired: Desired) -> None:
         match action:

@@ -30,6 +30,7 @@ from collectionstore_operator.model.observed import (
     Slot,
     Unknown,
 )
+from collectionstore_operator.model.restore import restoring
 from collectionstore_operator.planning import read_replicas
 from collectionstore_operator.planning.disruption_budget import max_unavailable
 from collectionstore_operator.planning.plan import plan
@@ -157,10 +158,12 @@ def _objects(resource: Body, seen: Observed) -> tuple[AppliedObject, ...]:
         # The operator has not accepted it: its objects are those of an earlier one, and cannot be told.
         return ()
     assessment = assess(present, seen)
-    made = manifests.build(present, disruptions=max_unavailable(assessment))
+    restore = restoring(seen)
+    made = manifests.build(present, disruptions=max_unavailable(assessment), restore=restore)
     reads = assessment.reads()
     if reads is not None and not isinstance(reads.observed.workload, Absent):
-        made += manifests.build(reads.desired, disruptions=read_replicas.max_unavailable(reads))
+        budget = read_replicas.max_unavailable(reads)
+        made += manifests.build(reads.desired, disruptions=budget, restore=restore)
     return tuple(AppliedObject(kind=one.kind, name=one.name, digest=one.digest, live=one.body) for one in made)
 
 

@@ -24,7 +24,7 @@ from collectionstore_operator.model.actions import (
     RestoreIdentity,
 )
 from collectionstore_operator.model.observed import ForeignObject
-from collectionstore_operator.model.planned_work import decode
+from collectionstore_operator.model.planned_work import decode, of_new_cluster
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
@@ -112,6 +112,10 @@ class Record:
         if wanted.phase in recoveries.RENAMING:
             # One write: at no moment does the record name the new cluster, and not whose disk it begins with.
             facts["cluster_id"] = wanted.cluster_id
+            # Nor names it the new cluster, and members of the old one as those to be started or replaced.
+            work = decode(found.planned_work)
+            if of_new_cluster(work) != work:
+                facts["planned_work"] = of_new_cluster(work).encoded()
         await self.change(desired, **facts)
 
     async def plan_work(self, action: RecordPlannedWork, desired: Desired) -> None:

@@ -6,6 +6,9 @@ Each is idempotent, and each checks that the claim still holds what the action w
 from __future__ import annotations
 
 import time
+from typing import Final
+
+import structlog
 
 from collectionstore_operator import faults
 from collectionstore_operator.errors import ActionRefused
@@ -24,12 +27,15 @@ from collectionstore_operator.model.actions import (
     StampVolume,
 )
 from collectionstore_operator.model.observed import NodeId
+from collectionstore_operator.model.recovery import OldVolume
 from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
-_ENDED = ("Succeeded", "Failed")
-_RECLAIM = "persistentVolumeReclaimPolicy"
+_ENDED: Final = ("Succeeded", "Failed")
+_RECLAIM: Final = "persistentVolumeReclaimPolicy"
+
+log = structlog.get_logger(__name__)
 
 
 async def perform(
@@ -201,21 +207,27 @@ async def set_reclaim_policy(kube: Kube, action: SetReclaimPolicy, desired: Desi
     await kube.patch(Kind.PERSISTENT_VOLUME, action.volume, None, body)
 
 
-async def discard(kube: Kube, action: DiscardVolumes) -> None:
-    """Let PersistentVolumes be deleted whose claims were released. Raises ActionRefused for one that is in use again.
+async def discard(kube: Kube, action: DiscardVolumes) -> tuple[OldVolume, ...]:
+    """Let PersistentVolumes be deleted whose claims were released; return those that are still bound to theirs.
 
-    The provisioner of a released volume deletes its data with the policy Delete; one that is gone is done.
+    The provisioner of a released volume deletes its data with the policy Delete; one that is gone is done. One that was
+    bound to another claim, or made free for one, is a user's by now: it is left alone, and so forgotten.
     """
+    bound = []
     for one in action.volumes:
         volume = await kube.find(Kind.PERSISTENT_VOLUME, one.name)
         if volume is None:
             continue
-        bound = (volume["spec"].get("claimRef") or {}).get("uid")
-        if bound != one.claim_uid or volume.get("status", {}).get("phase") == "Bound":
-            raise ActionRefused(f"the PersistentVolume {one.name} is not what the restore has set aside any more")
+        if (volume["spec"].get("claimRef") or {}).get("uid") != one.claim_uid:
+            log.warning("volume.kept", name=one.name, reason="it is not bound to the claim any more that was set aside")
+            continue
+        if volume.get("status", {}).get("phase") == "Bound":
+            bound.append(one)
+            continue
         metadata = {"resourceVersion": volume["metadata"]["resourceVersion"]}
         await kube.patch(Kind.PERSISTENT_VOLUME, one.name, None, {"metadata": metadata, "spec": {_RECLAIM: "Delete"}})
         faults.reach("DiscardVolumes.one")
+    return tuple(bound)
 
 
 async def _keep_volume(kube: Kube, claim: Body, desired: Desired, action: RetireVolume) -> None:

@@ -1,7 +1,7 @@
 """The Kubernetes objects of a cluster: one builder per kind, each a pure function of the resource.
 
-`build` returns the objects that depend on the resource alone. `statefulset.build` takes the number of replicas from the
-plan, because it can differ from spec.replicas.
+`build` returns the objects that depend on the resource, and on a restore that is under way. `statefulset.build` takes
+the number of replicas from the plan, because it can differ from spec.replicas.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 from collectionstore_operator.manifests import networkpolicy, poddisruptionbudget, podmonitor, serviceaccount, services
 from collectionstore_operator.manifests.manifest import Manifest
 from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.bootstrap import Restore
 from collectionstore_operator.resource.desired import Desired
 
 __all__ = ["OPTIONAL", "Manifest", "build", "names", "names_of_reads", "required"]
@@ -47,15 +48,18 @@ def required(desired: Desired) -> frozenset[tuple[str, str]]:
     return frozenset((one.kind, one.name) for one in build(desired, disruptions=0))
 
 
-def build(desired: Desired, *, disruptions: int | None) -> tuple[Manifest, ...]:
-    """Return the objects of a group but its StatefulSet. Without `disruptions` its budget stays as it is."""
+def build(desired: Desired, *, disruptions: int | None, restore: Restore | None = None) -> tuple[Manifest, ...]:
+    """Return the objects of a group but its StatefulSet. Without `disruptions` its budget stays as it is.
+
+    `restore` is what the first member is being made of, as recorded.
+    """
     objects = [services.client(desired), services.peers(desired)]
     if desired.group == "voters":
         objects.insert(0, serviceaccount.build(desired))
     if disruptions is not None:
         objects.append(poddisruptionbudget.build(desired, disruptions=disruptions))
     if desired.spec.network_policy.mode == "Enabled":
-        objects.append(networkpolicy.build(desired))
+        objects.append(networkpolicy.build(desired, restore))
     if desired.spec.monitoring.pod_monitor == "Enabled":
         objects.append(podmonitor.build(desired))
     return tuple(objects)

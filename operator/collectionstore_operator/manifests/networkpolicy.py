@@ -16,6 +16,7 @@ from collectionstore_operator.manifests.manifest import Body, Manifest, manifest
 from collectionstore_operator.manifests.store_ports import store_ports
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.backups import names as backup_names
+from collectionstore_operator.resource.bootstrap import Restore
 from collectionstore_operator.resource.desired import CLIENT_PORT, METRICS_PORT, PEER_PORT, Desired, NetworkPeers
 
 DNS_PORTS: Final = (53, 5353)
@@ -29,13 +30,13 @@ OPERATOR: Final = {labels.COMPONENT: "operator", "app.kubernetes.io/part-of": "c
 _TRACES: Final = re.compile(r"OTEL_EXPORTER_OTLP(_[A-Z]+)?_ENDPOINT")
 
 
-def build(desired: Desired) -> Manifest:
-    """Return the policy."""
+def build(desired: Desired, restore: Restore | None = None) -> Manifest:
+    """Return the policy; `restore` is what the first member is being made of, whatever the spec says by now."""
     spec = {
         "podSelector": {"matchLabels": labels.selector(desired.workload)},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": _ingress(desired),
-        "egress": _egress(desired),
+        "egress": _egress(desired, restore),
     }
     name = labels.network_policy(desired.workload)
     return manifest(desired, api_version="networking.k8s.io/v1", kind="NetworkPolicy", name=name, spec=spec)
@@ -56,13 +57,13 @@ def _ingress(desired: Desired) -> list[Body]:
     ]
 
 
-def _egress(desired: Desired) -> list[Body]:
+def _egress(desired: Desired, restore: Restore | None) -> list[Body]:
     """Return what members may reach: each other, DNS, the API server for certificates, and collectors of traces."""
     names = [{"protocol": protocol, "port": port} for protocol in ("UDP", "TCP") for port in DNS_PORTS]
     return [
         {"to": _members(desired), "ports": _ports(PEER_PORT, CLIENT_PORT)},
         {"ports": names},
-        {"ports": _ports(*sorted({*API_SERVER_PORTS, *_collectors(desired), *_stores(desired)}))},
+        {"ports": _ports(*sorted({*API_SERVER_PORTS, *_collectors(desired), *_stores(desired, restore)}))},
     ]
 
 
@@ -78,11 +79,11 @@ def _collectors(desired: Desired) -> Iterable[int]:
                 yield port
 
 
-def _stores(desired: Desired) -> Iterable[int]:
-    """Yield the ports of the stores of the backups to restore, as long as the spec names them."""
-    for restore in (desired.spec.beginning, desired.spec.restore):
-        if restore is not None:
-            yield from store_ports(restore.repository)
+def _stores(desired: Desired, restore: Restore | None) -> Iterable[int]:
+    """Yield the ports of the stores of the backups to restore, as long as the spec or the record names them."""
+    for one in (desired.spec.beginning, desired.spec.restore, restore):
+        if one is not None:
+            yield from store_ports(one.repository)
 
 
 def _members(desired: Desired) -> list[Body]:

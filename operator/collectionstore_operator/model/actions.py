@@ -446,7 +446,8 @@ class RecordRevision(_Action, frozen=True):
 class DiscardVolumes(_Action, frozen=True):
     """Delete PersistentVolumes that an in-place restore has set aside, with their data; then record that.
 
-    Refused for one that is bound to another claim than it was.
+    One that has another claim by now, or none, is left alone and forgotten. Refused, after the others, for one that is
+    still bound.
     """
 
     volumes: tuple[OldVolume, ...]

@@ -69,6 +69,15 @@ class PlannedWork(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
         return msgspec.json.encode(self).decode()
 
 
+def of_new_cluster(work: PlannedWork) -> PlannedWork:
+    """Return what remains when a recovery or a restore forms another cluster: nothing that names members of the old.
+
+    Voters that were stopped, and a member that was to be replaced, will never be seen again: to wait for them would
+    freeze the new cluster. What cannot be read stays as it is.
+    """
+    return work if work.unreadable else msgspec.structs.replace(work, hibernation=None, replacement=None)
+
+
 def decode(text: str) -> PlannedWork:
     """Return what a record says, or why it cannot be read; unknown fields, of a newer operator, are ignored."""
     try:

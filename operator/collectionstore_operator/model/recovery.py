@@ -89,6 +89,13 @@ class RecoveryRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Whether the volumes that were set aside are to be deleted once the restored cluster is whole."""
     old_volumes: tuple[OldVolume, ...] = ()
     """Those that were set aside by a restore, and were not deleted."""
+    overdue: tuple[OldVolume, ...] = ()
+    """Those of restores before it that were to be deleted, and were not yet."""
+
+    @property
+    def to_discard(self) -> tuple[OldVolume, ...]:
+        """Return the volumes that are to be deleted once the cluster is whole."""
+        return (*self.overdue, *(self.old_volumes if self.delete_old else ()))
 
     @property
     def restore(self) -> Restore | None:
@@ -116,6 +123,16 @@ def active(record: RecoveryRecord | None) -> RecoveryRecord | None:
 def instruction(record: RecoveryRecord | None) -> str:
     """Return what nodes are told by a recovery; empty if nothing."""
     return "" if record is None else record.instruction
+
+
+def overdue(before: RecoveryRecord | None) -> tuple[OldVolume, ...]:
+    """Return what another recovery or restore takes over from the one before it, so that it is deleted after all.
+
+    Of a restore that has formed nothing only what it had taken over itself: what it has set aside may be needed.
+    """
+    if before is None:
+        return ()
+    return before.overdue if before.active else before.to_discard
 
 
 def new_cluster_id(from_cluster: str, nonce: str) -> str:

@@ -37,6 +37,8 @@ def blocked_by(assessment: Assessment) -> str:
         return "the cluster has no data yet: spec.bootstrap.restore is for a new one"
     if observed.published.cluster_id not in ("", observed.cluster_id):
         return "the ID of the cluster is not in its status yet"
+    if assessment.desired.deleting:
+        return "the resource is being deleted"
     if spec.asleep:
         return "spec.hibernate is true: wake it first"
     if is_fenced(assessment.desired, assessment.name(0)):

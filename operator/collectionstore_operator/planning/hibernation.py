@@ -201,10 +201,12 @@ def _gone(assessment: Assessment, recorded: Hibernation) -> str:
     unseen = sum(1 for volume in held if not (isinstance(volume, Volume) and isinstance(volume.node_id, str | Absent)))
     if len(known & set(recorded.voters)) + unseen >= quorum.majority(len(recorded.voters)):
         return ""
+    alone = assessment.observed.objects is None
+    backup = "restore a backup as another cluster" if alone else "a backup in place of them, by spec.restore"
     return (
         f"the volumes of most of the {len(recorded.voters)} members are gone, and what they held with them: "
-        "restore the claims, or delete the resource and restore a backup; to start what is left, for a recovery from a "
-        f"lost quorum, set the annotation {labels.ACCEPT_LOSS}: {recorded.commit_index}"
+        f"restore the claims, or {backup}; to start what is left, for a recovery from a lost quorum, set the "
+        f"annotation {labels.ACCEPT_LOSS}: {recorded.commit_index}"
     )
 
 

@@ -29,11 +29,12 @@ from collectionstore_operator.model.actions import (
     RetireVolume,
     SetReclaimPolicy,
     postpone,
+    postponed,
     propose,
 )
 from collectionstore_operator.model.assessment import Assessment, responding_node, unhealthy_reason
-from collectionstore_operator.model.observed import Absent, NodeStatus, Unknown, Volume, Workload
-from collectionstore_operator.model.recovery import OldVolume, RecoveryPhase, RecoveryRecord, new_cluster_id
+from collectionstore_operator.model.observed import Absent, NodeStatus, Observed, Unknown, Volume, Workload
+from collectionstore_operator.model.recovery import OldVolume, RecoveryPhase, RecoveryRecord, new_cluster_id, overdue
 from collectionstore_operator.model.restore import (
     failure_of,
     highest_revision,
@@ -84,19 +85,25 @@ def proceed(assessment: Assessment) -> Iterator[Proposal]:
 def discard_old(assessment: Assessment) -> Iterator[Proposal]:
     """Propose to delete what a restore has set aside, once every voter of the restored cluster is in sync."""
     record, view = assessment.observed.recovery, assessment.view
-    if record is None or record.active or not record.delete_old or not record.old_volumes:
+    if record is None or record.active or not record.to_discard:
         return
     if record.cluster_id != assessment.observed.cluster_id:
         return
-    names = ", ".join(one.name for one in record.old_volumes)
-    reason = f"spec.restore.oldVolumes is Delete, and the cluster {record.cluster_id} works"
     whole = len(view.in_sync_voters) >= assessment.desired.spec.replicas and not view.configuration.joint
+    proposal = discard(record, f"the cluster {record.cluster_id} works")
     if not view.trusted or not whole:
         waits = view.untrusted_reason or "every voter of the restored cluster must be in sync first"
-        yield postpone(DiscardVolumes.__name__, reason=reason, blocked_by=waits, subject=names)
-        return
-    forgotten = msgspec.structs.replace(record, old_volumes=())
-    yield propose(DiscardVolumes(volumes=record.old_volumes, record=forgotten, reason=reason), subject=names)
+        proposal = postponed(proposal, waits)
+    yield proposal
+
+
+def discard(record: RecoveryRecord, when: str) -> Proposal:
+    """Propose to delete all that a restore was to delete in the end; `when` says why that is now."""
+    kept = () if record.delete_old else record.old_volumes
+    forgotten = msgspec.structs.replace(record, old_volumes=kept, overdue=())
+    reason = f"spec.restore.oldVolumes is Delete, and {when}"
+    action = DiscardVolumes(volumes=record.to_discard, record=forgotten, reason=reason)
+    return propose(action, subject=", ".join(one.name for one in record.to_discard))
 
 
 def _begin(assessment: Assessment, asked: InPlaceRestore) -> Iterator[Proposal]:
@@ -120,6 +127,7 @@ def _begin(assessment: Assessment, asked: InPlaceRestore) -> Iterator[Proposal]:
         delete_old=asked.deletes,
         # Of a restore that formed nothing: what it has set aside is still all that there was.
         old_volumes=before.old_volumes if before is not None else (),
+        overdue=overdue(observed.recovery),
     )
     action = RecordRecovery(record=record, before=None, reason=_reason(asked))
     yield propose(action, subject=assessment.desired.name, name=RESTORE_IN_PLACE)
@@ -159,6 +167,14 @@ def _halt(assessment: Assessment, record: RecoveryRecord) -> Iterator[Proposal]:
         yield propose(action, subject=volume.name, name=RESTORE_IN_PLACE)
     if doomed:
         return
+    kept = _with_volumes(record, observed)
+    if kept != record:
+        # BEFORE the pods stop, too: a claim that is being deleted goes with its pod, and then names no volume any more.
+        reason = "which volumes are set aside is recorded first"
+        yield propose(
+            RecordRecovery(record=kept, before=record.phase, reason=reason), subject=name, name=RESTORE_IN_PLACE
+        )
+        return
     running = [assessment.name(slot.ordinal) for slot in observed.slots if not isinstance(slot.pod, Absent)]
     if isinstance(found, Workload) and found.replicas > 0:
         stop = EnsureWorkload(replicas=0, revision=found.revision, shrinks=True, reason=reason)
@@ -169,10 +185,15 @@ def _halt(assessment: Assessment, record: RecoveryRecord) -> Iterator[Proposal]:
         waits = f"{', '.join(running)} must terminate first" if running else f"a volume cannot be observed: {unseen[0]}"
         yield postpone(RESTORE_IN_PLACE, reason=reason, blocked_by=waits, subject=name)
         return
-    volumes = (slot.volume for slot in observed.slots if isinstance(slot.volume, Volume))
-    old = (OldVolume(name=one.persistent_volume, claim_uid=one.uid) for one in volumes if one.persistent_volume)
-    kept = msgspec.structs.replace(record, old_volumes=tuple(dict.fromkeys((*record.old_volumes, *old))))
-    yield _advance(kept, RecoveryPhase.EMPTYING, f"nothing of the cluster {record.from_cluster} runs any more")
+    yield _advance(record, RecoveryPhase.EMPTYING, f"nothing of the cluster {record.from_cluster} runs any more")
+
+
+def _with_volumes(record: RecoveryRecord, observed: Observed) -> RecoveryRecord:
+    """Return the record with the volumes of all members; those of removed ones stay what they are, and are kept."""
+    volumes = (slot.volume for slot in observed.slots)
+    found = (one for one in volumes if isinstance(one, Volume) and one.persistent_volume and not one.removed)
+    old = (OldVolume(name=one.persistent_volume, claim_uid=one.uid) for one in found)
+    return msgspec.structs.replace(record, old_volumes=tuple(dict.fromkeys((*record.old_volumes, *old))))
 
 
 def _would_go(volume: Volume) -> bool:

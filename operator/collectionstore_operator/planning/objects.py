@@ -10,6 +10,7 @@ from collectionstore_operator.manifests.manifest import Manifest
 from collectionstore_operator.model.actions import ApplyObject, DeleteObject, Proposal, propose
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import AppliedObject
+from collectionstore_operator.model.restore import restoring
 from collectionstore_operator.planning.disruption_budget import max_unavailable
 
 
@@ -29,7 +30,7 @@ def apply_with(assessment: Assessment, budget: int | None) -> Iterator[Proposal]
     own = set(manifests.names(desired))
     applied = {(one.kind, one.name): one for one in observed.objects if (one.kind, one.name) in own}
     taken = {(one.kind, one.name) for one in observed.foreign}
-    manifested = manifests.build(desired, disruptions=budget)
+    manifested = manifests.build(desired, disruptions=budget, restore=restoring(observed))
     for manifest in manifested:
         if (manifest.kind, manifest.name) in taken:
             continue

@@ -169,11 +169,12 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
         yield from volumes.discard_removed(assessment, assessment.observed.workload)
     yield from released_volumes.clean_up(assessment)
     yield from volume_expansion.grow(assessment)
-    yield from in_place_restore.discard_old(assessment)
     yield from read_replicas.maintain(assessment)
     yield from read_replicas.before_voters(assessment, rollout.restart_healthy(assessment))
     yield from volume_expansion.renew_template(assessment)
     yield from hibernation.prepare(assessment)
+    # LAST of the changes: nothing waits for it, also where it is refused each time.
+    yield from in_place_restore.discard_old(assessment)
 
 
 def _schedule(proposals: Iterable[Proposal]) -> Plan:

@@ -98,6 +98,7 @@ def _begin(assessment: Assessment, loss: QuorumLoss) -> Iterator[Proposal]:
         last_index=chosen.last_index,
         highest_revision=max(one.revision for one in loss.disks),
         started=assessment.observed.now,
+        overdue=records.overdue(assessment.observed.recovery),
     )
     reason = f"spec.recovery acknowledges it: {loss.message}; {chosen.name} is the survivor"
     yield propose(RecordRecovery(record=record, before=None, reason=reason), subject=chosen.name, name=RECOVER_QUORUM)

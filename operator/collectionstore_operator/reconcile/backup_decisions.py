@@ -22,6 +22,7 @@ from collectionstore_operator.model.backups.observed import (
     Times,
 )
 from collectionstore_operator.model.observed import Absent, ScheduleFreshness, Unknown
+from collectionstore_operator.model.recovery import RecoveryPhase
 from collectionstore_operator.model.timestamps import seconds
 from collectionstore_operator.planning.backups.backup import plan_backup
 from collectionstore_operator.planning.backups.schedule import plan_schedule
@@ -38,6 +39,9 @@ from collectionstore_operator.status.report import Condition
 
 _EXPLAINED: Final = ("Retrying", "PodWaiting")
 """Reasons whose message says what keeps a run from ending, and is gone with its pods."""
+
+
+_RESTORING: Final = tuple(one.value for one in (RecoveryPhase.HALTING, RecoveryPhase.EMPTYING, RecoveryPhase.RESTORING))
 
 
 class HasConditions(Protocol):
@@ -133,8 +137,21 @@ def cluster_seen(desired: Desired, status: Mapping[str, Any]) -> ClusterSeen:
         cluster_id=str(status.get("clusterID") or ""),
         initialized=bool(status.get("initialized")),
         hibernated=desired.spec.asleep and _condition(status, HIBERNATED).get("status") == "True",
+        restoring=_restoring(desired, status),
         unavailable=_unavailable(_condition(status, "Available")),
     )
+
+
+def _restoring(desired: Desired, status: Mapping[str, Any]) -> bool:
+    """Return whether a backup of the cluster is needed, or soon may be, to restore it in place.
+
+    What a status says of an earlier spec does not count: another backup may be named by now.
+    """
+    phase = (status.get("restore") or {}).get("phase") or ""
+    if phase in _RESTORING:
+        return True
+    published = int(status.get("observedGeneration") or 0) >= desired.generation
+    return desired.spec.restore is not None and not (phase == RecoveryPhase.FINISHED.value and published)
 
 
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

@@ -185,7 +185,7 @@ def _shown(assessment: Assessment, record: RecoveryRecord, message: str, waiting
         "revision": record.highest_revision,
         "fromClusterID": record.from_cluster,
         "clusterID": record.cluster_id,
-        "oldVolumes": [one.name for one in record.old_volumes][:VOLUMES_MAX],
+        "oldVolumes": [one.name for one in (*record.overdue, *record.old_volumes)][:VOLUMES_MAX],
         "finished": rfc3339(record.finished) if record.finished else "",
     }
     return msgspec.convert(fields, RestoreStatus)

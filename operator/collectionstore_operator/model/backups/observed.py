@@ -47,6 +47,8 @@ class ClusterSeen(msgspec.Struct, frozen=True, kw_only=True):
     initialized: bool
     hibernated: bool = False
     """No member runs any more, as `spec.hibernate` asks for."""
+    restoring: bool = False
+    """`spec.restore` names a backup that was not restored yet, or a restore in place is under way."""
     unavailable: str = ""
     """Why its condition Available is False, such as while its members start; empty if it is not."""
 

@@ -51,6 +51,7 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("watch.expired", ("info",), "A watch has lost its place in the history; everything is listed again.", ("resource", "reason")),
     LogEvent("watch.failed", ("error",), "What a list or watch sent could not be taken, which means a bug; until it is listed again reads go to the API server.", ("resource",), error=True),
     LogEvent("watch.not_comparable", ("error",), "The API server has resourceVersions that are no numbers: nothing of this resource is cached.", ("resource", "reason")),
+    LogEvent("volume.kept", ("warning",), "A volume that a restore in place was to delete is left alone: it has another claim by now, or none.", ("name", "reason")),
     LogEvent("caches.incomplete", ("warning",), "Not everything was listed in time; the loops start and read from the API server.", ("resources",)),
     LogEvent("fault.armed", ("warning",), "COLLECTIONSTORE_FAULT_POINT is set: this process dies or stops there. For tests alone.", ("point", "effect")),
     LogEvent("event.not_written", ("warning",), "An Event could not be created.", ("reason", "note", "error")),

@@ -4,6 +4,7 @@ Invariants:
 - a time of the schedule has one backup: its name is derived from that time, and a time is never gone back to;
 - no backup is created while another one of the schedule is active; of several times that were missed the last counts;
 - the repository is pruned only behind a backup that is complete, once for each;
+- no backup is deleted while one is restored in place, or spec.restore names one: it may be all that there is;
 - nothing is created while the cluster or a Job cannot be read, or the schedule's expressions are invalid;
 - nothing is created while the cluster is to be hibernated; when it runs again, the last time that was missed counts;
 - backups of a cluster of another ID, such as before a recovery, count for nothing, and are never deleted: a backup of
@@ -76,15 +77,21 @@ def _runs(schedule: Schedule, observed: ScheduleObserved, view: ScheduleView) ->
     due = due_now(schedule, observed, view)
     if due is not None and view.active is None:
         yield CreateBackup(name=names.scheduled_backup(schedule.name, due), due=due, reason="it is due")
-    yield from _prune(schedule, observed, view)
+    kept = _restoring(observed)
+    if not kept:
+        yield from _prune(schedule, observed, view)
     yield from _drill(schedule, observed, view)
-    own = [one for one in observed.backups if one.cluster_id in ("", view.memory.cluster_id)]
+    own = [] if kept else [one for one in observed.backups if one.cluster_id in ("", view.memory.cluster_id)]
     for one in forgotten(own, schedule.spec.retention, observed.now)[:FORGET_MAX]:
         yield ForgetBackup(name=one.backup.name, uid=one.backup.uid, reason="retention keeps newer ones in place of it")
 
 
 def _reachable(observed: ScheduleObserved) -> bool:
     return isinstance(observed.cluster, ClusterSeen) and observed.cluster.readable
+
+
+def _restoring(observed: ScheduleObserved) -> bool:
+    return isinstance(observed.cluster, ClusterSeen) and observed.cluster.restoring
 
 
 def _prune(schedule: Schedule, observed: ScheduleObserved, view: ScheduleView) -> Iterator[BackupAction]:

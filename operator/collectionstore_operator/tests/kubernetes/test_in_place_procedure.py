@@ -17,6 +17,7 @@ from collectionstore_operator import faults
 from collectionstore_operator.kubernetes.api import Kube
 from collectionstore_operator.manifests import restoring, statefulset
 from collectionstore_operator.model.observed import Configuration
+from collectionstore_operator.model.planned_work import Hibernation, PlannedWork, Replacement, Switchover, decode
 from collectionstore_operator.model.recovery import RecoveryPhase
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import parse
@@ -25,6 +26,7 @@ from collectionstore_operator.tests.kubernetes.test_client import Clock
 from collectionstore_operator.tests.kubernetes.test_recovery_procedure import (
     CLUSTER,
     NAMESPACE,
+    RECORD,
     WORKLOAD,
     Procedure,
 )
@@ -212,6 +214,28 @@ async def test_old_volumes_are_deleted_when_the_restored_cluster_is_whole_and_no
         assert run.world.record.old_volumes == ()
 
 
+async def test_an_old_volume_that_a_user_took_back_stays_and_the_others_go() -> None:
+    """Init: one was made free, one has another claim, one counts as bound for a while. Check: none of them is lost."""
+    async with procedure() as run:
+        old = run.status["clusterID"]
+        await run.acknowledge(oldVolumes="Delete")
+        await run.until(lambda: run.told.get("phase") == "Finished")
+        freed, rebound, late = (f"/api/v1/persistentvolumes/{name}" for name in run.kept)
+        for path, change in ((freed, {"claimRef": None}), (rebound, {"claimRef": {"uid": "another"}}), (late, {})):
+            body = run.server.objects[path]
+            status = {"phase": "Bound"} if path == late else {}
+            run.server.put(path, {**body, "spec": {**body["spec"], **change}, "status": status})
+        await run.until(lambda: run.told["oldVolumes"] == run.kept[2:])
+        assert set(volumes(run).values()) == {"Retain"}
+        run.server.put(late, {**run.server.objects[late], "status": {"phase": "Released"}})
+        run.operator = run._next()  # its backoff is over
+        await run.settle()
+        check(run, old)
+        policies = volumes(run)
+        assert [policies[name] for name in run.kept] == ["Retain", "Retain", "Delete"]
+        assert run.told["oldVolumes"] == []
+
+
 async def test_without_the_nonce_of_the_status_nothing_is_changed() -> None:
     async with procedure() as run:
         nonce = await run.offered()
@@ -260,6 +284,47 @@ async def test_when_no_disk_survives_the_guide_names_the_restore_and_it_works() 
             await run.settle()
         assert run.deaths == set(POINTS)
         check(run, old)
+
+
+async def test_a_hibernated_cluster_whose_volumes_are_gone_is_restored_and_runs() -> None:
+    """Init: stopped by spec.hibernate, then every claim is deleted. Check: restored, whole, and not frozen."""
+    async with procedure() as run:
+        old = run.status["clusterID"]
+        run.want(hibernate=True)
+        await run.settle()
+        assert not run.world.running
+        for ordinal in range(3):
+            run.server.objects.pop(f"{NAMESPACE}/persistentvolumeclaims/data-demo-{ordinal}")
+            run.world.take(ordinal)
+        run.want(hibernate=False)
+        await run.acknowledge()
+        with faults.armed(run.arrive):
+            run.kill_at = {"RecordRecovery.after", "RecordRecovery.before"}
+            await run.settle()
+        check(run, old, kept=0)
+        assert "hibernation" not in run.server.objects[RECORD]["data"].get("planned-work", "")
+        assert len(run.world.running) == 3
+
+
+@pytest.mark.parametrize("name", ["hibernation", "replacement"])
+async def test_work_that_was_planned_for_the_old_members_is_forgotten_with_their_cluster(name: str) -> None:
+    """Init: recorded after the restore has begun. Check: another pod than the members' is never asked for."""
+    async with procedure() as run:
+        await run.acknowledge()
+        await run.until(lambda: run.world.record is not None)
+        planned = PlannedWork(
+            switchover=Switchover(request="d" * 16, term=2, done=True),
+            hibernation=Hibernation(term=4, commit_index=90, voters=("gone",), replicas=3, stopping=True),
+            replacement=Replacement(ordinal=1, node_id="gone", surge=3),
+        )
+        body = run.server.objects[RECORD]
+        run.server.put(RECORD, {**body, "data": {**body["data"], "planned-work": planned.encoded()}})
+        await run.until(lambda: run.world.record is not None and run.world.record.phase is RecoveryPhase.RESTORING)
+        left = decode(run.server.objects[RECORD]["data"]["planned-work"])
+        assert getattr(left, name) is None
+        assert left.switchover == planned.switchover
+        await run.until(lambda: run.world.replicas > 0)
+        assert run.world.replicas <= 3
 
 
 async def test_a_backup_that_cannot_be_restored_is_said_and_another_one_can_be_named() -> None:

@@ -230,6 +230,13 @@ def test_members_do_not_start_on_new_volumes_instead_of_most_of_theirs(picture: 
     assert starts or "restore the claims" in " ".join(blocked_steps(made))
 
 
+@pytest.mark.parametrize(("objects", "way"), [((), "by spec.restore"), (None, "as another cluster")])
+def test_what_is_left_without_the_volumes_is_said(objects: tuple[()] | None, way: str) -> None:
+    """A restore in place is for Kubernetes alone."""
+    made = planned(AWAKE, stopped(AWAKE, "0: gone\n1: gone\n2: free", objects=objects))
+    assert way in " ".join(blocked_steps(made))
+
+
 def test_volume_that_cannot_be_seen_is_not_gone() -> None:
     observed = stopped(AWAKE, "0: free\n1: free\n2: free")
     slots = [msgspec.structs.replace(slot, volume=Unknown("unseen")) for slot in observed.slots]

@@ -7,8 +7,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from collectionstore_operator.manifests import networkpolicy
 from collectionstore_operator.model import recovery as recoveries
-from collectionstore_operator.model.actions import DiscardVolumes, RecordRecovery, RecordRevision, ReleasePod
+from collectionstore_operator.model.actions import (
+    ApplyObject,
+    DiscardVolumes,
+    RecordRecovery,
+    RecordRevision,
+    ReleasePod,
+)
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import (
     ABSENT,
@@ -24,7 +31,10 @@ from collectionstore_operator.model.observed import (
 from collectionstore_operator.model.recovery import OldVolume, RecoveryPhase, RecoveryRecord
 from collectionstore_operator.model.restore import nonce_of, revision_above, written
 from collectionstore_operator.planning.plan import plan
-from collectionstore_operator.resource.desired import Desired
+from collectionstore_operator.resource.bootstrap import Restore
+from collectionstore_operator.resource.deletion import Deletion, FinalBackup
+from collectionstore_operator.resource.desired import Desired, Storage
+from collectionstore_operator.resource.network import NetworkAccess
 from collectionstore_operator.resource.repository import Repository
 from collectionstore_operator.resource.restore import InPlaceRestore
 from collectionstore_operator.status.report import report
@@ -136,6 +146,21 @@ def test_what_holds_it_back_is_said_and_nothing_is_recorded(
     assert found.nonce == ""
 
 
+@pytest.mark.parametrize("protected", [True, False])
+def test_none_begins_in_a_resource_that_is_being_deleted(protected: bool) -> None:  # noqa: FBT001
+    """It is protected, or its final backup is awaited, which is to have what the cluster has now."""
+    deletion = None if protected else Deletion(final_backup=FinalBackup(repository=Repository(url=URL)))
+    desired = acknowledged(deletion_protection=protected, deletion=deletion)
+    desired = msgspec.structs.replace(desired, deleting=True, uid="u1")
+    observed = draw(WORKS, desired)
+    assert recorded(desired, observed) == []
+    found = told(desired, observed)
+    assert (found.phase, found.nonce) == ("Blocked", "")
+    assert "is being deleted" in found.waiting_for
+    under_way = draw(WORKS, desired, recovery=record(RecoveryPhase.HALTING))
+    assert "EnsureWorkload 0" in actions_of(planned(desired, under_way)), "what has begun must end"
+
+
 def test_paused_holds_it_back() -> None:
     desired = acknowledged(paused=True)
     assert recorded(desired, draw(WORKS, desired)) == []
@@ -165,6 +190,50 @@ def test_nothing_is_set_aside_while_anything_runs() -> None:
     made = planned(desired, observed)
     assert actions_of(made) == []
     assert ["must terminate first" in one.blocked_by for one in made.steps] == [True]
+
+
+def held(ordinal: int, **fields: Any) -> Volume:
+    name, uid = f"data-demo-{ordinal}", f"claim-{ordinal}"
+    usual: dict[str, Any] = {"persistent_volume": f"pv-{ordinal}", "reclaim_policy": "Retain"}
+    return Volume(name=name, uid=uid, **(usual | fields))
+
+
+def halting(desired: Desired, begun: RecoveryRecord, *volumes: Volume, picture: str = WORKS) -> Observed:
+    """Return a cluster in the phase Halting whose first ordinals have these volumes."""
+    drawn = draw(picture, desired, recovery=begun)
+    slots = list(drawn.slots)
+    for ordinal, volume in enumerate(volumes):
+        slots[ordinal] = msgspec.structs.replace(slots[ordinal], volume=volume)
+    return msgspec.structs.replace(drawn, slots=tuple(slots))
+
+
+def test_a_volume_is_recorded_while_its_pod_keeps_its_claim_and_kept_before_that() -> None:
+    """A claim that is being deleted goes with its pod: from then on nothing names its volume."""
+    desired, begun = wanting(), record(RecoveryPhase.HALTING)
+    volumes = [held(0, terminating=True), held(1), held(2)]
+    doomed = halting(desired, begun, msgspec.structs.replace(volumes[0], reclaim_policy="Delete"), *volumes[1:])
+    assert set(actions_of(planned(desired, doomed))) == {"SetReclaimPolicy"}
+    observed = halting(desired, begun, *volumes)
+    assert actions_of(planned(desired, observed)) == ["RecordRecovery"]
+    (kept,) = recorded(desired, observed)
+    assert kept.phase is RecoveryPhase.HALTING
+    assert kept.old_volumes == tuple(OldVolume(name=f"pv-{one}", claim_uid=f"claim-{one}") for one in range(3))
+    assert actions_of(planned(desired, halting(desired, kept, *volumes))) == ["EnsureWorkload 0"]
+    gone = halting(desired, kept, picture="0: gone\n1: gone\n2: gone")
+    gone = msgspec.structs.replace(gone, workload=Workload(replicas=0, revision="r"))
+    (emptied,) = recorded(desired, gone)
+    assert emptied.phase is RecoveryPhase.EMPTYING
+    assert emptied.old_volumes == kept.old_volumes
+
+
+def test_the_volume_of_a_member_that_was_removed_is_none_that_may_be_deleted() -> None:
+    """It was kept when the member left: oldVolumes is about those that the restore replaces."""
+    desired, begun = wanting(), record(RecoveryPhase.HALTING, delete_old=True)
+    volumes = [held(0), held(1), held(2), held(3, removed=True)]
+    observed = halting(desired, begun, *volumes, picture="0: free\n1: free\n2: free\n3: left")
+    observed = msgspec.structs.replace(observed, workload=Workload(replicas=0, revision="r"))
+    (kept,) = recorded(desired, observed)
+    assert [one.name for one in kept.old_volumes] == ["pv-0", "pv-1", "pv-2"]
 
 
 def test_an_unseen_volume_is_not_taken_for_an_absent_one() -> None:
@@ -249,3 +318,85 @@ def test_old_volumes_go_only_when_every_voter_is_in_sync(picture: str, discarded
     assert sum(isinstance(one, DiscardVolumes) for one in made.actions) == discarded
     kept = planned(desired, draw(picture, desired, recovery=msgspec.structs.replace(done, delete_old=False)))
     assert not any(isinstance(one, DiscardVolumes) for one in kept.actions)
+
+
+@pytest.mark.parametrize(
+    ("picture", "first"),
+    [("0: leader\n1: voter old\n2: voter", "RestartPod demo-1"), (WORKS, "RecordPlannedWork")],
+)
+def test_nothing_waits_for_the_deletion_of_old_volumes(picture: str, first: str) -> None:
+    """It may be refused each time: rollouts, and the stop of a cluster that is to be hibernated, go on."""
+    desired = make_desired(3, hibernate=first == "RecordPlannedWork")
+    old = (OldVolume(name="pv-1", claim_uid="claim-1"),)
+    done = record(RecoveryPhase.FINISHED, cluster_id=CLUSTER_ID, from_cluster="old", delete_old=True, old_volumes=old)
+    made = planned(desired, draw(picture, desired, recovery=done))
+    assert actions_of(made) == [first]
+    assert made.steps[-1].name == "DiscardVolumes"
+    assert "must complete first" in made.steps[-1].blocked_by
+
+
+def test_members_may_reach_the_store_of_the_restore_that_was_recorded() -> None:
+    """The spec may name another one by then, or none: what has begun goes on without it."""
+    store = Repository(url=URL, credentials_secret_name="s", options={"endpoint": "http://store:9000"})
+    begun = record(RecoveryPhase.RESTORING, restored_from=written(Restore(repository=store)))
+    desired = make_desired(3, network_policy=NetworkAccess(mode="Enabled"))
+
+    def policy(recovery: RecoveryRecord) -> str:
+        observed = draw("0: gone", desired, cluster_id=NEW, recovery=recovery, objects=())
+        (found,) = [
+            one.digest
+            for one in planned(desired, observed).actions
+            if isinstance(one, ApplyObject) and one.kind == "NetworkPolicy"
+        ]
+        return found
+
+    open_to_store = networkpolicy.build(desired, Restore(repository=store))
+    assert {"protocol": "TCP", "port": 9000} in open_to_store.body["spec"]["egress"][-1]["ports"]
+    assert policy(begun) == open_to_store.digest
+    finished = msgspec.structs.replace(begun, phase=RecoveryPhase.FINISHED)
+    assert policy(finished) == networkpolicy.build(desired).digest != open_to_store.digest
+
+
+OLD = (OldVolume(name="pv-1", claim_uid="claim-1"),)
+
+
+@pytest.mark.parametrize("asked", [ASKED, msgspec.structs.replace(ASKED, old_volumes="Delete")])
+@pytest.mark.parametrize("deletes", [True, False])
+def test_what_is_to_be_deleted_is_taken_over_by_another_restore(asked: InPlaceRestore, deletes: bool) -> None:  # noqa: FBT001
+    """And what is to be kept is not: each volume goes as it was acknowledged."""
+    desired = acknowledged(asked)
+    fields: dict[str, Any] = {"cluster_id": CLUSTER_ID, "from_cluster": "old", "old_volumes": OLD}
+    before = record(RecoveryPhase.FINISHED, delete_old=deletes, **fields)
+    (begun,) = recorded(desired, draw(WORKS, desired, recovery=before))
+    assert begun.overdue == (OLD if deletes else ())
+    set_aside = (OldVolume(name="pv-2", claim_uid="claim-2"),)
+    done = msgspec.structs.replace(begun, phase=RecoveryPhase.FINISHED, cluster_id=CLUSTER_ID, old_volumes=set_aside)
+    (gone,) = [
+        one
+        for one in planned(make_desired(3), draw(WORKS, desired, recovery=done)).actions
+        if isinstance(one, DiscardVolumes)
+    ] or [DiscardVolumes(volumes=(), record=done, reason="nothing")]
+    assert gone.volumes == (*begun.overdue, *(set_aside if asked.deletes else ()))
+    assert gone.record.old_volumes == (() if asked.deletes else set_aside)
+
+
+def test_a_recovery_takes_over_what_is_to_be_deleted() -> None:
+    before = record(RecoveryPhase.FINISHED, delete_old=True, old_volumes=OLD)
+    assert recoveries.overdue(before) == OLD
+    assert recoveries.overdue(msgspec.structs.replace(before, delete_old=False)) == ()
+    formed_nothing = msgspec.structs.replace(before, phase=RecoveryPhase.RESTORING)
+    assert recoveries.overdue(formed_nothing) == ()
+    assert recoveries.overdue(None) == ()
+
+
+@pytest.mark.parametrize(("retention", "discarded"), [("Delete", OLD), ("Retain", ())])
+def test_a_teardown_that_deletes_the_volumes_deletes_those_as_well(
+    retention: Any, discarded: tuple[OldVolume, ...]
+) -> None:
+    """With Retain the record stays beside the volumes, and a cluster of that name goes on with it."""
+    desired = msgspec.structs.replace(make_desired(3, storage=Storage(retention=retention)), deleting=True)
+    before = record(RecoveryPhase.FINISHED, delete_old=True, cluster_id=CLUSTER_ID, old_volumes=OLD)
+    observed = draw("0: gone", desired, recovery=before, workload=Workload(replicas=0, revision="r"), finalizer=True)
+    made = planned(desired, observed)
+    assert [one.volumes for one in made.actions if isinstance(one, DiscardVolumes)] == [discarded][: len(discarded)]
+    assert ("DeleteIdentity" in actions_of(made)) is not bool(discarded)

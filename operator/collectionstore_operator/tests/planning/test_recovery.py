@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from collectionstore_operator.model.actions import Action, EnsureWorkload, RecordRecovery, RetireVolume
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import NodeStatus, Volume
-from collectionstore_operator.model.recovery import RecoveryPhase
+from collectionstore_operator.model.recovery import OldVolume, RecoveryPhase, RecoveryRecord
 from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource.recovery import Recovery
 from collectionstore_operator.status.report import report
@@ -531,3 +531,23 @@ def test_the_status_of_a_lost_quorum_holds_still() -> None:
     world.now += 3
     assessment = assess(world.desired, world.observe())
     assert report(assessment, plan(assessment), first) == first
+
+
+def test_a_recovery_takes_over_the_volumes_that_a_restore_was_to_delete() -> None:
+    world = two_lost()
+    old = (OldVolume(name="pv-1", claim_uid="claim-1"),)
+    world.record = RecoveryRecord(
+        nonce="a" * 32,
+        phase=RecoveryPhase.FINISHED,
+        survivor="demo-0",
+        ordinal=0,
+        node_id="",
+        from_cluster="old",
+        cluster_id=world.cluster_id,
+        delete_old=True,
+        old_volumes=old,
+    )
+    acknowledge(world, survivor="demo-2")
+    (action,) = world.look().actions
+    assert isinstance(action, RecordRecovery)
+    assert action.record.overdue == old

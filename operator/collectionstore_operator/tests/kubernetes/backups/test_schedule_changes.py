@@ -243,3 +243,33 @@ async def test_a_running_backup_is_admitted_too(world: World) -> None:
     world.cluster(policy="Enabled")
     await world.run_backup()
     assert len(policies(world)) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "phase", "observed", "prunes"),
+    [
+        (True, "Offered", 1, False),
+        (True, "", 1, False),
+        (True, "Finished", 0, False),  # of an earlier spec
+        (True, "Finished", 1, True),
+        (False, "Emptying", 1, False),
+        (False, "Finished", 1, True),
+    ],
+)
+async def test_nothing_is_pruned_while_the_cluster_is_to_be_made_of_a_backup(
+    world: World,
+    spec: bool,  # noqa: FBT001
+    phase: str,
+    observed: int,
+    prunes: bool,  # noqa: FBT001
+) -> None:
+    world.schedule(immediate=True, retention={"keepLast": 1})
+    await world.run_schedule()
+    await world.complete(backups(world)[0])
+    path = f"{GROUP}/collectionstoreclusters/demo"
+    body = world.body(path)
+    repository = {"repository": {"url": "file:///repository", "claimName": "backups"}}
+    status = {**body["status"], "restore": {"phase": phase}, "observedGeneration": observed}
+    world.server.put(path, {**body, "spec": {"restore": repository} if spec else {}, "status": status})
+    await world.run_schedule()
+    assert ("daily-prune-uiddaily" in world.jobs()) is prunes

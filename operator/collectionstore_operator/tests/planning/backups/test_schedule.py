@@ -28,6 +28,7 @@ from collectionstore_operator.resource.backups.desired import Schedule
 from collectionstore_operator.resource.backups.specs import Retention
 from collectionstore_operator.tests.planning.backups.scenes import (
     ASLEEP,
+    CLUSTER,
     START,
     a_run,
     a_schedule,
@@ -180,6 +181,15 @@ def test_no_prune_and_no_drill_begin_while_the_cluster_is_hibernated() -> None:
     observed = of_schedule(backups=(a_summary(1),), drill_times=DRILL)
     assert names(plan(schedule, observed)).count("StartRun") == 2
     assert names(plan(schedule, msgspec.structs.replace(observed, cluster=ASLEEP))) == []
+
+
+def test_no_backup_is_deleted_while_one_is_to_be_restored() -> None:
+    """The cluster may be stopped for it already, and that backup be all that there is."""
+    schedule = a_schedule(retention=Retention(keep_last=1, keep_within="1h"))
+    observed = of_schedule(backups=(a_summary(1), a_summary(2)), now=START + 1e6)
+    assert {"StartRun", "ForgetBackup"} <= set(names(plan(schedule, observed)))
+    restoring = msgspec.structs.replace(observed, cluster=msgspec.structs.replace(CLUSTER, restoring=True))
+    assert not {"StartRun", "ForgetBackup"} & set(names(plan(schedule, restoring)))
 
 
 def test_archive_goes_on_while_suspended() -> None:
