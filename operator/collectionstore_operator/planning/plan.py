@@ -72,7 +72,7 @@ def plan(assessment: Assessment) -> Plan:
     due = teardown.due(assessment)
     conflict = "" if due else observed.identity_conflict or contradicts_authorities(desired, observed)
     blocker = fenced_reason(observed) or conflict or ("spec.paused is true" if desired.spec.paused else "") or namespace
-    upkeep = _held_back(_upkeep(assessment), namespace)
+    upkeep = _held_back(_upkeep(assessment, blocker), namespace)
     changes = _held_back(_changes(assessment), blocker)
     remaining = (*upkeep, *changes)
     # LAST, and only when nothing remains, also nothing that is held back: it is what lets the resource go.
@@ -83,12 +83,12 @@ def _held_back(proposals: Iterable[Proposal], blocker: str) -> tuple[Proposal, .
     return tuple(postponed(one, blocker) if blocker else one for one in proposals)
 
 
-def _upkeep(assessment: Assessment) -> Iterator[Proposal]:
-    """Yield what is done in every state of the cluster, BEFORE any change of it."""
+def _upkeep(assessment: Assessment, blocker: str) -> Iterator[Proposal]:
+    """Yield what is done in every state of the cluster, BEFORE any change of it; `blocker` holds changes back."""
     yield from finalizer.add(assessment)
     yield from fencing.raise_epoch(assessment)
     yield from retention.record_protected_deletion(assessment)
-    yield from final_backup.record_end(assessment)
+    yield from final_backup.record_end(assessment, blocker)
     yield from retention.protect(assessment)
     yield from records.record(assessment)
     if not teardown.due(assessment):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from collectionstore_operator.kubernetes.final_backups import FinalBackups, buil
 from collectionstore_operator.model.actions import CreateFinalBackup
 from collectionstore_operator.model.final_backup import FinalBackupSeen
 from collectionstore_operator.model.observed import ABSENT, Unknown
+from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.backups.desired import parse_backup
 from collectionstore_operator.resource.desired import Desired, parse
@@ -33,6 +35,7 @@ SPEC: dict[str, Any] = {
         }
     }
 }
+COMPLETED = float(int(time.time()))
 CREATE = CreateFinalBackup(name="demo-final-u1", reason="x")
 
 
@@ -58,7 +61,7 @@ def ended(kind: str, cluster_id: str = "", **metadata: Any) -> dict[str, Any]:
         "observedGeneration": 1,
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }
-    told = {"conditions": [condition], "clusterID": cluster_id}
+    told = {"conditions": [condition], "clusterID": cluster_id, "completedAt": rfc3339(COMPLETED)}
     return {**body, "metadata": {**body["metadata"], "uid": "b1", **metadata}, "status": told}
 
 
@@ -83,7 +86,7 @@ async def test_backup_is_created_once_and_found(world: World) -> None:
     assert await backups.read(deleted()) == FinalBackupSeen(name="demo-final-u1", state="Active")
     world.server.put(BACKUP, ended("Complete", "c1"))
     assert await backups.read(deleted()) == FinalBackupSeen(
-        name="demo-final-u1", state="Complete", cluster_id="c1", message="Why: so"
+        name="demo-final-u1", state="Complete", cluster_id="c1", completed_at=COMPLETED, message="Why: so"
     )
 
 

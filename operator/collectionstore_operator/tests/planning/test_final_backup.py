@@ -19,7 +19,7 @@ from collectionstore_operator.resource.desired import Desired, Storage
 from collectionstore_operator.resource.repository import Repository
 from collectionstore_operator.status.condition_state import ConditionState
 from collectionstore_operator.status.final_backup import final_backup
-from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, draw, make_desired
+from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, draw, make_desired
 
 HEALTHY = "0: leader\n1: voter\n2: voter"
 NO_QUORUM = "0: voter\n1: voter down=900\n2: voter down=900"
@@ -135,6 +135,37 @@ def test_end_is_recorded_before_the_first_pod_stops() -> None:
     actions, condition, _ = told(desired, seen(desired, planned_work=recorded))
     assert actions == [EnsureWorkload]
     assert (condition.status, condition.reason) == ("True", "Complete")
+
+
+def test_complete_backup_is_not_the_last_while_the_teardown_is_held() -> None:
+    """What is written until the pause ends would be in no backup, and the record would tear the cluster down."""
+    paused = deleted(paused=True, deletes=True)
+    fresh = msgspec.structs.replace(backup("Complete", cluster_id=CLUSTER_ID), completed_at=NOW - 60)
+    actions, condition, _ = told(paused, seen(paused, final_backup=fresh))
+    assert actions == []
+    assert (condition.status, condition.reason) == ("False", "Held")
+    assert "spec.paused is true; it lacks what is written after it began" in condition.message
+    assert told(deleted(), seen(deleted(), final_backup=fresh))[0] == [RecordPlannedWork]
+    old = msgspec.structs.replace(fresh, completed_at=NOW - 3_600)
+    for desired in (paused, deleted(deletes=True)):
+        actions, condition, blocked = told(desired, seen(desired, final_backup=old))
+        assert actions == []
+        assert condition.status == "False"
+        assert "delete it, and another is made" in blocked
+    # What has begun goes on, however long it takes.
+    ended = PlannedWork(final_backup=FinalBackupEnd(uid=UID, backup=NAME))
+    assert told(deleted(), seen(deleted(), final_backup=old, planned_work=ended))[0] == [EnsureWorkload]
+    unreadable = PlannedWork(unreadable="damaged")
+    assert told(deleted(), seen(deleted(), final_backup=old, planned_work=unreadable))[0] == [EnsureWorkload]
+
+
+@pytest.mark.parametrize("state", ["Failed", "Complete"])
+def test_user_gives_it_up_while_the_teardown_is_held(state: str) -> None:
+    paused = deleted(paused=True, skip="true")
+    found = backup(state, cluster_id=CLUSTER_ID)
+    (action,) = plan(assess(paused, seen(paused, final_backup=found))).actions
+    assert isinstance(action, RecordPlannedWork)
+    assert action.work.final_backup == FinalBackupEnd(uid=UID)
 
 
 def test_record_of_an_earlier_resource_does_not_count() -> None:
