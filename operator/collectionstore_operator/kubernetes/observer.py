@@ -17,6 +17,7 @@ from collectionstore_operator.kubernetes import by_name, claims, pod_diagnostics
 from collectionstore_operator.kubernetes.api import Body, Kind
 from collectionstore_operator.kubernetes.certificate_requests import SIGNER, account, read_request
 from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
+from collectionstore_operator.kubernetes.mounts import Mounts
 from collectionstore_operator.kubernetes.pods import address_of, read_pod
 from collectionstore_operator.kubernetes.record import Facts, read_revision
 from collectionstore_operator.model import identity, planned_work
@@ -61,6 +62,7 @@ class Observer:
 
     def __init__(self, access: ClusterAccess) -> None:
         self._access = access
+        self._mounts = Mounts(access.reads)
         self._located: dict[Group, dict[str, str]] = {}
 
     async def observe(self, desired: Desired) -> Observed:
@@ -215,7 +217,7 @@ class Observer:
         claimed = _by_ordinal(found_claims, lambda name: claims.ordinal_of(desired, name))
         included = range(workload.replicas) if isinstance(workload, Workload) else range(0)
         size = desired.spec.storage.size_bytes
-        lost, classes, volumes, refusals = await asyncio.gather(
+        lost, classes, volumes, refusals, mounted = await asyncio.gather(
             pod_diagnostics.find_lost_machines(self._access.reads, pods),
             pod_diagnostics.storage_classes(
                 self._access.reads,
@@ -225,6 +227,7 @@ class Observer:
             pod_diagnostics.creation_failures(
                 self._access.reads, desired, (one for one in included if one not in by_ordinal)
             ),
+            self._mounts.of_due(claimed.values(), desired),
         )
         seen = _read_pods(desired, by_ordinal, claimed, lost_machines=lost)
         seen |= {
@@ -255,6 +258,7 @@ class Observer:
                 classes,
                 volume=volumes.get(claim["spec"].get("volumeName") or ""),
                 labelled=by_name.is_labelled_claim(claim, desired),
+                mounted_by=mounted.get(claim["metadata"]["name"], ""),
             )
 
         slots = tuple(

@@ -260,6 +260,8 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Marked: its member was removed from the cluster, and no member may start on it again."""
     released_at: float = 0.0
     """When it was marked, in Unix seconds; 0 if it is not, or if that was not recorded."""
+    mounted_by: str = ""
+    """Name of a pod that mounts it, whose ever it is; empty if there is none, and unless it is released and due."""
     size_bytes: int | None = None
     """Requested size; None if the runtime has no sizes."""
     capacity_bytes: int = 0

@@ -166,13 +166,14 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from workload.shrink(assessment)
     if isinstance(assessment.observed.workload, Workload):
         yield from volumes.discard_removed(assessment, assessment.observed.workload)
-    yield from released_volumes.clean_up(assessment)
     yield from volume_expansion.grow(assessment)
     yield from in_place_restore.discard_old(assessment)
     yield from read_replicas.maintain(assessment)
     yield from read_replicas.before_voters(assessment, rollout.restart_healthy(assessment))
     yield from volume_expansion.renew_template(assessment)
     yield from hibernation.prepare(assessment)
+    # LAST: it can be refused for as long as a pod mounts the volume, and nothing may wait for it.
+    yield from released_volumes.clean_up(assessment)
 
 
 def _schedule(proposals: Iterable[Proposal]) -> Plan:

@@ -78,6 +78,7 @@ def test_volume_that_is_not_due_waits_without_a_blocked_step() -> None:
     [
         (HEALTHY, {"node_id": Unknown("not recorded")}, "which member wrote it"),
         (HEALTHY, {"terminating": True}, "being deleted already"),
+        (HEALTHY, {"mounted_by": "look"}, "the pod look mounts it"),
         (HEALTHY, {"pod": Unknown("500")}, "cannot be seen"),
         ("0: leader\n1: voter\n2: voter lag=9000", {}, "demo-2 must catch up first"),
         ("0: leader\n1: voter\n2: learner", {}, "2 of 3 members vote"),
@@ -133,6 +134,14 @@ def test_one_is_deleted_at_a_time() -> None:
     )
     observed = msgspec.structs.replace(seen, slots=(*seen.slots, further))
     assert deleted(desired, observed) == ["data-demo-3"]
+
+
+def test_everything_else_comes_before_a_deletion() -> None:
+    """One that is refused, as by a pod that mounts the volume, may hold nothing up: no stop, and no restart."""
+    desired = keeping(AT_ONCE, hibernate=True)
+    names = [step.name for step in plan(assess(desired, scaled_down(desired))).steps]
+    assert names == ["RecordPlannedWork", "DeleteReleased"]
+    assert deleted(desired, scaled_down(desired)) == []
 
 
 def test_nothing_is_deleted_while_the_resource_is_paused() -> None:
