@@ -110,7 +110,9 @@ class Observer:
             recorded_cluster_id=facts.cluster_id if facts.cluster_id != proven.cluster_id else "",
             identity_conflict=proven.conflict,
             authority_conflict=keys.conflict,
-            deletion_was_protected=bool(facts.protected_deletion) and facts.protected_deletion == desired.uid,
+            deletion_was_protected=_names(facts.protected_deletion, desired)
+            and not _names(facts.deletion_held, desired),
+            deletion_held=_names(facts.protected_deletion, desired) and _names(facts.deletion_held, desired),
             initialized=has_data((slot.node for slot in slots), recorded=bool(facts.initialized)),
             initialized_recorded=bool(facts.initialized),
             bootstrap_node=facts.bootstrap_node,
@@ -310,6 +312,10 @@ class Observer:
         return await ask_nodes(
             self._access.nodes, {ordinal: pod.http_address for ordinal, pod in seen.items() if pod.running}
         )
+
+
+def _names(uid: str, desired: Desired) -> bool:
+    return bool(uid) and uid == desired.uid
 
 
 def _trusted_by_peers(slots: Iterable[Slot], cluster_id: str) -> frozenset[str]:

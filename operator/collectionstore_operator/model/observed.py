@@ -474,6 +474,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Why the authority must be neither used nor replaced; empty if it is in order or was never made."""
     deletion_was_protected: bool = False
     """The deletion of this resource was requested while spec.deletionProtection was true."""
+    deletion_held: bool = False
+    """It is recorded as protected only so that an operator that knows no final backups keeps the volumes."""
     initialized: bool = False
     """The cluster has had data. Never reset."""
     initialized_recorded: bool = False

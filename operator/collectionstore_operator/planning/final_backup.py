@@ -15,6 +15,7 @@ from collectionstore_operator.model.actions import (
     CreateFinalBackup,
     Proposal,
     RecordPlannedWork,
+    RecordProtectedDeletion,
     postpone,
     propose,
 )
@@ -59,6 +60,21 @@ def record_end(assessment: Assessment, blocker: str) -> Iterator[Proposal]:
     told = f"the backup {end.backup} is complete" if complete else "the user gives the final backup up"
     action = RecordPlannedWork(work=msgspec.structs.replace(work, final_backup=end), was=work, reason=told)
     yield propose(action, subject=name_of(desired))
+
+
+def hold(assessment: Assessment) -> Iterator[Proposal]:
+    """Propose to record the deletion as a protected one while it waits, where volumes are to be deleted.
+
+    Operators of versions without final backups would tear the cluster down at once after a rollback. They keep the
+    volumes of a deletion that was protected.
+    """
+    desired, observed = assessment.desired, assessment.observed
+    if desired.spec.deletion_protection or not awaited(assessment) or not desired.uid:
+        return
+    if desired.spec.storage.retention == "Retain" or observed.deletion_was_protected or observed.deletion_held:
+        return
+    reason = "the deletion waits for a final backup: an operator that knows none has to keep the volumes"
+    yield propose(RecordProtectedDeletion(uid=desired.uid, awaits_backup=True, reason=reason), subject=desired.name)
 
 
 def take(assessment: Assessment) -> Iterator[Proposal]:

@@ -88,6 +88,7 @@ def _upkeep(assessment: Assessment, blocker: str) -> Iterator[Proposal]:
     yield from finalizer.add(assessment)
     yield from fencing.raise_epoch(assessment)
     yield from retention.record_protected_deletion(assessment)
+    yield from final_backup.hold(assessment)
     yield from final_backup.record_end(assessment, blocker)
     yield from retention.protect(assessment)
     yield from records.record(assessment)
