@@ -156,3 +156,16 @@ def test_volume_stays_protected_until_it_is_deleted() -> None:
         desired, released_at=NOW - 60, persistent_volume="pv-3", reclaim_policy="Delete", created_policy="Delete"
     )
     assert [type(one) for one in plan(assess(desired, observed)).actions] == [SetReclaimPolicy]
+
+
+def test_volume_whose_claim_is_going_keeps_the_policy_of_its_deletion() -> None:
+    """With Retain again, what was deleted by policy would stay as a volume that nothing names."""
+    desired = keeping(AT_ONCE)
+    facts = {"persistent_volume": "pv-3", "reclaim_policy": "Delete", "created_policy": "Delete"}
+    assert not plan(assess(desired, scaled_down(desired, terminating=True, **facts))).actions
+    # Of a member: deleted by mistake, and kept.
+    member = scaled_down(desired, terminating=True, removed=False, **facts)
+    assert SetReclaimPolicy in [type(one) for one in plan(assess(desired, member)).actions]
+    # By hand, where released volumes stay.
+    by_hand = scaled_down(keeping(None), terminating=True, **facts)
+    assert [type(one) for one in plan(assess(keeping(None), by_hand)).actions] == [SetReclaimPolicy]
