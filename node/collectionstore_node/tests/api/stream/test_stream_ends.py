@@ -12,6 +12,7 @@ from collectionstore_node.api import ApiServer
 from collectionstore_node.api.stream import execution
 from collectionstore_node.api.stream.flight import Flight
 from collectionstore_node.api.stream.operations import Answer
+from collectionstore_node.api.stream.rendering import put_answer
 from collectionstore_node.api.stream.session import Session
 from collectionstore_node.api.stream.websocket import Close
 from collectionstore_node.service import StoreLimits
@@ -134,7 +135,7 @@ async def test_write_that_can_be_given_no_answer_ends_its_own_stream_alone(monke
     for tag, transport in ((1, broken), (2, other)):
         write = PUT | {"tag": tag, "id": f"p{tag}", "document": b"{}"}
         await port.send(transport, [handshake(), frame(BINARY, b"\x91" + _packed(write))])
-    render, problem = execution.put_answer, Session._problem
+    render, problem = put_answer, Session._problem
 
     def rendered(tag: int, *outcome: Any) -> Answer:
         if tag == 1:
