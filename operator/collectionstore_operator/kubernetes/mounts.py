@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from collectionstore_operator.kubernetes.api import Kind
-from collectionstore_operator.kubernetes.by_name import mounted_claims
+from collectionstore_operator.kubernetes.by_name import in_use_by
 from collectionstore_operator.kubernetes.caches.reads import Reads
 from collectionstore_operator.kubernetes.claims import released_at
 from collectionstore_operator.resource.desired import Desired
@@ -19,16 +19,6 @@ from collectionstore_operator.resource.desired import Desired
 REMEMBERED_S: Final = 15.0
 """For how long an answer is good enough to say that nothing is to be done. Before a claim is deleted, all pods are read
 again."""
-_ENDED: Final = ("Succeeded", "Failed")
-
-
-def in_use_by(pods: Iterable[Mapping[str, Any]], names: Iterable[str]) -> dict[str, str]:
-    """Return for each of these claims that a pod mounts the name of that pod; one that has ended mounts none."""
-    wanted, found = set(names), dict[str, str]()
-    for pod in pods:
-        if (pod.get("status") or {}).get("phase") not in _ENDED:
-            found |= dict.fromkeys(wanted & mounted_claims(pod), pod["metadata"]["name"])
-    return found
 
 
 class Mounts:

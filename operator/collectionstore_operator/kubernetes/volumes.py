@@ -10,8 +10,8 @@ import time
 from collectionstore_operator import faults
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
+from collectionstore_operator.kubernetes.by_name import in_use_by
 from collectionstore_operator.kubernetes.claims import claim_name
-from collectionstore_operator.kubernetes.mounts import in_use_by
 from collectionstore_operator.kubernetes.ownership import preconditions
 from collectionstore_operator.model.actions import (
     AdoptVolume,
