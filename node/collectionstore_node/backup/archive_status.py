@@ -74,6 +74,9 @@ def served(address: str) -> Iterator[ArchiveStatus]:
     except OSError as error:
         thread.join()
         raise InvalidUse(f"--status-address {address}: {error.strerror or error}") from None
+    except UnicodeError as error:
+        thread.join()
+        raise InvalidUse(f"--status-address {address}: {host!r} is no name of a host: {error}") from None
     try:
         yield status
     finally:
@@ -98,7 +101,7 @@ class _Server:
         """Serve until `ended`; tell `opened` of the loop and the port, or why there is none."""
         try:
             server = await asyncio.start_server(self._connected, bind_host(host), port, limit=HEAD_BYTES_MAX)
-        except OSError as error:
+        except BaseException as error:  # whatever it is: the other thread waits for it
             opened.set_exception(error)
             return
         opened.set_result((asyncio.get_running_loop(), server.sockets[0].getsockname()[1]))

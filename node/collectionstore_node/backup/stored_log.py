@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice, takewhile
+from itertools import islice
 from typing import Final, NamedTuple
 
 from collectionstore_node.backup.repository import Repository
@@ -55,11 +55,19 @@ def last_segment(repository: Repository, cluster_id: str, indexes: Sequence[int]
 
 
 def unneeded(repository: Repository, cluster_id: str, index: int) -> Iterator[StoredSegment]:
-    """Yield the segments whose entries are all in a state of `index`: a replay that begins there skips them."""
-    found = segments(repository, cluster_id)
-    if repository.ordered:
-        found = takewhile(lambda one: one.first <= index, found)
-    return (one for one in found if one.last <= index)
+    """Yield the segments whose entries are all in a state of `index`: a replay that begins there skips them.
+
+    Never the one that ends last of all: an archive that starts again goes on where it ends. Without it, it would begin
+    at the newest backup, and leave a gap behind the ones before.
+    """
+    end: StoredSegment | None = None
+    for one in segments(repository, cluster_id):
+        before, end = end, one if end is None or one.last >= end.last else end
+        passed = before if end is one else one
+        if passed is not None and passed.last <= index:
+            yield passed
+        if repository.ordered and one.first > index:
+            return
 
 
 def delete_segments(repository: Repository, several: Iterator[StoredSegment]) -> int:

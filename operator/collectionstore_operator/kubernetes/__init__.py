@@ -17,6 +17,7 @@
 - `pod_diagnostics.py`       lost machines, StorageClasses, failed pod creations, the namespace
 - `pods.py`                  PURE: a pod as the planner sees it, and why it does not run
 - `claims.py`                PURE: a PersistentVolumeClaim as a volume, with its stamps
+- `mounts.py`                which pods mount released claims that are due
 - `ownership.py`             PURE: whose an object is
 - `listing.py`               lists of all resources, so that they are found without the watch
 - `certificate_requests.py`  PURE: a CertificateSigningRequest as the planner sees it

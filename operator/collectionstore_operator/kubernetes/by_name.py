@@ -20,6 +20,7 @@ from collectionstore_operator.resource.desired import Desired
 
 _WORKLOAD: Final = "StatefulSet"
 _CLAIM: Final = "PersistentVolumeClaim"
+_ENDED: Final = ("Succeeded", "Failed")
 
 
 class Named(NamedTuple):
@@ -122,6 +123,15 @@ def mounted_claims(pod: Mapping[str, Any]) -> set[str]:
     """Return the names of the claims that a pod mounts."""
     volumes = (one.get("persistentVolumeClaim") or {} for one in pod["spec"].get("volumes") or ())
     return {one["claimName"] for one in volumes if one.get("claimName")}
+
+
+def in_use_by(pods: Iterable[Mapping[str, Any]], names: Iterable[str]) -> dict[str, str]:
+    """Return for each of these claims that a pod mounts the name of that pod; one that has ended mounts none."""
+    wanted, found = set(names), dict[str, str]()
+    for pod in pods:
+        if (pod.get("status") or {}).get("phase") not in _ENDED:
+            found |= dict.fromkeys(wanted & mounted_claims(pod), pod["metadata"]["name"])
+    return found
 
 
 def _somebody(kind: str, body: Mapping[str, Any]) -> ForeignObject:

@@ -35,6 +35,7 @@ def read_claim(
     *,
     volume: Mapping[str, Any] | None = None,
     labelled: bool = True,
+    mounted_by: str = "",
 ) -> Volume | Unknown:
     """Return what is known of a claim's volume; `pod` is the one that uses it, if any, `volume` its PersistentVolume.
 
@@ -55,7 +56,8 @@ def read_claim(
         uid=metadata.get("uid", ""),
         node_id=_node_id(claim, annotations),
         removed=labels.REMOVED in annotations,
-        released_at=_released_at(annotations),
+        released_at=released_at(claim),
+        mounted_by=mounted_by,
         size_bytes=requested_bytes(claim),
         capacity_bytes=_bytes((claim.get("status", {}).get("capacity") or {}).get("storage")) or 0,
         not_expandable_reason=_not_expandable_reason(claim, classes or {}),
@@ -68,8 +70,9 @@ def read_claim(
     )
 
 
-def _released_at(annotations: Mapping[str, str]) -> float:
+def released_at(claim: Mapping[str, Any]) -> float:
     """Return when a claim was marked; 0 without a time that can be read: it is recorded anew then."""
+    annotations = claim["metadata"].get("annotations") or {}
     told = annotations.get(labels.RELEASED_AT, "")
     try:
         return datetime.fromisoformat(told).timestamp() if labels.REMOVED in annotations and told else 0.0

@@ -208,7 +208,9 @@ class Executor:
             case RestoreIdentity():
                 await self._access.record.restore(action, desired)
             case RecordProtectedDeletion():
-                await self._access.record.change(desired, protected_deletion=action.uid)
+                held = action.uid if action.awaits_backup else ""
+                # One write: at no moment is a deletion taken for a protected one that only waits, or the reverse.
+                await self._access.record.change(desired, protected_deletion=action.uid, deletion_held=held)
             case RecordInitialized():
                 await self._access.record.change(desired, initialized="true")
             case RecordPlannedWork():

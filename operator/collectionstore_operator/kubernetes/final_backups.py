@@ -9,6 +9,7 @@ from collectionstore_operator.kubernetes.api import AlreadyExists, ApiError, Bod
 from collectionstore_operator.model.actions import CreateFinalBackup
 from collectionstore_operator.model.final_backup import FinalBackupSeen, asked_for, name_of
 from collectionstore_operator.model.observed import ABSENT, Absent, Unknown
+from collectionstore_operator.model.timestamps import seconds
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.backups import names
 from collectionstore_operator.resource.backups.desired import parse_backup
@@ -49,7 +50,10 @@ class FinalBackups:
             return Unknown(f"its status cannot be read: {error}")
         summary = summary_of(backup, 0.0, status)
         told = f"{summary.reason}: {summary.message}" if summary.reason else status.message
-        return FinalBackupSeen(name=name, state=summary.state, cluster_id=status.cluster_id, message=told)
+        completed_at = seconds(summary.ended) if summary.state == "Complete" and summary.ended else 0.0
+        return FinalBackupSeen(
+            name=name, state=summary.state, cluster_id=status.cluster_id, completed_at=completed_at, message=told
+        )
 
     async def create(self, action: CreateFinalBackup, desired: Desired) -> None:
         """Create the backup; one that exists for this deletion is left as it is. Raises ActionRefused or ApiError."""

@@ -17,6 +17,7 @@ from collectionstore_operator.kubernetes import by_name, claims, pod_diagnostics
 from collectionstore_operator.kubernetes.api import Body, Kind
 from collectionstore_operator.kubernetes.certificate_requests import SIGNER, account, read_request
 from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
+from collectionstore_operator.kubernetes.mounts import Mounts
 from collectionstore_operator.kubernetes.pods import address_of, read_pod
 from collectionstore_operator.kubernetes.record import Facts, read_revision
 from collectionstore_operator.model import identity, planned_work
@@ -61,6 +62,7 @@ class Observer:
 
     def __init__(self, access: ClusterAccess) -> None:
         self._access = access
+        self._mounts = Mounts(access.reads)
         self._located: dict[Group, dict[str, str]] = {}
 
     async def observe(self, desired: Desired) -> Observed:
@@ -108,7 +110,9 @@ class Observer:
             recorded_cluster_id=facts.cluster_id if facts.cluster_id != proven.cluster_id else "",
             identity_conflict=proven.conflict,
             authority_conflict=keys.conflict,
-            deletion_was_protected=bool(facts.protected_deletion) and facts.protected_deletion == desired.uid,
+            deletion_was_protected=_names(facts.protected_deletion, desired)
+            and not _names(facts.deletion_held, desired),
+            deletion_held=_names(facts.protected_deletion, desired) and _names(facts.deletion_held, desired),
             initialized=has_data((slot.node for slot in slots), recorded=bool(facts.initialized)),
             initialized_recorded=bool(facts.initialized),
             bootstrap_node=facts.bootstrap_node,
@@ -215,7 +219,7 @@ class Observer:
         claimed = _by_ordinal(found_claims, lambda name: claims.ordinal_of(desired, name))
         included = range(workload.replicas) if isinstance(workload, Workload) else range(0)
         size = desired.spec.storage.size_bytes
-        lost, classes, volumes, refusals = await asyncio.gather(
+        lost, classes, volumes, refusals, mounted = await asyncio.gather(
             pod_diagnostics.find_lost_machines(self._access.reads, pods),
             pod_diagnostics.storage_classes(
                 self._access.reads,
@@ -225,6 +229,7 @@ class Observer:
             pod_diagnostics.creation_failures(
                 self._access.reads, desired, (one for one in included if one not in by_ordinal)
             ),
+            self._mounts.of_due(claimed.values(), desired),
         )
         seen = _read_pods(desired, by_ordinal, claimed, lost_machines=lost)
         seen |= {
@@ -255,6 +260,7 @@ class Observer:
                 classes,
                 volume=volumes.get(claim["spec"].get("volumeName") or ""),
                 labelled=by_name.is_labelled_claim(claim, desired),
+                mounted_by=mounted.get(claim["metadata"]["name"], ""),
             )
 
         slots = tuple(
@@ -306,6 +312,10 @@ class Observer:
         return await ask_nodes(
             self._access.nodes, {ordinal: pod.http_address for ordinal, pod in seen.items() if pod.running}
         )
+
+
+def _names(uid: str, desired: Desired) -> bool:
+    return bool(uid) and uid == desired.uid
 
 
 def _trusted_by_peers(slots: Iterable[Slot], cluster_id: str) -> frozenset[str]:

@@ -49,6 +49,8 @@ class Facts(msgspec.Struct, frozen=True, rename="kebab", kw_only=True):
     """The restore that the cluster begins with, as JSON (`model.restore`)."""
     protected_deletion: str = ""
     """Uid of the resource whose deletion was requested while it was protected."""
+    deletion_held: str = ""
+    """The same uid if `protected_deletion` is there only for the sake of a final backup: it retains no volumes."""
     restore_claim: str = ""
     """Uid of the claim on which the restore that the cluster begins with may happen."""
     revision: str = ""

@@ -13,7 +13,7 @@ import structlog
 from collectionstore_operator import faults
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
-from collectionstore_operator.kubernetes.by_name import mounted_claims
+from collectionstore_operator.kubernetes.by_name import in_use_by
 from collectionstore_operator.kubernetes.claims import claim_name
 from collectionstore_operator.kubernetes.ownership import preconditions
 from collectionstore_operator.model.actions import (
@@ -106,9 +106,9 @@ async def delete_released(kube: Kube, action: DeleteReleased, desired: Desired) 
         raise ActionRefused(f"the claim {action.name} is another one than was observed, or is not released")
     _check(found, action.node_id)
     # All pods of the namespace: the claim may be mounted by one that is not of the cluster, to look at the data.
-    for pod in await kube.find_all(Kind.POD, desired.namespace):
-        if (pod.get("status") or {}).get("phase") not in _ENDED and action.name in mounted_claims(pod):
-            raise ActionRefused(f"the pod {pod['metadata']['name']} mounts the claim {action.name}")
+    pod = in_use_by(await kube.find_all(Kind.POD, desired.namespace), [action.name]).get(action.name)
+    if pod is not None:
+        raise ActionRefused(f"the pod {pod} mounts the claim {action.name}")
     await _restore_policy(kube, found, action, desired)
     faults.reach("DeleteReleased.policy-restored")
     if "deletionTimestamp" not in metadata:

@@ -74,6 +74,8 @@ class RecordProtectedDeletion(_Action, frozen=True):
 
     uid: str
     """Of the resource: the record does not apply to a later one of the same name."""
+    awaits_backup: bool = False
+    """Recorded as protected for operators that know no final backups; this one deletes the volumes after the backup."""
 
 
 class RestoreLabels(_Action, frozen=True):

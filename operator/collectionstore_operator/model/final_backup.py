@@ -27,6 +27,8 @@ class FinalBackupSeen(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     state: Literal["Active", "Complete", "Failed"]
     cluster_id: str = ""
     """Of the cluster that it holds; empty until it is complete."""
+    completed_at: float = 0.0
+    """When it was complete, in Unix seconds; 0 before, and if its status does not say."""
     message: str = ""
     """What keeps it from ending, or why it failed."""
 

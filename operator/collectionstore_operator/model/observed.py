@@ -260,6 +260,8 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Marked: its member was removed from the cluster, and no member may start on it again."""
     released_at: float = 0.0
     """When it was marked, in Unix seconds; 0 if it is not, or if that was not recorded."""
+    mounted_by: str = ""
+    """Name of a pod that mounts it, whose ever it is; empty if there is none, and unless it is released and due."""
     size_bytes: int | None = None
     """Requested size; None if the runtime has no sizes."""
     capacity_bytes: int = 0
@@ -473,6 +475,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Why the authority must be neither used nor replaced; empty if it is in order or was never made."""
     deletion_was_protected: bool = False
     """The deletion of this resource was requested while spec.deletionProtection was true."""
+    deletion_held: bool = False
+    """It is recorded as protected only so that an operator that knows no final backups keeps the volumes."""
     initialized: bool = False
     """The cluster has had data. Never reset."""
     initialized_recorded: bool = False

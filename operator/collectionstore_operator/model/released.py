@@ -53,6 +53,8 @@ def _unproven(assessment: Assessment, slot: Slot, volume: Volume) -> str:
         return "its claim is being deleted already"
     if not isinstance(slot.pod, Absent):
         return f"the pod {name} exists, or cannot be seen"
+    if volume.mounted_by:
+        return f"the pod {volume.mounted_by} mounts it"
     if not isinstance(volume.node_id, str):
         return "it is not known which member wrote it"
     if volume.node_id in view.configuration.members() or view.members_at(slot.ordinal):

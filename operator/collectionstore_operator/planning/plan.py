@@ -72,7 +72,7 @@ def plan(assessment: Assessment) -> Plan:
     due = teardown.due(assessment)
     conflict = "" if due else observed.identity_conflict or contradicts_authorities(desired, observed)
     blocker = fenced_reason(observed) or conflict or ("spec.paused is true" if desired.spec.paused else "") or namespace
-    upkeep = _held_back(_upkeep(assessment), namespace)
+    upkeep = _held_back(_upkeep(assessment, blocker), namespace)
     changes = _held_back(_changes(assessment), blocker)
     remaining = (*upkeep, *changes)
     # LAST, and only when nothing remains, also nothing that is held back: it is what lets the resource go.
@@ -83,12 +83,13 @@ def _held_back(proposals: Iterable[Proposal], blocker: str) -> tuple[Proposal, .
     return tuple(postponed(one, blocker) if blocker else one for one in proposals)
 
 
-def _upkeep(assessment: Assessment) -> Iterator[Proposal]:
-    """Yield what is done in every state of the cluster, BEFORE any change of it."""
+def _upkeep(assessment: Assessment, blocker: str) -> Iterator[Proposal]:
+    """Yield what is done in every state of the cluster, BEFORE any change of it; `blocker` holds changes back."""
     yield from finalizer.add(assessment)
     yield from fencing.raise_epoch(assessment)
     yield from retention.record_protected_deletion(assessment)
-    yield from final_backup.record_end(assessment)
+    yield from final_backup.hold(assessment)
+    yield from final_backup.record_end(assessment, blocker)
     yield from retention.protect(assessment)
     yield from records.record(assessment)
     if not teardown.due(assessment):
@@ -167,14 +168,14 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from workload.shrink(assessment)
     if isinstance(assessment.observed.workload, Workload):
         yield from volumes.discard_removed(assessment, assessment.observed.workload)
-    yield from released_volumes.clean_up(assessment)
     yield from volume_expansion.grow(assessment)
     yield from read_replicas.maintain(assessment)
     yield from read_replicas.before_voters(assessment, rollout.restart_healthy(assessment))
     yield from volume_expansion.renew_template(assessment)
     yield from hibernation.prepare(assessment)
-    # LAST of the changes: nothing waits for it, also where it is refused each time.
+    # LAST: each can be refused for as long as a volume is in use, and nothing may wait for them.
     yield from in_place_restore.discard_old(assessment)
+    yield from released_volumes.clean_up(assessment)
 
 
 def _schedule(proposals: Iterable[Proposal]) -> Plan:

@@ -39,9 +39,17 @@ def protect(assessment: Assessment) -> Iterator[Proposal]:
         return
     for slot in assessment.observed.slots:
         volume = slot.volume
+        if isinstance(volume, Volume) and _deleted_by_policy(assessment, volume):
+            continue
         if isinstance(volume, Volume) and volume.persistent_volume and volume.reclaim_policy not in ("", "Retain"):
             reason = "spec.storage.retention is Retain, also when its claim is deleted with the namespace"
             yield propose(_policy(slot, volume, "Retain", reason), subject=volume.name)
+
+
+def _deleted_by_policy(assessment: Assessment, volume: Volume) -> bool:
+    """Return whether a claim goes because spec.storage.releasedVolumes deletes it: its volume has Delete on purpose."""
+    policy = assessment.desired.spec.storage.released_volumes
+    return volume.removed and volume.terminating and policy is not None and policy.policy == "Delete"
 
 
 def release(assessment: Assessment) -> Iterator[Proposal]:

@@ -13,7 +13,7 @@ Invariants:
 - plan, status and actions of a round rest on one assessment, the last that was made;
 - no action rests on a cache, and none follows a round that acted or failed before the newest state was observed;
 - the status is published BEFORE the actions it announces, so that a long action can be watched;
-- an action is not repeated within a round, and none follows one whose outcome is unknown, or that was refused and that
+- an action is not repeated within a round, and none follows one that was refused or whose outcome is unknown and that
   later ones may depend on: the order of a plan is a guarantee;
 - an action that failed is not retried before a backoff, which doubles; observation and status go on meanwhile;
 - no error ends the loop: the next round follows, after a backoff that doubles while the same error persists.
@@ -46,7 +46,9 @@ from collectionstore_operator.errors import (
 from collectionstore_operator.model.actions import (
     Action,
     ApplyObject,
+    CreateFinalBackup,
     DeleteObject,
+    DeleteReleased,
     DenyRequest,
     GrantEnrolment,
     Plan,
@@ -70,9 +72,14 @@ from collectionstore_operator.status.events import Event, subject_of
 from collectionstore_operator.status.report import Status, refused, report
 from collectionstore_operator.status.stale import STALE_S, stale
 
+DETACHED: Final = (CreateFinalBackup,)
+"""No later action of a plan depends on these, whatever became of them: also one whose outcome is unknown, as of a
+webhook that does not answer, must not keep a cluster from being repaired while its deletion waits."""
 INDEPENDENT: Final = (
+    *DETACHED,
     ApplyObject,
     DeleteObject,
+    DeleteReleased,
     DenyRequest,
     GrantEnrolment,
     RestoreLabels,
@@ -301,6 +308,8 @@ class Reconciler:
                 failed = trouble
                 self._backoff_until[action] = started + self._backoff_s(self._failures)
                 if isinstance(action, INDEPENDENT) and trouble == ActionRefused.__name__:
+                    continue
+                if isinstance(action, DETACHED):
                     continue
                 break
             performed.append(name)

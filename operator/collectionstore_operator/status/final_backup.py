@@ -23,9 +23,16 @@ def final_backup(assessment: Assessment, plan: Plan) -> ConditionState | None:
             return ConditionState("False", "GivenUp", "the user gave the final backup up: the cluster is torn down")
         return ConditionState("True", "Complete", f"the backup {ended.backup} is complete: the cluster is torn down")
     step = next((one for one in plan.steps if one.name == CreateFinalBackup.__name__), None)
+    seen = observed.final_backup
+    if step is None and isinstance(seen, FinalBackupSeen) and seen.state == "Complete":
+        held = next((one.blocked_by for one in plan.steps if one.blocked_by), "")
+        lacks = "; it lacks what is written after it began" if held else ""
+        told = f"the backup {seen.name} is complete, and the teardown follows"
+        return ConditionState(
+            "False", "Held" if held else "Running", f"{told} once it may: {held}{lacks}" if held else told
+        )
     if step is None:
         return ConditionState("Unknown", "Waiting", "the final backup has not been planned yet")
-    seen = observed.final_backup
     if isinstance(seen, FinalBackupSeen):
         reason = "Failed" if seen.state != "Active" else "NoQuorum" if assessment.view.untrusted_reason else "Running"
     else:

@@ -229,10 +229,15 @@ class Executor:
         decided, self._decided = self._decided, []
         with self._finished:
             for flight in decided:
-                self._answer(flight.stream, flight)
+                try:
+                    self._answer(flight.stream, flight)
+                except NO_MEMORY as error:
+                    end_without_memory("operation", error)
+                except Exception as error:  # the boundary: those behind it have outcomes, too
+                    flight.stream.broke(flight, error)
 
     def _answer(self, stream: Stream, flight: Flight) -> None:
-        """Answer a write. Part of a callback: nothing must leave it, those behind it have outcomes, too."""
+        """Answer a write with its outcome, or with the problem that came in its place."""
         outcome, error = flight.outcome, flight.error
         try:
             self._store.count_out(flight.counted, decided=outcome is not None)

@@ -115,6 +115,9 @@ class Stream(Protocol):
     def fail(self, flight: Flight, error: Exception) -> None:
         """Send the problem of an operation."""
 
+    def broke(self, flight: Flight, error: Exception) -> None:
+        """End the stream: an operation can be given no answer, not even its problem, because of a bug."""
+
     def spawn(self, flights: Sequence[Flight], work: Coroutine[Any, Any, None]) -> None:
         """Run work in a task; what it raises is the problem of those operations that are not answered yet."""
 

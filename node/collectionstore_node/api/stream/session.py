@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
 from aiohttp import WSMsgType
 
 from collectionstore_node.api.budgets.clients import Client
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from collectionstore_node.api.connections.connection import Connection
 
 PATH: Final = "/api/v1/stream"
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +288,20 @@ class Session:
         self.answer(flight, self._problem(flight, error))
         release_frames(error)
 
+    def broke(self, flight: Flight, error: Exception) -> None:
+        """End the stream: an operation can be given no answer, not even its problem, because of a bug."""
+        log.error("connection.failed", exc_info=error)
+        if self._inflight.get(flight.operation.tag) is flight:
+            self._leave(flight)
+        self._abort()
+
+    def _leave(self, flight: Flight) -> None:
+        """Give back what an operation took of the stream's credits."""
+        del self._inflight[flight.operation.tag]
+        self._inflight_bytes -= flight.size_bytes
+        if flight.entered:
+            self._streams.admission.leave(self.client)
+
     def spawn(self, flights: Sequence[Flight], work: Coroutine[Any, Any, None]) -> None:
         """Run work in a task; what it raises is the problem of those operations that are not answered yet."""
         task = self._loop.create_task(self._run(flights, work), name="operation")
@@ -353,11 +370,9 @@ class Session:
 
     def _complete(self, flight: Flight, status: int) -> None:
         operation, streams = flight.operation, self._streams
-        if self._inflight.pop(operation.tag, None) is not flight:
+        if self._inflight.get(operation.tag) is not flight:
             raise RuntimeError("an operation is answered once")
-        self._inflight_bytes -= flight.size_bytes
-        if flight.entered:
-            streams.admission.leave(self.client)
+        self._leave(flight)
         seconds, trace = perf_counter() - flight.started, flight.trace
         kind = KINDS[type(operation)]
         if trace is None:

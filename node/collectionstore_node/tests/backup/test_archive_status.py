@@ -130,6 +130,21 @@ def test_an_address_that_is_taken_is_said() -> None:
         raise AssertionError("it was served twice")
 
 
+def test_a_host_that_no_resolver_takes_is_said_and_not_waited_for() -> None:
+    """A label has at most 63 characters: what refuses a longer one is no OSError."""
+    with pytest.raises(InvalidUse, match="is no name of a host"), served(f"{'a' * 64}:0"):
+        raise AssertionError("it was served")
+
+
+def test_whatever_keeps_it_from_being_served_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_host: str) -> str:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(archive_status, "bind_host", broken)
+    with pytest.raises(RuntimeError, match="unforeseen"), served("127.0.0.1:0"):
+        raise AssertionError("it was served")
+
+
 @pytest.mark.parametrize("address", ["7403", "host:", ":70000", "host:99999"])
 def test_the_address_is_checked(address: str) -> None:
     with pytest.raises(InvalidUse, match="HOST:PORT"), served(address):

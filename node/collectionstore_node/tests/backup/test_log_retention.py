@@ -86,6 +86,23 @@ def test_segments_go_that_no_kept_backup_needs(repository: Repository, make: Mak
     assert again.segments == 0
 
 
+def test_an_archive_that_starts_again_goes_on_where_it_ended(
+    repository: Repository, make: Make, state: SampleState
+) -> None:
+    """Init: an archive that stopped at 510, and a backup of 520. Step: prune. Check: nothing between is lost to it."""
+    log, states = extend(state, 20)
+    make(repository, of=states[-1])
+    store(repository, log[:10])
+
+    assert prune_repository(repository, KEEP_ONE, LATER, dry_run=False).segments == 1
+    assert prune_repository(repository, KEEP_ONE, LATER, dry_run=False).segments == 0
+    assert bounds(repository) == [(506, 510)]
+    assert archive_end(repository, "old", None) == (510, log[9].chain)
+    store(repository, log[10:])
+    assert prune_repository(repository, KEEP_ONE, LATER, dry_run=False).segments == 2
+    assert bounds(repository) == [(516, 520)]
+
+
 def test_a_restore_of_the_oldest_backup_still_reaches_the_end(
     directory: Repository, make: Make, state: SampleState, tmp_path: Path
 ) -> None:
@@ -118,7 +135,7 @@ def test_nothing_goes_while_a_backup_may_be_in_the_making(
     assert begun in pruned.log_kept
     assert len(bounds(directory)) == 2
 
-    assert prune_repository(directory, KEEP_ONE, LATER, dry_run=False).segments == 2  # it was left over, and is gone
+    assert prune_repository(directory, KEEP_ONE, LATER, dry_run=False).segments == 1  # it was left over, and is gone
 
 
 def test_nothing_goes_while_a_manifest_cannot_be_read(directory: Repository, make: Make, state: SampleState) -> None:
@@ -133,7 +150,7 @@ def test_nothing_goes_while_a_manifest_cannot_be_read(directory: Repository, mak
     assert damaged.id in pruned.log_kept
 
     delete_backup(directory, damaged.id)
-    assert prune_repository(directory, KEEP_ONE, LATER, dry_run=False).segments == 2
+    assert prune_repository(directory, KEEP_ONE, LATER, dry_run=False).segments == 1
 
 
 def test_a_damaged_backup_that_stays_keeps_its_log(directory: Repository, make: Make, state: SampleState) -> None:
@@ -157,8 +174,8 @@ def test_each_cluster_keeps_its_own_log(directory: Repository, make: Make, state
 
     other = prune_repository(directory, KEEP_ONE._replace(source_cluster="another"), LATER, dry_run=False)
     assert (other.segments, len(bounds(directory))) == (0, 2)
-    assert prune_repository(directory, KEEP_ONE, LATER, dry_run=False).segments == 2
-    assert (bounds(directory), len(bounds(directory, "gone"))) == ([], 2)
+    assert prune_repository(directory, KEEP_ONE, LATER, dry_run=False).segments == 1
+    assert (bounds(directory), len(bounds(directory, "gone"))) == ([(506, 510)], 2)
 
 
 def test_a_backup_that_appears_while_it_is_pruned_keeps_the_log(
@@ -198,9 +215,9 @@ def test_the_command_says_what_it_deleted_and_why_it_did_not(
     directory.delete(f"backups/{begun}/data/00000000.part")
     directory.tidy(f"backups/{begun}/")
     shown = CliRunner().invoke(main, [*command, "-o", "json", "--dry-run"])
-    assert (json.loads(shown.stdout)["segments"], len(bounds(directory))) == (2, 2)
-    assert "2 segments of the log deleted" in CliRunner().invoke(main, command).output
-    assert bounds(directory) == []
+    assert (json.loads(shown.stdout)["segments"], len(bounds(directory))) == (1, 2)
+    assert "1 segments of the log deleted" in CliRunner().invoke(main, command).output
+    assert bounds(directory) == [(506, 510)]
 
 
 def test_files_of_interrupted_writes_go_when_no_run_can_be_behind_them(
@@ -336,3 +353,9 @@ def test_an_ordered_listing_finds_the_same_as_a_whole_one(spans: list[tuple[int,
     expected = list(unneeded(Listing(ordered=False), "c", index))  # type: ignore[arg-type]
     assert list(unneeded(Listing(ordered=True), "c", index)) == expected  # type: ignore[arg-type]
     assert all(one.last <= index for one in expected)
+    found = list(segments(Listing(ordered=False), "c"))  # type: ignore[arg-type]
+    kept = [one for one in found if one not in expected]
+    assert len(kept) + len(expected) == len(found)
+    if found:
+        assert max(found, key=lambda one: one.last).last in {one.last for one in kept}
+    assert len([one for one in kept if one.last <= index]) <= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from collectionstore_operator.kubernetes.final_backups import FinalBackups, buil
 from collectionstore_operator.model.actions import CreateFinalBackup
 from collectionstore_operator.model.final_backup import FinalBackupSeen
 from collectionstore_operator.model.observed import ABSENT, Unknown
+from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.backups.desired import parse_backup
 from collectionstore_operator.resource.desired import Desired, parse
@@ -33,6 +35,7 @@ SPEC: dict[str, Any] = {
         }
     }
 }
+COMPLETED = float(int(time.time()))
 CREATE = CreateFinalBackup(name="demo-final-u1", reason="x")
 
 
@@ -58,7 +61,7 @@ def ended(kind: str, cluster_id: str = "", **metadata: Any) -> dict[str, Any]:
         "observedGeneration": 1,
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }
-    told = {"conditions": [condition], "clusterID": cluster_id}
+    told = {"conditions": [condition], "clusterID": cluster_id, "completedAt": rfc3339(COMPLETED)}
     return {**body, "metadata": {**body["metadata"], "uid": "b1", **metadata}, "status": told}
 
 
@@ -83,7 +86,7 @@ async def test_backup_is_created_once_and_found(world: World) -> None:
     assert await backups.read(deleted()) == FinalBackupSeen(name="demo-final-u1", state="Active")
     world.server.put(BACKUP, ended("Complete", "c1"))
     assert await backups.read(deleted()) == FinalBackupSeen(
-        name="demo-final-u1", state="Complete", cluster_id="c1", message="Why: so"
+        name="demo-final-u1", state="Complete", cluster_id="c1", completed_at=COMPLETED, message="Why: so"
     )
 
 
@@ -126,6 +129,27 @@ async def test_deletion_waits_for_the_backup_and_no_longer(world: World) -> None
     assert (await world.rounds(2))[-1] == "Gone"
 
 
+async def test_rollback_while_a_deletion_waits_keeps_the_volumes(world: World) -> None:
+    """The operator of before knows no final backup, and the record of a protected deletion."""
+    await _running(world, {**SPEC, "storage": {"retention": "Delete"}})
+    world.server.objects[CLUSTER]["metadata"]["deletionTimestamp"] = "x"
+    await world.rounds(2)
+    data = world.server.objects[RECORD]["data"]
+    assert (data["protected-deletion"], data["deletion-held"]) == ("u1", "u1")
+    _, observed = await world.look()
+    assert (observed.deletion_was_protected, observed.deletion_held) == (False, True)
+    # What is left when it is back: the other one has written the record without what it does not know.
+    del data["deletion-held"]
+    _, observed = await world.look()
+    assert (observed.deletion_was_protected, observed.deletion_held) == (True, False)
+    data["deletion-held"] = "u1"
+    world.server.put(BACKUP, ended("Complete", data["cluster-id"]))
+    await world.rounds(2)
+    del world.server.objects["/api/v1/namespaces/shop/pods/demo-0"]
+    assert (await world.rounds(4))[-1] == "Gone"
+    assert "/api/v1/namespaces/shop/persistentvolumeclaims/data-demo-0" not in world.server.objects
+
+
 async def test_invalid_resource_is_not_torn_down_before_its_backup(world: World) -> None:
     """What is invalid may be the repository: only the user can say that the data may go without."""
     await _running(world)
@@ -142,9 +166,9 @@ async def test_invalid_resource_is_not_torn_down_before_its_backup(world: World)
     assert world.server.objects[WORKLOAD]["spec"]["replicas"] == 0
 
 
-async def _running(world: World) -> None:
+async def _running(world: World, spec: dict[str, Any] = SPEC) -> None:
     """Have a cluster that has had data, and one pod of it."""
-    world.create(SPEC)
+    world.create(spec)
     await world.rounds(2)
     world.pod(0)
     world.server.objects[RECORD]["data"]["initialized"] = "true"

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import pytest
 
 from collectionstore_operator import faults
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes import volumes
+from collectionstore_operator.kubernetes.api import Body, Kind, Kube
+from collectionstore_operator.kubernetes.caches.caches import Caches
+from collectionstore_operator.kubernetes.caches.reads import Reads
 from collectionstore_operator.kubernetes.claims import read_claim
+from collectionstore_operator.kubernetes.mounts import REMEMBERED_S, Mounts
 from collectionstore_operator.model.actions import DeleteReleased, MarkVolume
 from collectionstore_operator.model.observed import Volume
+from collectionstore_operator.model.timestamps import rfc3339
+from collectionstore_operator.reconcile.reading import Reading
 from collectionstore_operator.resource import labels
-from collectionstore_operator.resource.desired import Desired
+from collectionstore_operator.resource.desired import Desired, Spec
+from collectionstore_operator.resource.storage import ReleasedVolumes, Storage
 from collectionstore_operator.tests.kubernetes.test_runtime import World
 from collectionstore_operator.tests.kubernetes.test_runtime import world as world
 
@@ -39,6 +48,20 @@ def put(world: World, *, created: str = "Delete", **annotations: str) -> None:
         "spec": {"persistentVolumeReclaimPolicy": "Retain", "claimRef": {"uid": "c3"}},
     }
     world.server.put(PV, volume)
+
+
+def keeping(policy: ReleasedVolumes | None) -> Desired:
+    return msgspec.structs.replace(DESIRED, spec=Spec(storage=Storage(released_volumes=policy)))
+
+
+class NoCaches:
+    """Watch nothing."""
+
+    def store(self, *_: Any) -> None:
+        return None
+
+    def watches(self, *_: Any) -> bool:
+        return False
 
 
 def mount(world: World, phase: str) -> None:
@@ -71,6 +94,60 @@ async def test_claim_that_a_pod_mounts_is_kept(world: World, phase: str) -> None
         await volumes.delete_released(world.kube, DELETE, DESIRED)
     assert CLAIM in world.server.objects
     assert world.server.objects[PV]["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+
+
+@pytest.mark.parametrize(("phase", "by"), [("Running", "look"), ("Succeeded", "")])
+async def test_pod_that_mounts_a_claim_is_seen_before_its_deletion_is_planned(
+    world: World, phase: str, by: str
+) -> None:
+    world.create({"storage": {"releasedVolumes": {"policy": "Delete"}}})
+    put(world)
+    world.server.objects[CLAIM]["metadata"]["labels"] = labels.object_labels("demo")
+    mount(world, phase)
+    _, observed = await world.look()
+    (slot,) = [one for one in observed.slots if one.ordinal == 3]
+    assert isinstance(slot.volume, Volume)
+    assert slot.volume.mounted_by == by
+
+
+class CountingKube:
+    """Counts the lists of pods."""
+
+    def __init__(self, kube: Kube) -> None:
+        self.lists = 0
+        self._kube = kube
+
+    async def find_all(self, kind: Kind, namespace: str | None = None, *_: Any, **__: Any) -> list[Body]:
+        self.lists += 1
+        return await self._kube.find_all(kind, namespace)
+
+
+async def test_pods_are_listed_only_while_a_claim_is_due(world: World) -> None:
+    """All pods of a namespace can be thousands, and an idle cluster is looked at every two seconds."""
+    put(world)
+    mount(world, "Running")
+    claim = world.server.objects[CLAIM]
+    kube, now = CountingKube(world.kube), 0.0
+    reads = Reads(cast("Kube", kube), cast("Caches", NoCaches()))
+    mounts = Mounts(reads, clock=lambda: now)
+    day = ReleasedVolumes(policy="Delete", after_seconds=86_400)
+    for policy, marks in (
+        (None, {}),
+        (ReleasedVolumes(policy="Keep"), {}),
+        (day, {labels.RELEASED_AT: rfc3339(time.time())}),
+    ):
+        metadata = {**claim["metadata"], "annotations": {**claim["metadata"]["annotations"], **marks}}
+        assert await mounts.of_due([{**claim, "metadata": metadata}], keeping(policy)) == {}
+    assert kube.lists == 0
+    assert await mounts.of_due([claim], keeping(day)) == {"data-demo-3": "look"}
+    reads.begin(Reading.CACHED)
+    assert await mounts.of_due([claim], keeping(day)) == {"data-demo-3": "look"}
+    assert (kube.lists, reads.from_cache) == (1, True)
+    now = REMEMBERED_S
+    await mounts.of_due([claim], keeping(day))
+    reads.begin(Reading.NEWEST)
+    await mounts.of_due([claim], keeping(day))
+    assert kube.lists == 3
 
 
 async def test_pod_that_has_ended_holds_nothing(world: World) -> None:

@@ -7,10 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from collectionstore_operator.model.actions import CreateFinalBackup, EnsureWorkload, RecordPlannedWork
+from collectionstore_operator.model.actions import (
+    CreateFinalBackup,
+    EnsureWorkload,
+    RecordPlannedWork,
+    RecordProtectedDeletion,
+    RetireVolume,
+)
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.final_backup import FinalBackupSeen, name_of
-from collectionstore_operator.model.observed import ABSENT, Observed, PublishedIdentity, Unknown
+from collectionstore_operator.model.observed import ABSENT, Observed, PublishedIdentity, Unknown, Workload
 from collectionstore_operator.model.planned_work import FinalBackupEnd, PlannedWork, decode
 from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource import labels
@@ -19,7 +25,7 @@ from collectionstore_operator.resource.desired import Desired, Storage
 from collectionstore_operator.resource.repository import Repository
 from collectionstore_operator.status.condition_state import ConditionState
 from collectionstore_operator.status.final_backup import final_backup
-from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, draw, make_desired
+from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, draw, make_desired
 
 HEALTHY = "0: leader\n1: voter\n2: voter"
 NO_QUORUM = "0: voter\n1: voter down=900\n2: voter down=900"
@@ -37,7 +43,8 @@ def deleted(*, skip: str = "", deletes: bool = False, **spec: Any) -> Desired:
 
 
 def seen(desired: Desired, picture: str = HEALTHY, **facts: Any) -> Observed:
-    return draw(picture, desired, finalizer=True, **facts)
+    held = desired.spec.storage.retention == "Delete"
+    return draw(picture, desired, **{"finalizer": True, "deletion_held": held, **facts})
 
 
 def told(desired: Desired, observed: Observed) -> tuple[list[type], ConditionState, str]:
@@ -63,6 +70,37 @@ def test_deletion_begins_with_the_backup() -> None:
     down = seen(deleted(), "0: leader\n1: voter\n2: voter down=900", final_backup=backup("Active"))
     made = plan(assess(deleted(), down))
     assert [step.name for step in made.steps if not step.blocked_by] == ["ReplaceMember"], "repair goes on"
+
+
+def test_operator_that_knows_no_final_backups_keeps_the_volumes() -> None:
+    """After a rollback it would tear the cluster down at once; of a protected deletion it deletes none."""
+    desired = deleted(deletes=True)
+    new = seen(desired, deletion_held=False)
+    record, create = plan(assess(desired, new)).actions
+    assert isinstance(record, RecordProtectedDeletion)
+    assert (record.uid, record.awaits_backup) == (UID, True)
+    assert isinstance(create, CreateFinalBackup)
+    assert told(desired, seen(desired))[0] == [CreateFinalBackup]
+    assert told(deleted(), seen(deleted()))[0] == [CreateFinalBackup], "its volumes are kept anyway"
+    older = msgspec.structs.replace(desired, spec=msgspec.structs.replace(desired.spec, deletion=None))
+    gone = {"workload": Workload(replicas=0, revision="r"), "deletion_held": False}
+    stopped = seen(older, "0: free\n1: free\n2: free", deletion_was_protected=True, **gone)
+    assert not [one for one in plan(assess(older, stopped)).actions if isinstance(one, RetireVolume)]
+
+
+def test_volumes_go_after_the_backup_although_they_were_held() -> None:
+    desired, ended = deleted(deletes=True), PlannedWork(final_backup=FinalBackupEnd(uid=UID, backup=NAME))
+    gone = {"workload": Workload(replicas=0, revision="r"), "planned_work": ended}
+    stopped = seen(desired, "0: free\n1: free\n2: free", **gone)
+    assert RetireVolume in [type(one) for one in plan(assess(desired, stopped)).actions]
+    # Protected while it waited: that is recorded as before, and keeps them.
+    protected = deleted(deletes=True, deletion_protection=True)
+    (action,) = [
+        one for one in plan(assess(protected, seen(protected))).actions if isinstance(one, RecordProtectedDeletion)
+    ]
+    assert not action.awaits_backup
+    kept = seen(desired, "0: free\n1: free\n2: free", **gone | {"deletion_held": False, "deletion_was_protected": True})
+    assert RetireVolume not in [type(one) for one in plan(assess(desired, kept)).actions]
 
 
 def test_name_of_the_backup_fits_whatever_the_cluster_is_called() -> None:
@@ -135,6 +173,37 @@ def test_end_is_recorded_before_the_first_pod_stops() -> None:
     actions, condition, _ = told(desired, seen(desired, planned_work=recorded))
     assert actions == [EnsureWorkload]
     assert (condition.status, condition.reason) == ("True", "Complete")
+
+
+def test_complete_backup_is_not_the_last_while_the_teardown_is_held() -> None:
+    """What is written until the pause ends would be in no backup, and the record would tear the cluster down."""
+    paused = deleted(paused=True, deletes=True)
+    fresh = msgspec.structs.replace(backup("Complete", cluster_id=CLUSTER_ID), completed_at=NOW - 60)
+    actions, condition, _ = told(paused, seen(paused, final_backup=fresh))
+    assert actions == []
+    assert (condition.status, condition.reason) == ("False", "Held")
+    assert "spec.paused is true; it lacks what is written after it began" in condition.message
+    assert told(deleted(), seen(deleted(), final_backup=fresh))[0] == [RecordPlannedWork]
+    old = msgspec.structs.replace(fresh, completed_at=NOW - 3_600)
+    for desired in (paused, deleted(deletes=True)):
+        actions, condition, blocked = told(desired, seen(desired, final_backup=old))
+        assert actions == []
+        assert condition.status == "False"
+        assert "delete it, and another is made" in blocked
+    # What has begun goes on, however long it takes.
+    ended = PlannedWork(final_backup=FinalBackupEnd(uid=UID, backup=NAME))
+    assert told(deleted(), seen(deleted(), final_backup=old, planned_work=ended))[0] == [EnsureWorkload]
+    unreadable = PlannedWork(unreadable="damaged")
+    assert told(deleted(), seen(deleted(), final_backup=old, planned_work=unreadable))[0] == [EnsureWorkload]
+
+
+@pytest.mark.parametrize("state", ["Failed", "Complete"])
+def test_user_gives_it_up_while_the_teardown_is_held(state: str) -> None:
+    paused = deleted(paused=True, skip="true")
+    found = backup(state, cluster_id=CLUSTER_ID)
+    (action,) = plan(assess(paused, seen(paused, final_backup=found))).actions
+    assert isinstance(action, RecordPlannedWork)
+    assert action.work.final_backup == FinalBackupEnd(uid=UID)
 
 
 def test_record_of_an_earlier_resource_does_not_count() -> None:

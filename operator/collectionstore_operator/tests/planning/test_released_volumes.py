@@ -78,6 +78,7 @@ def test_volume_that_is_not_due_waits_without_a_blocked_step() -> None:
     [
         (HEALTHY, {"node_id": Unknown("not recorded")}, "which member wrote it"),
         (HEALTHY, {"terminating": True}, "being deleted already"),
+        (HEALTHY, {"mounted_by": "look"}, "the pod look mounts it"),
         (HEALTHY, {"pod": Unknown("500")}, "cannot be seen"),
         ("0: leader\n1: voter\n2: voter lag=9000", {}, "demo-2 must catch up first"),
         ("0: leader\n1: voter\n2: learner", {}, "2 of 3 members vote"),
@@ -135,6 +136,14 @@ def test_one_is_deleted_at_a_time() -> None:
     assert deleted(desired, observed) == ["data-demo-3"]
 
 
+def test_everything_else_comes_before_a_deletion() -> None:
+    """One that is refused, as by a pod that mounts the volume, may hold nothing up: no stop, and no restart."""
+    desired = keeping(AT_ONCE, hibernate=True)
+    names = [step.name for step in plan(assess(desired, scaled_down(desired))).steps]
+    assert names == ["RecordPlannedWork", "DeleteReleased"]
+    assert deleted(desired, scaled_down(desired)) == []
+
+
 def test_nothing_is_deleted_while_the_resource_is_paused() -> None:
     desired = keeping(AT_ONCE, paused=True)
     assert deleted(desired, scaled_down(desired)) == []
@@ -147,3 +156,16 @@ def test_volume_stays_protected_until_it_is_deleted() -> None:
         desired, released_at=NOW - 60, persistent_volume="pv-3", reclaim_policy="Delete", created_policy="Delete"
     )
     assert [type(one) for one in plan(assess(desired, observed)).actions] == [SetReclaimPolicy]
+
+
+def test_volume_whose_claim_is_going_keeps_the_policy_of_its_deletion() -> None:
+    """With Retain again, what was deleted by policy would stay as a volume that nothing names."""
+    desired = keeping(AT_ONCE)
+    facts = {"persistent_volume": "pv-3", "reclaim_policy": "Delete", "created_policy": "Delete"}
+    assert not plan(assess(desired, scaled_down(desired, terminating=True, **facts))).actions
+    # Of a member: deleted by mistake, and kept.
+    member = scaled_down(desired, terminating=True, removed=False, **facts)
+    assert SetReclaimPolicy in [type(one) for one in plan(assess(desired, member)).actions]
+    # By hand, where released volumes stay.
+    by_hand = scaled_down(keeping(None), terminating=True, **facts)
+    assert [type(one) for one in plan(assess(keeping(None), by_hand)).actions] == [SetReclaimPolicy]

@@ -17,7 +17,9 @@ from collectionstore_operator.errors import (
 from collectionstore_operator.model.actions import Action, EnsureWorkload, EstablishIdentity
 from collectionstore_operator.model.observed import Observed, Unknown, Volume, Workload
 from collectionstore_operator.reconcile.loop import Pace, Reconciler
+from collectionstore_operator.resource.deletion import Deletion, FinalBackup
 from collectionstore_operator.resource.desired import Desired, Spec
+from collectionstore_operator.resource.repository import Repository
 from collectionstore_operator.status.events import Event
 from collectionstore_operator.status.report import Status
 from collectionstore_operator.tests.planning.pictures import draw, make_desired
@@ -37,6 +39,7 @@ class MemoryRuntime:
         self.published: list[Status] = []
         self.trouble: Exception | None = None
         self.refused = ""
+        self.refusal: Exception = ActionRefused("not allowed here")
         self.held_by = ""
         self.taken_from: list[str] = []
         self.blindness: Exception | None = None
@@ -62,7 +65,7 @@ class MemoryRuntime:
         if self.trouble is not None:
             raise self.trouble
         if type(action).__name__ == self.refused:
-            raise ActionRefused("not allowed here")
+            raise self.refusal
         if isinstance(action, EstablishIdentity):
             self.seen = msgspec.structs.replace(self.seen, cluster_id="c")
         elif isinstance(action, EnsureWorkload):
@@ -218,6 +221,25 @@ async def test_refused_object_does_not_hold_up_later_actions(runtime: MemoryRunt
     await Reconciler(runtime).once()
     assert runtime.calls.count("ApplyObject") == 1
     assert runtime.calls[-1] == "ApplyObject"
+
+
+@pytest.mark.parametrize("error", [ActionRefused("exceeded quota"), ActionUnfinished("the webhook did not answer")])
+async def test_final_backup_that_cannot_be_created_does_not_hold_up_a_repair(
+    runtime: MemoryRuntime, error: Exception
+) -> None:
+    """A deletion can wait for weeks: neither a quota nor a webhook may leave the cluster without its repair."""
+    deletion = Deletion(final_backup=FinalBackup(repository=Repository(url="s3://backups/demo")))
+    wish = msgspec.structs.replace(make_desired(3, deletion=deletion), uid="u1", deleting=True)
+    runtime.resource = wish
+    runtime.seen = draw("0: leader\n1: voter\n2: voter down=900", wish, finalizer=True)
+    runtime.refused, runtime.refusal = "CreateFinalBackup", error
+    reconciler = Reconciler(runtime)
+    await reconciler.once()
+    assert runtime.calls[-1] == "RetireVolume"
+    await reconciler.once()
+    told = {one.step: one.blocked_by for one in runtime.published[-1].plan}
+    assert told.pop("CreateFinalBackup") == f"the last attempt failed: {error}"
+    assert "" in told.values()
 
 
 @pytest.mark.parametrize("stamp", [Unknown("no node has been observed on it yet"), "removed"])

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import msgspec
+import pytest
 
 from collectionstore_node.api import ApiServer
+from collectionstore_node.api.stream import execution
+from collectionstore_node.api.stream.flight import Flight
+from collectionstore_node.api.stream.operations import Answer
+from collectionstore_node.api.stream.rendering import put_answer
+from collectionstore_node.api.stream.session import Session
 from collectionstore_node.api.stream.websocket import Close
 from collectionstore_node.service import StoreLimits
 from collectionstore_node.statemachine.commands import Command, KeyRef, Put
@@ -117,6 +124,41 @@ async def test_a_slow_client_of_a_stopping_node_gets_its_answers_before_the_clos
 
     assert _frames(transport.written) == ["hello", [2], "draining", [1], 1001]
     assert port.metrics.streams_closed == {"going_away": 1}
+
+
+async def test_write_that_can_be_given_no_answer_ends_its_own_stream_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Step: two streams write, both outcomes come together, and a bug keeps the first from any answer."""
+    port = MemoryPort(hot=True, store_limits=StoreLimits())
+    await port.seed()
+    port.replica.hold = asyncio.Event()
+    broken, other = await port.connect(), await port.connect()
+    for tag, transport in ((1, broken), (2, other)):
+        write = PUT | {"tag": tag, "id": f"p{tag}", "document": b"{}"}
+        await port.send(transport, [handshake(), frame(BINARY, b"\x91" + _packed(write))])
+    render, problem = put_answer, Session._problem
+
+    def rendered(tag: int, *outcome: Any) -> Answer:
+        if tag == 1:
+            raise RuntimeError("the answer cannot be made")
+        return render(tag, *outcome)
+
+    def refused(session: Session, flight: Flight, error: Exception) -> Answer:
+        if flight.operation.tag == 1:
+            raise RuntimeError("nor its problem")
+        return problem(session, flight, error)
+
+    monkeypatch.setattr(execution, "put_answer", rendered)
+    monkeypatch.setattr(Session, "_problem", refused)
+    port.replica.hold.set()
+    await turns(TURNS)
+
+    assert _frames(other.written) == ["hello", [2]]
+    assert broken.closing
+    assert _frames(broken.written) == ["hello"]
+    assert port.metrics.read_inflight() == 0
+    assert port.store.stream_writes.inflight == 0
+    other.lose()
+    await port.close()
 
 
 async def test_nothing_follows_a_close_frame() -> None:
