@@ -32,7 +32,6 @@ from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
-_ENDED: Final = ("Succeeded", "Failed")
 _RECLAIM: Final = "persistentVolumeReclaimPolicy"
 
 log = structlog.get_logger(__name__)
