@@ -35,8 +35,8 @@ from collectionstore_testkit.places import REPOSITORY
 EVIDENCE: Final = REPOSITORY / "build" / "e2e"
 TIMES: Final = "times.json"
 """File of EVIDENCE with the times of the last run."""
-AT_ONCE: Final = 3
-"""Scenarios that run side by side: most of them wait most of the time, so that two cores are enough."""
+AT_ONCE: Final = 2
+"""Scenarios that run side by side: most of them wait most of the time, so that two cores are enough for two."""
 NAMESPACE_GONE_S: Final = 120.0
 
 

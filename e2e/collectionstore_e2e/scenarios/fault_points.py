@@ -24,7 +24,7 @@ while True:
     subprocess.run(["collectionstore-operator"])
 """
 """Starts the operator again as long as it is not told to end; SystemExit within `run` kills the operator, too."""
-PROCEDURE_S: Final = 240.0
+PROCEDURE_S: Final = 400.0
 """Time limit for one procedure, with some thirty starts of the operator on a busy machine."""
 PAUSE_S: Final = 8.0
 REPLACE: Final = "collectionstore.io/replace"
@@ -36,7 +36,7 @@ ROTATES: Final = ("PrepareAuthority", "PublishAuthority", "PromoteAuthority", "R
 Procedure: TypeAlias = tuple[Callable[[], Awaitable[None]], Callable[[Object], bool]]
 
 
-@scenario(timeout_s=840)
+@scenario(timeout_s=1_400)
 async def an_operator_that_dies_everywhere_creates_and_scales(context: Context) -> None:
     """Create, scale up and scale down complete, with the operator killed at every fault point of each."""
     async with _dying_operator(context) as deaths:
@@ -58,7 +58,7 @@ async def an_operator_that_dies_everywhere_creates_and_scales(context: Context) 
             await load.say_pauses("scaled under a dying operator", began, longest_s=PAUSE_S)
 
 
-@scenario(timeout_s=840)
+@scenario(timeout_s=1_400)
 async def an_operator_that_dies_everywhere_upgrades_replaces_and_rotates(context: Context) -> None:
     """Upgrade, replacement and rotation of the authority's key complete, with the operator killed at every point."""
     async with _dying_operator(context) as deaths:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Generator
+from functools import partial
 
 import pytest
 
@@ -29,7 +30,7 @@ def held(gate: threading.Event) -> Generator[None, None, str]:
 async def test_queries_take_steps_in_rotation() -> None:
     thread, seen = QueryThread(), list[str]()
 
-    found = await asyncio.gather(*(thread.run(lambda n=n: counting(n, 3, seen), timeout_s=5) for n in "ab"))
+    found = await asyncio.gather(*(thread.run(partial(counting, n, 3, seen), timeout_s=5) for n in "ab"))
 
     assert found == ["a", "b"]
     assert seen == list("ababab")
@@ -89,7 +90,7 @@ async def test_a_query_that_is_cancelled_gives_its_place_back() -> None:
 
     assert [type(one) for one in ended] == [asyncio.CancelledError] * (PLACES + 1)
     seen: list[str] = []
-    assert await asyncio.gather(*(thread.run(lambda n=n: counting(n, 2, seen), timeout_s=5) for n in "ab")) == [
+    assert await asyncio.gather(*(thread.run(partial(counting, n, 2, seen), timeout_s=5) for n in "ab")) == [
         "a",
         "b",
     ]
