@@ -36,7 +36,7 @@ except urllib.error.HTTPError as error:
 """
 
 
-@scenario(timeout_s=420, needs_machines=True)
+@scenario(timeout_s=420, needs_machines=True, long=True)
 async def a_member_without_the_api_server_goes_on_serving(context: Context) -> None:
     """The leader's node is cut from the API server only: its pod is given up, the member votes and applies all along.
 
@@ -75,7 +75,7 @@ async def a_member_without_the_api_server_goes_on_serving(context: Context) -> N
             await load.say_pauses("from the partition to the end", began, longest_s=PAUSE_S)
 
 
-@scenario(timeout_s=420, needs_machines=True)
+@scenario(timeout_s=420, needs_machines=True, long=True)
 async def a_leader_without_its_peers_answers_nothing_stale(context: Context) -> None:
     """The leader's node is cut from the others but not from the API server: it is Ready for Kubernetes, and yet another
     leader is elected, Degraded names the member, and it refuses to read.

@@ -81,7 +81,7 @@ async def a_new_cluster_begins_with_a_backup(context: Context) -> None:
         assert not (await new.pods())["copy-0"]["spec"].get("initContainers")
 
 
-@scenario(timeout_s=600)
+@scenario(timeout_s=600, long=True)
 async def a_backup_replaces_what_a_cluster_has(context: Context) -> None:
     """In place, after an acknowledgement; then again when every claim is gone. What was is kept, revisions rise."""
     async with operator(context):

@@ -25,7 +25,7 @@ HELD_S: Final = 3.0
 PAUSE_S: Final = 8.0
 
 
-@scenario(timeout_s=600, needs_machines=True, exclusive=False)
+@scenario(timeout_s=600, needs_machines=True, exclusive=False, long=True)
 async def a_slow_backup_store_delays_a_backup_and_nothing_else(context: Context) -> None:
     """At 10 kB/s a backup under load is complete and verified; at 100 B/s it fails by its deadline and leaves none that
     could pass for one; with the store quick again the next one is made. Clients notice nothing.

@@ -21,7 +21,7 @@ GRACE_S: Final = 1_800
 BACK_S: Final = 240.0
 
 
-@scenario(timeout_s=600, needs_machines=True)
+@scenario(timeout_s=600, needs_machines=True, long=True)
 async def a_lost_zone_leaves_a_majority_and_comes_back(context: Context) -> None:
     """The zone with two of five members, the leader if it has it, and the operator if it runs there is lost at once:
     clients go on; it comes back, and with it the same members. Nothing is replaced meanwhile.
