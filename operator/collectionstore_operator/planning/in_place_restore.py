@@ -21,7 +21,6 @@ import msgspec
 from collectionstore_operator.model.actions import (
     RESTORE_IN_PLACE,
     Action,
-    DiscardVolumes,
     EnsureWorkload,
     Proposal,
     RecordRecovery,
@@ -44,7 +43,7 @@ from collectionstore_operator.model.restore import (
     written,
 )
 from collectionstore_operator.model.restore_request import acknowledged, blocked_by, lost_claim
-from collectionstore_operator.planning import certificates, objects, read_replicas, restore, workload
+from collectionstore_operator.planning import certificates, objects, old_volumes, read_replicas, restore, workload
 from collectionstore_operator.resource.bootstrap import BUMP_MAX
 from collectionstore_operator.resource.restore import InPlaceRestore
 
@@ -90,20 +89,11 @@ def discard_old(assessment: Assessment) -> Iterator[Proposal]:
     if record.cluster_id != assessment.observed.cluster_id:
         return
     whole = len(view.in_sync_voters) >= assessment.desired.spec.replicas and not view.configuration.joint
-    proposal = discard(record, f"the cluster {record.cluster_id} works")
+    proposal = old_volumes.discard(record, f"the cluster {record.cluster_id} works")
     if not view.trusted or not whole:
         waits = view.untrusted_reason or "every voter of the restored cluster must be in sync first"
         proposal = postponed(proposal, waits)
     yield proposal
-
-
-def discard(record: RecoveryRecord, when: str) -> Proposal:
-    """Propose to delete all that a restore was to delete in the end; `when` says why that is now."""
-    kept = () if record.delete_old else record.old_volumes
-    forgotten = msgspec.structs.replace(record, old_volumes=kept, overdue=())
-    reason = f"spec.restore.oldVolumes is Delete, and {when}"
-    action = DiscardVolumes(volumes=record.to_discard, record=forgotten, reason=reason)
-    return propose(action, subject=", ".join(one.name for one in record.to_discard))
 
 
 def _begin(assessment: Assessment, asked: InPlaceRestore) -> Iterator[Proposal]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from collectionstore_operator.model.actions import EnsureWorkload, Proposal, RetireVolume, postpone, propose
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import Absent, Unknown, Volume, Workload
-from collectionstore_operator.planning import final_backup, in_place_restore, retention
+from collectionstore_operator.planning import final_backup, old_volumes, retention
 from collectionstore_operator.planning.ownership import holds_claim, holds_pod, holds_workload
 
 
@@ -51,7 +51,7 @@ def tear_down(assessment: Assessment) -> Iterator[Proposal]:
         record = observed.recovery
         if record is not None and not record.active and record.to_discard:
             # The record goes with the last volume, and nothing would name them any more.
-            yield in_place_restore.discard(record, reason)
+            yield old_volumes.discard(record, reason)
 
 
 def _delete_volumes(assessment: Assessment) -> Iterator[Proposal]:

@@ -127,7 +127,8 @@ def test_a_follower_that_cannot_confirm_is_left_for_another_member(
 
     def report(lag: Lag) -> None:
         seen.append(lag)
-        follower.fault, leader.log = (503, "unavailable"), log
+        if lag.archived == 504:
+            follower.fault, leader.log = (503, "unavailable"), log
         if lag.archived == 509:
             raise Stop
 
@@ -141,7 +142,7 @@ def test_a_follower_that_cannot_confirm_is_left_for_another_member(
             report=report,
         )
 
-    assert seen[0] == Lag(504, 504)
+    assert Lag(504, 504) in seen
     assert seen[-1] == Lag(509, 509)
 
 
