@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from collectionstore_node.documents.values import MISSING, Value
+from collectionstore_node.errors import InvalidPart
 
 ID: Final = "_id"
 REVISION: Final = "_revision"
@@ -25,13 +26,20 @@ Test: TypeAlias = Callable[[Value], bool]
 Match: TypeAlias = Callable[[dict[str, Any]], bool]
 
 
-def path_violation(text: str) -> str | None:
-    """Return what is wrong with a path, None if nothing is."""
+def parse_path(text: str, code: str, pointer: str) -> Path:
+    """Return the dotted path `text`, which stands at `pointer` in a body. Raises `InvalidPart(code)`."""
+    parts = tuple(text.split("."))
+    violation = _violation(text, parts)
+    if violation is not None:
+        raise InvalidPart(code, pointer, violation)
+    return parts
+
+
+def _violation(text: str, parts: Path) -> str | None:
     if not text:
         return "a path is not empty"
     if len(text) > PATH_CHARACTERS_MAX:
         return f"a path has at most {PATH_CHARACTERS_MAX} characters"
-    parts = text.split(".")
     if len(parts) > PARTS_MAX:
         return f"a path has at most {PARTS_MAX} parts"
     if not all(parts):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from collectionstore_node.documents.paths import ID, REVISION, path_violation
+from collectionstore_node.documents.paths import ID, REVISION, Path, parse_path
 from collectionstore_node.documents.pointers import child
 from collectionstore_node.documents.values import Value
 from collectionstore_node.errors import InvalidPart
@@ -33,22 +33,20 @@ def parse_projection(given: Value, pointer: str = "") -> Project:
         at = child(pointer, name)
         if name.partition(".")[0] in (ID, REVISION):
             raise _invalid(at, "the ID and the revision are answered beside the document; projections do not name them")
-        violation = path_violation(name)
-        if violation is not None:
-            raise _invalid(at, violation)
+        path = parse_path(name, "invalid_projection", at)
         if type(value) not in (bool, int, float) or value not in (0, 1):
             raise _invalid(at, "a field is shown by 1 or true, and hidden by 0 or false")
         if shown is None:
             shown = bool(value)
         elif shown is not bool(value):
             raise _invalid(at, "a projection either shows fields or hides fields, not both")
-        _add(tree, name.split("."), at)
+        _add(tree, path, at)
     if shown:
         return lambda document: _shown(document, tree)
     return lambda document: _hidden(document, tree)
 
 
-def _add(tree: _Tree, parts: list[str], pointer: str) -> None:
+def _add(tree: _Tree, parts: Path, pointer: str) -> None:
     *path, last = parts
     for part in path:
         inner = tree.setdefault(part, {})

@@ -7,9 +7,9 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from collectionstore_node.documents.filters import Node, compile_filter, compile_steps, heaviest, parse_filter
+from collectionstore_node.documents.filters import Node, compile_filter, heaviest, parse_filter
 from collectionstore_node.documents.filters.tree import And, leaves
-from collectionstore_node.documents.paths import ID, REVISION, Path, path_violation
+from collectionstore_node.documents.paths import ID, REVISION
 from collectionstore_node.documents.projection import Project, parse_projection
 from collectionstore_node.documents.values import Value
 from collectionstore_node.errors import InvalidPart
@@ -19,7 +19,7 @@ from collectionstore_node.query.spans import Ids, Place, Span, ids_of
 
 SKIP_MAX: Final = 10_000
 
-_NATURAL: Final = ((SortField((ID,)),), (SortField((ID,), descending=True),))
+_BY_ID: Final = (SortField((ID,)),)
 
 
 class Find(msgspec.Struct, frozen=True):
@@ -64,25 +64,17 @@ def parse_find(filter_: Value = None, sort: Value = None, projection: Value = No
     """
     node: Node = And(()) if filter_ is None else parse_filter(filter_, "/filter")
     order = () if sort is None else parse_sort(sort, "/sort")
-    if order == _NATURAL[0]:
+    if order == _BY_ID:
         order = ()
     if skip is not None and (type(skip) is not int or not 0 <= skip <= SKIP_MAX):
         raise InvalidPart("invalid_query", "/skip", f"skip is a whole number from 0 to {SKIP_MAX}; pages have cursors")
     return Find(
-        Asked(compile_filter(node), compile_steps(node), leaves(node), heaviest(node)),
+        Asked(compile_filter(node), node, leaves(node), heaviest(node)),
         ids_of(node),
         order,
         None if projection is None else parse_projection(projection, "/projection"),
         skip or 0,
     )
-
-
-def parse_path(text: str, pointer: str) -> Path:
-    """Return the dotted path `text`. Raises `InvalidPart("invalid_query")`."""
-    violation = path_violation(text)
-    if violation is not None:
-        raise InvalidPart("invalid_query", pointer, violation)
-    return tuple(text.split("."))
 
 
 def parse_sort_text(text: str) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from collectionstore_node.documents.filters import Steps
+from collectionstore_node.documents.filters import Node, Steps, compile_steps
 from collectionstore_node.documents.paths import ID, REVISION, Match
 from collectionstore_node.errors import InvalidRequest
 
@@ -20,7 +20,7 @@ DOCUMENT_NS: Final = 3_000
 BYTE_NS: Final = 6
 TEST_NS: Final = 500
 VISIT_NS: Final = 60
-"""What documents cost: each, by byte, by test, and by value that a test may meet; `bench/README.md` has the command."""
+"""What documents cost: each, by byte, by test, and by value that a test may meet. Estimates, not measured."""
 
 FEW_BYTES: Final = 4 << 10
 """Up to this size the values of a document are not counted."""
@@ -55,8 +55,8 @@ class Asked(NamedTuple):
     """What documents are asked."""
 
     match: Match
-    steps: Steps
-    """The same with pauses."""
+    node: Node
+    """What it was compiled from."""
     weight: int
     """How many tests are made of a document at most."""
     heaviest: int
@@ -72,6 +72,7 @@ def matching(records: Iterator[Record], asked: Asked, meter: Meter) -> Iterator[
     match, weight = asked.match, asked.weight
     fixed = DOCUMENT_NS + TEST_NS * weight
     spent = 0
+    steps: Steps | None = None
     for record in records:
         size = len(record.text)
         spent += fixed + BYTE_NS * size
@@ -91,8 +92,10 @@ def matching(records: Iterator[Record], asked: Asked, meter: Meter) -> Iterator[
             spent += visits
             matches = match(document)
         else:
+            # Compiled for the first document that needs it: few queries meet one.
+            steps = steps or compile_steps(asked.node)
             yield None
-            matches = yield from asked.steps(document)
+            matches = yield from steps(document)
             spent = STEP_NS
         # BEHIND the verdict: a page may end at any pause, and the next one begins behind `last`.
         meter.documents += 1

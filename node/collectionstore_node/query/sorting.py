@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from collectionstore_node.documents.paths import Path, path_violation, values_at
+from collectionstore_node.documents.paths import Path, parse_path, values_at
 from collectionstore_node.documents.pointers import child
 from collectionstore_node.documents.values import NOTHING, Value, inverted, sort_key
 from collectionstore_node.errors import InvalidPart, InvalidRequest
@@ -49,12 +49,10 @@ def parse_sort(given: Value, pointer: str = "") -> Order:
     fields = []
     for name, direction in given.items():
         at = child(pointer, name)
-        violation = path_violation(name)
-        if violation is not None:
-            raise _invalid(at, violation)
+        path = parse_path(name, "invalid_sort", at)
         if type(direction) not in (int, float) or direction not in (1, -1):
             raise _invalid(at, "the direction is 1 (ascending) or -1 (descending)")
-        fields.append(SortField(tuple(name.split(".")), direction == -1))
+        fields.append(SortField(path, direction == -1))
     return tuple(fields)
 
 

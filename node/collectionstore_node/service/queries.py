@@ -7,10 +7,10 @@ from collections.abc import Callable, Generator, Iterator
 from time import monotonic, perf_counter
 from typing import Any, Final, TypeVar
 
-from collectionstore_node.documents.paths import values_at
+from collectionstore_node.documents.paths import parse_path, values_at
 from collectionstore_node.documents.values import MISSING, Value, sort_key
 from collectionstore_node.errors import InvalidRequest, ManyDeleted, ReadTimedOut
-from collectionstore_node.query.find import SKIP_MAX, Find, parse_fields_text, parse_find, parse_path, parse_sort_text
+from collectionstore_node.query.find import SKIP_MAX, Find, parse_fields_text, parse_find, parse_sort_text
 from collectionstore_node.query.scanning import Meter, Record, matching
 from collectionstore_node.query.sorting import First, Position, key_of
 from collectionstore_node.query.spans import Ids, Span
@@ -115,7 +115,6 @@ class Queries:
                     # Behind all that was looked at, matches or not.
                     return run.found(items, (b"", meter.last), skip)
                 yield
-                run.check_time()
                 continue
             if skip:
                 skip -= 1
@@ -133,11 +132,9 @@ class Queries:
         key, skip = key_of(request.find.order), request.find.skip
         # One more is not needed: `First` knows whether it left something out.
         first: First[Record] = First(skip + request.limit, limits.query_memory_bytes_max)
-        for found in run.matches():
+        for found in run.all_matches():
             if found is None:
-                run.check_limits()
                 yield
-                run.check_time()
                 continue
             record, document = found
             position = key(document), record.id
@@ -157,11 +154,9 @@ class Queries:
 
     def _count(self, request: CountDocuments, run: _Run) -> _Steps[Counted]:
         count = 0
-        for found in run.matches():
+        for found in run.all_matches():
             if found is None:
-                run.check_limits()
                 yield
-                run.check_time()
             else:
                 count += 1
         return Counted(count, run.revision, run.meter, run.stale_since)
@@ -170,11 +165,9 @@ class Queries:
         limits = self._door.limits
         values: dict[bytes, Value] = {}
         size = 0
-        for found in run.matches():
+        for found in run.all_matches():
             if found is None:
-                run.check_limits()
                 yield
-                run.check_time()
                 continue
             for value in values_at(found[1], request.path):
                 for at, one in enumerate(value if type(value) is list else (value,)):
@@ -201,7 +194,7 @@ def _too_many_values(limits: StoreLimits) -> InvalidRequest:
 class _Run:
     """One run of a query over the state as it is now. Made in the event loop, used in the thread of queries."""
 
-    __slots__ = ("_asked", "_expired", "_limits", "_records", "find", "meter", "revision", "stale_since")
+    __slots__ = ("_expired", "_limits", "_records", "find", "meter", "revision", "stale_since")
 
     def __init__(self, door: Door, request: Query, expired: float) -> None:
         """`expired` is when the query's time is up, by `time.monotonic`."""
@@ -219,26 +212,26 @@ class _Run:
         self._records = _records(replica.view, request.collection, find, after)
 
     def matches(self) -> Iterator[tuple[Record, dict[str, Any]] | None]:
-        """Yield as `query.scanning.matching`."""
-        return matching(self._records, self.find.asked, self.meter)
+        """Yield as `query.scanning.matching`. Raises `ReadTimedOut` behind a pause when the time is up."""
+        for found in matching(self._records, self.find.asked, self.meter):
+            yield found
+            if found is None and monotonic() >= self._expired:
+                raise ReadTimedOut(
+                    f"the query had looked at {self.meter.documents} documents when its time was up; "
+                    "narrow its filter, or give it more time"
+                )
 
-    def check_time(self) -> None:
-        """Raise `ReadTimedOut` when the time is up."""
-        if monotonic() >= self._expired:
-            raise ReadTimedOut(
-                f"the query had looked at {self.meter.documents} documents when its time was up; "
-                "narrow its filter, or give it more time"
-            )
-
-    def check_limits(self) -> None:
-        """Raise `InvalidRequest` when more was read than one query may read."""
-        limits = self._limits
-        if self.meter.documents > limits.query_documents_max or self.meter.bytes > limits.query_bytes_max:
-            raise InvalidRequest(
-                "query_too_costly",
-                f"the query would look at more than {limits.query_documents_max} documents "
-                f"or {limits.query_bytes_max >> 20} MiB; narrow its filter by _id",
-            )
+    def all_matches(self) -> Iterator[tuple[Record, dict[str, Any]] | None]:
+        """Do as `matches`, for a query that must see all. Raises `InvalidRequest` if that is more than it may read."""
+        limits, meter = self._limits, self.meter
+        for found in self.matches():
+            if found is None and (meter.documents > limits.query_documents_max or meter.bytes > limits.query_bytes_max):
+                raise InvalidRequest(
+                    "query_too_costly",
+                    f"the query would look at more than {limits.query_documents_max} documents "
+                    f"or {limits.query_bytes_max >> 20} MiB; narrow its filter by _id",
+                )
+            yield found
 
     def found(self, items: list[T], end: Position | None, skip: int) -> FindResult[T]:
         """Return the page; the next one begins behind `end`, and `skip` matches of it are still to be skipped."""

@@ -1,9 +1,9 @@
 """The thread of queries: long work whose steps cannot all be short, beside the event loop.
 
 What one document costs a query depends on the document: a regular expression over a mebibyte of text, or a comparison
-with each of half a million numbers, takes far longer than a turn of the event loop may. In a thread it holds nobody up:
-Python gives the interpreter to another thread after 5 ms, and RE2 does not hold it at all. There is one thread, so that
-queries take one processor at most; they take steps in rotation.
+with each of half a million numbers, takes far longer than a turn of the event loop may. In a thread it holds up
+nothing: Python gives the interpreter to another thread after 5 ms, and RE2 does not hold it at all. There is one
+thread, so that queries take one processor at most; they take steps in rotation.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The complete backups that resources of a namespace tell of; asked for only while somebody is to choose one."""
+"""The complete backups that resources of a namespace tell of; asked for only while one is to be chosen."""
 
 from __future__ import annotations
 

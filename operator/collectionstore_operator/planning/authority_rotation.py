@@ -167,7 +167,7 @@ def _promote(assessment: Assessment, side: _Side) -> Iterator[Proposal]:
     desired, observed, authority = assessment.desired, assessment.observed, side.authority
     signs, following = authority.trusted[:2]
     request = requested(desired)
-    # Nobody but members verifies peers, and they say what they trust.
+    # Only members verify peers, and they say what they trust.
     hurried = side.peers or authority.requested or (request and request != authority.request)
     if not hurried and observed.now < following.since + clients_time_s(desired):
         return  # nothing is blocked: clients have time to read the new ca.crt

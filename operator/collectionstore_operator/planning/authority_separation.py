@@ -37,7 +37,7 @@ def shared_keys(observed: Observed) -> frozenset[str]:
 
 
 def begin(assessment: Assessment) -> Iterator[Proposal]:
-    """Propose to make the authority of peers, where it is wanted and there is none."""
+    """Propose to make the authority of peers, where it is wanted and missing."""
     desired, observed = assessment.desired, assessment.observed
     if observed.certificates is None or not desired.spec.tls.separate or observed.peer_authority is not None:
         return

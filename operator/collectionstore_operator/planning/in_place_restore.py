@@ -25,7 +25,6 @@ from collectionstore_operator.model.actions import (
     Proposal,
     RecordRecovery,
     ReplaceWorkload,
-    RetireVolume,
     SetReclaimPolicy,
     postpone,
     postponed,
@@ -44,6 +43,7 @@ from collectionstore_operator.model.restore import (
 )
 from collectionstore_operator.model.restore_request import acknowledged, blocked_by, lost_claim
 from collectionstore_operator.planning import certificates, objects, old_volumes, read_replicas, restore, workload
+from collectionstore_operator.planning.set_aside import set_aside
 from collectionstore_operator.resource.bootstrap import BUMP_MAX
 from collectionstore_operator.resource.restore import InPlaceRestore
 
@@ -201,16 +201,8 @@ def _empty(assessment: Assessment, record: RecoveryRecord) -> Iterator[Proposal]
         )
         return
     held = [slot for slot in observed.slots if not isinstance(slot.volume, Absent)]
-    for slot in held:
-        member = assessment.name(slot.ordinal)
-        reason = f"{member} must start on an empty volume; this one is kept"
-        if isinstance(slot.volume, Volume):
-            action = RetireVolume(ordinal=slot.ordinal, name=slot.volume.name, keep=True, reason=reason)
-            yield propose(action, subject=member, name=RESTORE_IN_PLACE)
-        elif isinstance(slot.volume, Unknown):
-            waits = f"the volume of {member} cannot be observed: {slot.volume.reason}"
-            yield postpone(RESTORE_IN_PLACE, reason=reason, blocked_by=waits, subject=member)
     if held:
+        yield from set_aside(assessment, held, RESTORE_IN_PLACE)
         return
     if isinstance(observed.workload, Workload):
         reason = "the claims of the new cluster need another template"

@@ -24,7 +24,6 @@ from collectionstore_operator.model.actions import (
     Proposal,
     RecordRecovery,
     ReplaceWorkload,
-    RetireVolume,
     postpone,
     propose,
 )
@@ -34,6 +33,7 @@ from collectionstore_operator.model.quorum_loss import Cause, Disk, Fate, Quorum
 from collectionstore_operator.model.recovery import RecoveryPhase, RecoveryRecord, new_cluster_id
 from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.planning import certificates, objects, read_replicas, workload
+from collectionstore_operator.planning.set_aside import set_aside
 
 
 def concerns(assessment: Assessment) -> bool:
@@ -185,17 +185,8 @@ def _set_aside(assessment: Assessment, record: RecoveryRecord) -> Iterator[Propo
         yield postpone(RECOVER_QUORUM, reason=reason, blocked_by=blocker, subject=record.survivor)
         return
     others = [slot for slot in observed.slots if slot.ordinal != record.ordinal and not isinstance(slot.volume, Absent)]
-    for slot in others:
-        name = assessment.name(slot.ordinal)
-        reason = f"{name} must start on an empty volume; this one is kept"
-        if isinstance(slot.volume, Volume):
-            # Kept whatever the retention is: it may hold what the survivor does not have.
-            action = RetireVolume(ordinal=slot.ordinal, name=slot.volume.name, keep=True, reason=reason)
-            yield propose(action, subject=name, name=RECOVER_QUORUM)
-        elif isinstance(slot.volume, Unknown):
-            waits = f"the volume of {name} cannot be observed: {slot.volume.reason}"
-            yield postpone(RECOVER_QUORUM, reason=reason, blocked_by=waits, subject=name)
     if others:
+        yield from set_aside(assessment, others, RECOVER_QUORUM)
         return
     if observed.objects is not None and isinstance(observed.workload, Workload):
         # Its claim template names the old cluster, and cannot be changed.

@@ -83,14 +83,14 @@ async def count(call: Call) -> Answer:
     )
     head = b'{"count":%d' % counted.count
     explained = _explained(body, query, counted.meter, counted.count, started)
-    return joined(head, (), b"%s}" % explained, counted.revision, counted.stale_since)
+    return joined(head, (), explained, counted.revision, counted.stale_since)
 
 
 async def distinct(call: Call) -> Answer:
     """Return the different values of a field among the documents that match."""
     name = collection_name(call.arguments[0])
     body = await call.json_struct(Distinct)
-    path = parse_path(body.field, "/field")
+    path = parse_path(body.field, "invalid_query", "/field")
     query = await _checked(call, body.filter, lambda: parse_find(body.filter))
     started = perf_counter()
     found = await call.api.store.queries.distinct(
@@ -98,7 +98,7 @@ async def distinct(call: Call) -> Answer:
     )
     head = b'{"values":%s' % orjson.dumps(found.values)
     explained = _explained(body, query, found.meter, len(found.values), started)
-    return joined(head, (), b"%s}" % explained, found.revision, found.stale_since)
+    return joined(head, (), explained, found.revision, found.stale_since)
 
 
 async def _found(call: Call, name: str, search: Search) -> Answer:
@@ -122,7 +122,7 @@ async def _found(call: Call, name: str, search: Search) -> Answer:
         timeout_s=call.timeout_s,
     )
     cursor = None if page.next_after is None else encode_place(scope, *page.next_after, page.skip)
-    tail = b'],"next_cursor":%s%s}' % (
+    tail = b'],"next_cursor":%s%s' % (
         orjson.dumps(cursor),
         _explained(search, query, page.meter, len(page.items), started),
     )

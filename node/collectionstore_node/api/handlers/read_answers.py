@@ -48,16 +48,16 @@ def page_answer(scope: tuple[str, ...], page: ListResult[bytes], field: str) -> 
     Items are joined as text: what is stored is compact JSON already.
     """
     cursor = None if page.next_after is None else encode_cursor(scope, page.next_after)
-    tail = b'],"next_cursor":%s}' % orjson.dumps(cursor)
+    tail = b'],"next_cursor":%s' % orjson.dumps(cursor)
     return joined(b'{"%s":[' % field.encode(), page.items, tail, page.revision, page.stale_since)
 
 
 def joined(head: bytes, items: Sequence[bytes], tail: bytes, revision: int, stale_since: float | None) -> Answer:
-    """Return an object made of `head`, the items with commas between them, and `tail`, with the revision in it."""
+    """Return the object that `head`, the items with commas between them, and `tail` begin: the revision ends it."""
     # Joined once: each copy of a page of four mebibytes takes a millisecond of the event loop.
     commas = repeat(b",", len(items) - 1)
     pieces = chain.from_iterable(zip_longest(items, commas, fillvalue=b""))
-    end = b'%s,"revision":%d}' % (tail[:-1], revision)
-    answer = Answer(200, b"%sX-Revision: %d\r\n%s" % (JSON, revision, NO_CACHE), b"".join((head, *pieces, end)))
+    end = b',"revision":%d}' % revision
+    answer = Answer(200, b"%sX-Revision: %d\r\n%s" % (JSON, revision, NO_CACHE), b"".join((head, *pieces, tail, end)))
     answer.stale_since = stale_since
     return answer

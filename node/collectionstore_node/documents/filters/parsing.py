@@ -29,7 +29,7 @@ from collectionstore_node.documents.filters.tree import (
     Size,
     leaves,
 )
-from collectionstore_node.documents.paths import Path, path_violation
+from collectionstore_node.documents.paths import Path, parse_path
 from collectionstore_node.documents.pointers import child
 from collectionstore_node.documents.values import Value
 from collectionstore_node.errors import InvalidPart
@@ -139,7 +139,7 @@ class _Parser:
         return Or(nodes) if name == "$or" else Not(Or(nodes))
 
     def _field(self, name: str, given: Value, pointer: str, depth: int) -> Node:
-        path = _path(name, pointer)
+        path = parse_path(name, "invalid_filter", pointer)
         if is_operators(given):
             return self.operators(path, given, pointer, depth)
         return Field(path, Equal(given))
@@ -332,13 +332,6 @@ def _whole(given: Value) -> int | None:
     if type(given) is int:
         return given
     return int(given) if type(given) is float and given.is_integer() else None
-
-
-def _path(name: str, pointer: str) -> Path:
-    violation = path_violation(name)
-    if violation is not None:
-        raise _invalid(pointer, violation)
-    return tuple(name.split("."))
 
 
 def _all(nodes: list[Node]) -> Node:

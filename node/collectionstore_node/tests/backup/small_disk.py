@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +11,9 @@ from typing import Final
 
 import pytest
 
+from collectionstore_testkit.faults.disks import fill_disk
+
 SIZE: Final = 160 << 20
-_PIECE: Final = bytes(64 << 10)
 
 
 class SmallDisk:
@@ -24,16 +25,8 @@ class SmallDisk:
 
     def fill(self, leave: int = 0) -> None:
         """Leave no more than `leave` bytes free."""
-        with self._filler.open("ab", buffering=0) as file:
-            piece = _PIECE
-            while piece:
-                try:
-                    file.write(piece)
-                except OSError as error:
-                    if error.errno != errno.ENOSPC:
-                        raise
-                    piece = piece[: len(piece) // 2]
-            file.truncate(max(0, file.tell() - leave))
+        size = fill_disk(self._filler)
+        os.truncate(self._filler, max(0, size - leave))
 
     def empty(self) -> None:
         """Take the filling away."""
