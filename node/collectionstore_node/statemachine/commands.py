@@ -294,7 +294,7 @@ class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """
 
     revision: int
-    """Revision of the target after the operation; 0 if absent. An update that changed nothing leaves the earlier one."""
+    """Revision of the target after the operation; 0 if absent. An update that changes nothing keeps the one before."""
     created: bool = False
     value: bytes | None = None
     previous_revision: int = 0

@@ -23,6 +23,7 @@ from collectionstore_node.documents.updates import (
     Reason,
     parse_condition,
     parse_update,
+    too_deep,
 )
 from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.statemachine.catalog import Catalog
@@ -114,6 +115,8 @@ def _json(text: bytes, bytes_max: int) -> object:
         value: object = orjson.loads(text)
     except orjson.JSONDecodeError:
         raise InvalidRequest("malformed_json", "the update is not valid JSON") from None
+    if too_deep(value):
+        raise InvalidRequest("nesting_too_deep", "an update is nested at most 100 deep")
     return value
 
 

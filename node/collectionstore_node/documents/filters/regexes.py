@@ -45,7 +45,7 @@ def compile_regex(pattern: str, options: str) -> Callable[[str], bool]:
 
 
 def instructions(pattern: str, options: str) -> int:
-    """Return the size of a compiled pattern in instructions, to count what a search costs. Raises as `compile_regex`."""
+    """Return the size of a compiled pattern, to count what a search costs. Raises as `compile_regex`."""
     size: int = _compiled(pattern, options).programsize
     return max(1, size)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from collectionstore_node.documents.paths import PARTS_MAX, parse_path
+from collectionstore_node.documents.paths import parse_path
 from collectionstore_node.documents.pointers import child
 from collectionstore_node.documents.updates.clauses import Act, Moment, Operand
 from collectionstore_node.documents.updates.conditions import parse_pulled
@@ -162,7 +162,9 @@ def _whole(modifiers: dict[str, Value], name: str, pointer: str) -> int | None:
     if type(given) is float and given.is_integer():
         given = int(given)
     if type(given) is not int or given not in _INT32:
-        raise invalid(child(pointer, name), f"{name} takes a whole number of 32 bits; a negative one counts from the end")
+        raise invalid(
+            child(pointer, name), f"{name} takes a whole number of 32 bits; a negative one counts from the end"
+        )
     number: int = given
     return number
 
@@ -181,8 +183,12 @@ def _order(given: Value, pointer: str) -> Key:
         path = parse_path(name, CODE, at)
         if type(direction) not in (int, float) or direction not in (1, -1):
             raise invalid(at, "the direction is 1 (ascending) or -1 (descending)")
-        keys.append(_directed(lambda value, path=path: sort_key(_within(value, path)), direction))
+        keys.append(_directed(_key_at(path), direction))
     return lambda value: b"".join(key(value) for key in keys)
+
+
+def _key_at(path: tuple[str, ...]) -> Key:
+    return lambda value: sort_key(_within(value, path))
 
 
 def _directed(key: Key, direction: Any) -> Key:
@@ -190,7 +196,7 @@ def _directed(key: Key, direction: Any) -> Key:
 
 
 def _within(value: Value, path: tuple[str, ...]) -> Value:
-    for part in path[:PARTS_MAX]:
+    for part in path:
         if type(value) is dict:
             value = value.get(part, MISSING)
         elif type(value) is list and (position := position_of(part)) is not None and position < len(value):

@@ -66,3 +66,19 @@ def depth_of(value: Value) -> int:
     if kind is list:
         return 1 + max(map(depth_of, value), default=0)
     return 0
+
+
+def too_deep(value: Value, depth_max: int = DEPTH_MAX) -> bool:
+    """Return whether `value` is nested deeper than `depth_max`; without recursion, whose limit differs by place."""
+    level: list[Value] = [value]
+    for _ in range(depth_max + 1):
+        level = [
+            inner
+            for one in level
+            if type(one) is dict or type(one) is list
+            for inner in (one.values() if type(one) is dict else one)
+            if type(inner) is dict or type(inner) is list
+        ]
+        if not level:
+            return False
+    return True

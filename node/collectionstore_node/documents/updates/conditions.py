@@ -7,10 +7,8 @@ pattern looks at every byte.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any, Final
-
-import msgspec
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from collectionstore_node.documents.filters import (
     compile_element_filter,
@@ -34,7 +32,7 @@ from collectionstore_node.documents.filters.tree import (
     Size,
     leaves,
 )
-from collectionstore_node.documents.paths import ID, REVISION, Path
+from collectionstore_node.documents.paths import ID, REVISION, Match, Path
 from collectionstore_node.documents.updates.budget import Budget
 from collectionstore_node.documents.updates.fields import Fields
 from collectionstore_node.documents.updates.places import invalid
@@ -72,7 +70,7 @@ class Condition:
         """Return what a document must have to match: the fields that must equal a value. For an upsert."""
         found: dict[str, Value] = {}
         for field in _conjuncts(self.node):
-            if isinstance(field.test, Equal) and field.path[0] not in (ID, REVISION):
+            if isinstance(field.test, Equal) and field.path[0][0] != "_":
                 _plant(found, field.path, field.test.operand)
         return found
 
@@ -87,7 +85,7 @@ class Elements:
 
     __slots__ = ("_searches", "_test", "_tests")
 
-    def __init__(self, node: Node, test: Any) -> None:
+    def __init__(self, node: Node, test: Callable[[Value], bool]) -> None:
         """`test` returns whether an element matches `node`."""
         self._test = test
         self._tests = leaves(node)
@@ -103,7 +101,7 @@ class Elements:
             budget.step(self._tests)
             if self._searches and type(element) is str:
                 budget.step(self._searches * 4 * len(element) // SEARCH_STEP)
-        return bool(self._test(element))
+        return self._test(element)
 
 
 def parse_pulled(given: Value, pointer: str) -> Elements:
@@ -157,15 +155,21 @@ def matched_element(condition: Condition, path: Path) -> MatchedElement | None:
             continue
         rest, test = field.path[len(path) :], field.test
         if rest:
-            match = compile_filter(Field(rest, test))
-            return MatchedElement(path, Elements(field, lambda one, match=match: type(one) is dict and match(one)))
+            return MatchedElement(path, Elements(field, _of_object(compile_filter(Field(rest, test)))))
         if isinstance(test, ElementIs | ElementMatches):
             within = compile_element_filter(Field((), test))
             return MatchedElement(path, Elements(field, within))
         if not isinstance(test, Exists | Size):
-            alone = compile_filter(Field(("_",), test))
-            return MatchedElement(path, Elements(field, lambda one, match=alone: match({"_": one})))
+            return MatchedElement(path, Elements(field, _of_value(compile_filter(Field(("_",), test)))))
     return None
+
+
+def _of_object(match: Match) -> Callable[[Value], bool]:
+    return lambda element: type(element) is dict and match(element)
+
+
+def _of_value(match: Match) -> Callable[[Value], bool]:
+    return lambda element: match({"_": element})
 
 
 def _conjuncts(node: Node) -> Iterator[Field]:
@@ -218,4 +222,3 @@ def _plant(found: dict[str, Value], path: Path, value: Value) -> None:
             return
         holder = inner
     holder.setdefault(last, value)
-

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from collectionstore_node.documents.updates.budget import Budget
+from collectionstore_node.documents.updates.budget import DEPTH_MAX, Budget, too_deep
 from collectionstore_node.documents.updates.failures import Failed, Reason
 from collectionstore_node.documents.values import Value
 
@@ -96,6 +96,10 @@ class Fields:
     def _loaded(self, text: bytes) -> Value:
         self._budget.read_bytes += len(text)
         try:
-            return orjson.loads(text)
+            value = orjson.loads(text)
         except orjson.JSONDecodeError:
             raise Failed(Reason.TYPE) from None
+        # No document is, but this is where it would do harm: recursion has a limit that differs from place to place.
+        if text.count(b"[") + text.count(b"{") >= DEPTH_MAX and too_deep(value, DEPTH_MAX - 1):
+            raise Failed(Reason.TYPE)
+        return value

@@ -77,9 +77,7 @@ class Operators:
     def change(self, root: Root, moment: Moment) -> None:
         """Change a document. Raises `Failed` with the clause at fault; the document is not to be used then."""
         # BEFORE the first change: it is the document that the filter matched.
-        matched = {
-            place: _find(root, one, moment.budget) for place, one in self._matched.items()
-        }
+        matched = {place: _find(root, one, moment.budget) for place, one in self._matched.items()}
         positions = _Positions(self._filters, matched, moment.budget)
         places = Places(root, moment.budget, positions)
         for position, clause in enumerate(self._clauses):

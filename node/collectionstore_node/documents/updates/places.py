@@ -168,7 +168,7 @@ class Target:
         if depth and len(self.path) + depth > DEPTH_MAX:
             raise Failed(Reason.SIZE)
         holder, key = self._holder, self._key
-        if type(holder) is dict:
+        if isinstance(holder, dict):
             self._budget.grow(size_bytes + len(key) + 4)
             holder[key] = value
             return

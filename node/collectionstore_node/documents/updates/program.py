@@ -7,9 +7,10 @@ from typing import Final
 
 import orjson
 
-from collectionstore_node.documents.updates.budget import Budget
+from collectionstore_node.documents.updates.budget import Budget, too_deep
 from collectionstore_node.documents.updates.clauses import Moment
 from collectionstore_node.documents.updates.conditions import Condition
+from collectionstore_node.documents.updates.failures import Failed, Reason
 from collectionstore_node.documents.updates.fields import Fields
 from collectionstore_node.documents.updates.json_patch import JsonPatch
 from collectionstore_node.documents.updates.merge_patch import MergePatch
@@ -50,6 +51,8 @@ class Program:
         root = fields.root(())
         if self._condition is not None:
             seed = self._condition.seed()
+            if too_deep(seed):
+                raise Failed(Reason.SIZE)
             budget.weigh(seed)
             root |= orjson.loads(orjson.dumps(seed))
         self._steps.change(root, Moment(budget, time_ms, inserted=True))
@@ -75,8 +78,8 @@ def parse_update(
 ) -> Program:
     """Return the update that JSON describes; `pointer` is where it is in the request's body.
 
-    `condition` is the filter that the document matches: `$` means the element that it matched, and an insert begins with
-    what it says. Raises `InvalidPart("invalid_update")`. Costs at most as much as decoding it did.
+    `condition` is the filter that the document matches: `$` means the element that it matched, and an insert begins
+    with what it says. Raises `InvalidPart("invalid_update")`. Costs at most as much as decoding it did.
     """
     if array_filters is not None and form is not Form.OPERATORS:
         raise invalid(filters_pointer, "array filters go with operators")
