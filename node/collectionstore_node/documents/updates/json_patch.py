@@ -99,7 +99,7 @@ def _operation(given: Value, pointer: str) -> Operation:
             raise invalid(child(pointer, "from"), "a value cannot be moved into itself")
     if kind in ("add", "replace", "copy", "move"):
         _check_names(path, operand, kind, pointer)
-    if kind in ("remove", "move") and not (path if kind == "remove" else source) and source != path:
+    if kind == "remove" and not path:
         raise invalid(pointer, "a patch cannot remove the document itself; there is DELETE")
     return Operation(kind, path, operand, source)
 
@@ -113,8 +113,8 @@ def _check_names(path: Pointer, operand: Operand | None, kind: str, pointer: str
             raise invalid(child(pointer, "value"), "a document is an object")
         for name in operand.value:
             check_name(name, child(child(pointer, "value"), name))
-    elif kind == "copy":
-        raise invalid(child(pointer, "path"), "nothing is copied over the document as a whole")
+    else:
+        raise invalid(child(pointer, "path"), f"{kind} does not replace the document as a whole")
 
 
 def _parse(given: Value, pointer: str) -> Pointer:
