@@ -115,7 +115,7 @@ class Store:
         self.halves = Halves(door)
         """Single reads and writes, for callers that await nothing."""
         self.backups = Backups(door)
-        self.updates = Updates(self.queries, self._propose)
+        self.updates = Updates(self.queries, self._propose, writes_max=limits.inflight_writes_max)
 
     # Admission
 

@@ -61,6 +61,8 @@ ATTEMPTS_MAX: Final = 8
 """How often a document is searched whose match is gone when the command is applied."""
 BATCH_DOCUMENTS: Final = 64
 """Commands of one request that are under way together."""
+WRITES_SHARE: Final = 4
+"""And at most this part of the writes that the member lets in."""
 BATCH_BYTES: Final = 1 << 20
 """And their bytes, about."""
 MANY_DOCUMENTS_MAX: Final = 10_000
@@ -198,11 +200,13 @@ def upserted_id(find: Find, collection: str, key: str | None) -> str:
 class Updates:
     """Writes by filters, and in bulk: part of `Store`, whose errors they raise, and those of its queries."""
 
-    __slots__ = ("_propose", "_queries")
+    __slots__ = ("_propose", "_queries", "_window")
 
-    def __init__(self, queries: Queries, propose: Propose) -> None:
+    def __init__(self, queries: Queries, propose: Propose, *, writes_max: int) -> None:
+        """`writes_max` is how many writes may be in flight on this member: one request takes a part of them."""
         self._queries = queries
         self._propose = propose
+        self._window = max(1, min(BATCH_DOCUMENTS, writes_max // WRITES_SHARE))
 
     async def one(self, changes: Changes, *, key: str | None, timeout_s: float) -> Changed:
         """Change the first document that matches; with `template.upsert`, insert one if there is none.
@@ -253,7 +257,7 @@ class Updates:
                 return Progress(failed=begun)
             progress.place = Place(progress.place.after if progress.place else "", begun.revision, None)
         size = len(changes.template.body) + len(changes.template.when) + len(changes.template.array_filters)
-        batch = max(1, min(BATCH_DOCUMENTS, BATCH_BYTES // max(1, size)))
+        batch = max(1, min(self._window, BATCH_BYTES // max(1, size)))
         while progress.place is not None and limit:
             await self._batch(changes, progress, min(batch, limit), deadline)
             limit -= min(batch, limit)
@@ -273,7 +277,7 @@ class Updates:
         deadline = perf_counter() + timeout_s
         keys = [None if key is None else derived_key(key, position) for position in range(len(actions))]
         results: list[Outcome | NodeError | None] = []
-        window = 1 if ordered else BATCH_DOCUMENTS
+        window = 1 if ordered else self._window
         for at in range(0, len(actions), window):
             pairs = list(zip(actions[at : at + window], keys[at : at + window], strict=True))
             results += await asyncio.gather(*(self._result(action, one, deadline) for action, one in pairs))
