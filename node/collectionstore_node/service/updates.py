@@ -17,6 +17,7 @@ from time import perf_counter
 from typing import Final, Protocol
 
 import msgspec
+import orjson
 import uuid_utils
 from msgspec.structs import replace
 
@@ -41,6 +42,7 @@ from collectionstore_node.service.operations import (
 )
 from collectionstore_node.service.queries import Queries
 from collectionstore_node.service.results import Code, Found, Outcome
+from collectionstore_node.statemachine.costs import UPDATE_VALUES_MAX
 
 __all__ = [
     "BULK_ITEMS_MAX",
@@ -53,7 +55,7 @@ __all__ = [
     "Program",
     "Progress",
     "Updates",
-    "check",
+    "check_text",
     "derived_key",
 ]
 
@@ -181,6 +183,24 @@ def check(
         filters_pointer=of_array_filters,
     )
     return program, condition
+
+
+def check_text(update: Update, pointers: tuple[str, str, str] = ("", "/when", "/array_filters")) -> Program | None:
+    """Return the checked program of an update in JSON; None for a whole document and a delete. Raises `InvalidPart`."""
+    body = update.body
+    if update.form is UpdateForm.REPLACE or update.form is UpdateForm.DELETE:
+        body = b""
+    for text, pointer in zip((body, update.when, update.array_filters), pointers, strict=True):
+        if sum(map(text.count, (b",", b"[", b"{"))) > UPDATE_VALUES_MAX:
+            raise InvalidPart("invalid_update", pointer, f"an update has at most {UPDATE_VALUES_MAX} values")
+    program, _ = check(
+        update.form,
+        orjson.loads(body) if body else None,
+        when=orjson.loads(update.when) if update.when else None,
+        array_filters=orjson.loads(update.array_filters) if update.array_filters else None,
+        pointers=pointers,
+    )
+    return program
 
 
 def upserted_id(find: Find, collection: str, key: str | None) -> str:

@@ -31,6 +31,7 @@ from collectionstore_node.statemachine.commands import Code, Image, Item, Outcom
 from collectionstore_node.statemachine.costs import (
     FILTER_BYTES_MAX,
     PARSE_COST,
+    PATTERN_COST_BYTES,
     UPDATE_BYTES_MAX,
     UPDATE_STEP_COST_BYTES,
     UPDATE_VALUES_MAX,
@@ -131,6 +132,7 @@ def change(overlay: Overlay, update: Update, record: bytes | None) -> Change | R
     try:
         # Again, although the proposer has: what it checked, or was, is not known here.
         parsed = parse(update)
+        overlay.cost += PATTERN_COST_BYTES * sum(part.patterns for part in parsed if part is not None)
         return _changed(parsed, update, record, current, budget)
     except InvalidRequest:
         return Refused(Code.INVALID_UPDATE)

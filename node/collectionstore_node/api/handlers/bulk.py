@@ -10,6 +10,7 @@ import orjson
 from aiohttp import hdrs
 
 from collectionstore_node.api.handlers.changes import checked, update_refusal
+from collectionstore_node.api.handlers.transaction_bodies import FIELDS, update_of
 from collectionstore_node.api.handlers.transactions import transaction_refusal
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import Call
@@ -156,30 +157,20 @@ async def _action(call: Call, collection: str, item: AnyItem, key: str | None) -
         precondition = Precondition(item.if_exists, revisions)
     when = bytes(item.when)
     if isinstance(item, UpdateItem):
-        forms = (
-            (UpdateForm.OPERATORS, "update", bytes(item.update)),
-            (UpdateForm.MERGE_PATCH, "merge_patch", bytes(item.merge_patch)),
-            (UpdateForm.JSON_PATCH, "json_patch", bytes(item.json_patch)),
-        )
-        given = [one for one in forms if one[2]]
-        if len(given) != 1:
-            raise Problem("invalid_body", "an update has one of: update, merge_patch, json_patch")
-        form, field, body = given[0]
-        array_filters = bytes(item.array_filters)
-        pointers = (f"/{field}", "/when", "/array_filters")
-        program = await checked(call, form, body, when or None, array_filters or None, pointers)
-        update = Update(ref, form, body, array_filters, when, precondition, upsert=item.upsert)
-        return _Line(update, item.id, program)
+        update = update_of(item, ref, "line", precondition)
+        pointers = (f"/{FIELDS[update.form]}", "/when", "/array_filters")
+        return _Line(update, item.id, await checked(call, update, pointers))
     if isinstance(item, PutItem):
         document = _document(item.document)
         if not when:
             return _Line(Put(ref, document, precondition), item.id)
-        await checked(call, UpdateForm.REPLACE, b"", when, None)
-        return _Line(Update(ref, UpdateForm.REPLACE, document, when=when, precondition=precondition), item.id)
-    if not when:
+        update = Update(ref, UpdateForm.REPLACE, document, when=when, precondition=precondition)
+    elif not when:
         return _Line(Delete(ref, precondition), item.id)
-    await checked(call, UpdateForm.DELETE, b"", when, None)
-    return _Line(Update(ref, UpdateForm.DELETE, when=when, precondition=precondition), item.id)
+    else:
+        update = Update(ref, UpdateForm.DELETE, when=when, precondition=precondition)
+    await checked(call, update)
+    return _Line(update, item.id)
 
 
 def _document(text: msgspec.Raw) -> bytes:

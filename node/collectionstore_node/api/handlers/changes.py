@@ -22,7 +22,7 @@ from collectionstore_node.service import Work
 from collectionstore_node.service.limits import UPDATE_BYTES_MAX
 from collectionstore_node.service.operations import DocumentRef, Image, Update, UpdateForm
 from collectionstore_node.service.results import Code, Outcome
-from collectionstore_node.service.updates import Program, check
+from collectionstore_node.service.updates import Program, check_text
 
 T = TypeVar("T")
 
@@ -46,7 +46,6 @@ async def patch(call: Call, ref: DocumentRef) -> Answer:
     form = _form(headers.get(hdrs.CONTENT_TYPE))
     when, array_filters = condition_text(call), _parameter(call, "array_filters", options.array_filters)
     body = await _body(call)
-    program = await checked(call, form, body, when, array_filters)
     update = Update(
         ref,
         form,
@@ -57,6 +56,7 @@ async def patch(call: Call, ref: DocumentRef) -> Answer:
         upsert=options.upsert,
         image=options.image,
     )
+    program = await checked(call, update)
     outcome = await call.api.store.write(update, key=key, timeout_s=call.timeout_s)
     if outcome.code is not Code.OK:
         raise update_refusal(outcome, program)
@@ -67,8 +67,8 @@ async def replace(call: Call, ref: DocumentRef, document: bytes, when: bytes) ->
     """Replace a document that matches the filter `when`; one that is absent matches none. Raises `Problem`."""
     headers = call.request.headers
     precondition, key = write_precondition(headers), idempotency_key(headers)
-    await checked(call, UpdateForm.REPLACE, b"", when, None)
     update = Update(ref, UpdateForm.REPLACE, document, when=when, precondition=precondition)
+    await checked(call, update)
     outcome = await call.api.store.write(update, key=key, timeout_s=call.timeout_s)
     if outcome.code is Code.NOT_FOUND:
         raise Problem(
@@ -87,8 +87,8 @@ async def remove(call: Call, ref: DocumentRef, when: bytes) -> Outcome:
     """Delete a document that matches the filter `when`. Raises `Problem`."""
     headers = call.request.headers
     precondition, key = write_precondition(headers), idempotency_key(headers)
-    await checked(call, UpdateForm.DELETE, b"", when, None)
     update = Update(ref, UpdateForm.DELETE, when=when, precondition=precondition)
+    await checked(call, update)
     outcome = await call.api.store.write(update, key=key, timeout_s=call.timeout_s)
     if outcome.code is not Code.OK:
         raise update_refusal(outcome, None)
@@ -101,33 +101,20 @@ def condition_text(call: Call) -> bytes | None:
 
 
 async def checked(
-    call: Call,
-    form: UpdateForm,
-    body: bytes,
-    when: bytes | None,
-    array_filters: bytes | None,
-    pointers: tuple[str, str, str] = ("", "/when", "/array_filters"),
+    call: Call, update: Update, pointers: tuple[str, str, str] = ("", "/when", "/array_filters")
 ) -> Program | None:
-    """Return the update of checked JSON, None for a whole document and a delete. Raises `InvalidPart`."""
+    """Return the program of an update in checked JSON, None for a whole document and a delete. Raises `InvalidPart`.
 
-    def parse() -> Program | None:
-        given = None if form >= UpdateForm.REPLACE else orjson.loads(body)
-        program, _ = check(
-            form,
-            given,
-            when=None if when is None else orjson.loads(when),
-            array_filters=None if array_filters is None else orjson.loads(array_filters),
-            pointers=pointers,
-        )
-        return program
-
-    return await in_thread(call, parse, b"" if form >= UpdateForm.REPLACE else body, when, array_filters)
+    `pointers` are where its body, its filter and its array filters are in the request.
+    """
+    body = b"" if update.form is UpdateForm.REPLACE else update.body
+    return await in_thread(call, lambda: check_text(update, pointers), body, update.when, update.array_filters)
 
 
-async def in_thread(call: Call, parse: Callable[[], T], *texts: bytes | None) -> T:
+async def in_thread(call: Call, parse: Callable[[], T], *texts: bytes) -> T:
     """Return what `parse` returns or raises, which checks `texts`; at once if that takes no time."""
-    given = [text for text in texts if text is not None]
-    if sum(map(len, given)) <= AT_ONCE_BYTES_MAX and not any(b"$regex" in text for text in given):
+    # Also where the operator is written with escapes: a pattern takes long to compile.
+    if sum(map(len, texts)) <= AT_ONCE_BYTES_MAX and not any(b"$regex" in one or b"\\u" in one for one in texts):
         return parse()
     return await call.api.store.queries.checked(parse, timeout_s=call.timeout_s)
 

@@ -176,8 +176,8 @@ async def _checked(
 
     find = await in_thread(call, parse, when)
     pointers = (f"/{field}", "/filter", "/array_filters")
-    program = await checked(call, form, given, when, array_filters, pointers)
     template = Update(DocumentRef(name, ""), form, given, array_filters or b"", when, upsert=upsert, image=image)
+    program = await checked(call, template, pointers)
     return _Change(Changes(name, find, template, b"%b\0%b\0%b" % (verb, name.encode(), text)), program)
 
 

@@ -45,11 +45,13 @@ SEARCH_STEP: Final = 100
 class Condition:
     """A filter that a document must match for a write to be made."""
 
-    __slots__ = ("_match", "_searches", "_tests", "node")
+    __slots__ = ("_match", "_searches", "_tests", "node", "patterns")
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self._match = compile_filter(node)
+        self.patterns = sum(1 for _ in _patterns(node))
+        """How many regular expressions it has."""
         self._tests: Counter[str] = Counter()
         self._searches: Counter[str] = Counter()
         for field in _fields(node):
@@ -170,6 +172,22 @@ def _of_object(match: Match) -> Callable[[Value], bool]:
 
 def _of_value(match: Match) -> Callable[[Value], bool]:
     return lambda element: match({"_": element})
+
+
+def count_patterns(given: Value) -> int:
+    """Return how many regular expressions there are at most in a part of an update, before it is parsed."""
+    count = 0
+    level = [given]
+    while level:
+        inner: list[Value] = []
+        for one in level:
+            if type(one) is dict:
+                count += "$regex" in one
+                inner.extend(one.values())
+            elif type(one) is list:
+                inner.extend(one)
+        level = inner
+    return count
 
 
 def _conjuncts(node: Node) -> Iterator[Field]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from collectionstore_node.documents.filters.regexes import PATTERNS_MAX
 from collectionstore_node.documents.pointers import child
 from collectionstore_node.documents.updates.budget import DEPTH_MAX, Budget, depth_of
 from collectionstore_node.documents.updates.clauses import Clause, Moment, Rename
@@ -11,6 +12,7 @@ from collectionstore_node.documents.updates.conditions import (
     Condition,
     Elements,
     MatchedElement,
+    count_patterns,
     matched_element,
     parse_array_filter,
 )
@@ -33,7 +35,7 @@ ARRAY_FILTERS_MAX: Final = 16
 class Operators:
     """A checked object of operators."""
 
-    __slots__ = ("_clauses", "_filters", "_matched", "names")
+    __slots__ = ("_clauses", "_filters", "_matched", "names", "patterns")
 
     def __init__(
         self,
@@ -44,6 +46,10 @@ class Operators:
         filters_pointer: str,
     ) -> None:
         """`array_filters` is None or a list; `condition` is the filter whose match `$` means. Raises `InvalidPart`."""
+        # BEFORE they are compiled, which takes longer than everything else.
+        self.patterns = count_patterns(given) + count_patterns(array_filters)
+        if self.patterns > PATTERNS_MAX:
+            raise invalid(pointer, f"an update has at most {PATTERNS_MAX} patterns")
         self._clauses = parse_operators(given, pointer)
         self._filters = _array_filters(array_filters, filters_pointer)
         self._matched: dict[Place, MatchedElement] = {}

@@ -33,11 +33,13 @@ class Form(enum.IntEnum):
 class Program:
     """A checked update."""
 
-    __slots__ = ("_condition", "_steps")
+    __slots__ = ("_condition", "_steps", "patterns")
 
     def __init__(self, steps: Operators | MergePatch | JsonPatch, condition: Condition | None) -> None:
         self._steps = steps
         self._condition = condition
+        self.patterns = steps.patterns if isinstance(steps, Operators) else 0
+        """How many regular expressions it has, besides those of its condition."""
 
     def run(self, fields: Fields, budget: Budget, *, time_ms: int) -> bytes | None:
         """Return the text of the document that `fields` becomes; None if it stays as it is. Raises `Failed`."""
