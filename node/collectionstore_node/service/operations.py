@@ -36,11 +36,14 @@ from collectionstore_node.statemachine.commands import (
     DocumentRef,
     DropCollection,
     Get,
+    Image,
     KeyRef,
     Precondition,
     Put,
     Ref,
     Transaction,
+    Update,
+    UpdateForm,
 )
 from collectionstore_node.statemachine.commands import Compare as Guard
 from collectionstore_node.statemachine.commands import Operation as TransactionStep
@@ -121,12 +124,13 @@ class DistinctValues(msgspec.Struct, frozen=True, gc=False):
 
 
 Write: TypeAlias = Put | Delete
+AnyWrite: TypeAlias = Put | Delete | Update
 Read: TypeAlias = DocumentRef | KeyRef
 """A read of one target is the target itself: the hot path allocates nothing more."""
 List: TypeAlias = ListCollections | ListDocuments | ListKeys
 Query: TypeAlias = FindDocuments | CountDocuments | DistinctValues
 Operation: TypeAlias = (
-    Write
+    AnyWrite
     | CreateCollection
     | DropCollection
     | Transaction
@@ -151,6 +155,7 @@ __all__ = [
     "NAME",
     "REVISIONS_MAX",
     "Action",
+    "AnyWrite",
     "BoundedStaleness",
     "CompareField",
     "CompareOperator",
@@ -165,6 +170,7 @@ __all__ = [
     "FindDocuments",
     "Get",
     "Guard",
+    "Image",
     "KeyRef",
     "List",
     "ListCollections",
@@ -180,6 +186,8 @@ __all__ = [
     "Ref",
     "Transaction",
     "TransactionStep",
+    "Update",
+    "UpdateForm",
     "Write",
     "key_violation",
     "text_violation",

@@ -24,7 +24,9 @@ from collectionstore_node.statemachine.commands import (
     Item,
     Outcome,
     Put,
+    Update,
     decode_batch,
+    level_needed,
     level_of,
 )
 from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
@@ -32,9 +34,10 @@ from collectionstore_node.statemachine.dedupe import IdempotencyTable
 from collectionstore_node.statemachine.digest import update_digest
 from collectionstore_node.statemachine.header import Header, read_header
 from collectionstore_node.statemachine.keys import idempotency_key
-from collectionstore_node.statemachine.levels import BOUNDED
+from collectionstore_node.statemachine.levels import BOUNDED, ENGINE
 from collectionstore_node.statemachine.stored import encode_stored, revisions_of
 from collectionstore_node.statemachine.transactions import apply_transaction, apply_unbounded
+from collectionstore_node.statemachine.updates import apply_update
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.statemachine.writing import allows, current_revision
 
@@ -140,7 +143,7 @@ def _read_ahead(overlay: Overlay, catalog: Catalog, commands: Sequence[Command])
         action = command.action
         key = None
         # One type after the other: `isinstance` with several of them makes a union of them, for every command.
-        if type(action) is Put or type(action) is Delete:
+        if type(action) is Put or type(action) is Delete or type(action) is Update:
             key = known_key(action.ref)
             if key is not None:
                 records.append(key)
@@ -185,6 +188,11 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return _create(catalog, action.name, header)
     if isinstance(action, DropCollection):
         return Outcome(Code.OK if catalog.drop(action.name) else Code.COLLECTION_NOT_FOUND, revision)
+    # No correct member proposes them before their level; what they would do then is not defined by it.
+    if header.level < ENGINE and level_needed(action) >= ENGINE:
+        return Outcome(Code.INVALID_UPDATE, revision)
+    if isinstance(action, Update):
+        return apply_update(overlay, catalog, action, revision, values)
     if header.level >= BOUNDED:
         return apply_transaction(overlay, catalog, action, revision, values)
     return apply_unbounded(overlay, catalog, action, revision)

@@ -20,7 +20,7 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 
 from collectionstore_node.statemachine.codec import decode
-from collectionstore_node.statemachine.levels import FIRST, HIGHEST
+from collectionstore_node.statemachine.levels import ENGINE, FIRST, HIGHEST
 
 _THREE_ELEMENTS: Final = 0x93
 _FIXED_ARRAY_MAX: Final = 0x9F
@@ -124,7 +124,56 @@ class Compare(msgspec.Struct, frozen=True, array_like=True, gc=False):
     operand: int | bytes
 
 
-Operation: TypeAlias = Put | Delete | Get
+class UpdateForm(enum.IntEnum):
+    """What the body of an `Update` is. The first three are those of `documents.updates.Form`."""
+
+    OPERATORS = 0
+    """A JSON object of operators, such as `$set`."""
+    MERGE_PATCH = 1
+    """RFC 7396."""
+    JSON_PATCH = 2
+    """RFC 6902."""
+    REPLACE = 3
+    """A whole document, stored as it is."""
+    DELETE = 4
+    """Empty: the document is deleted."""
+
+
+class Image(enum.IntEnum):
+    """Which text of the document the answer to an `Update` holds."""
+
+    NONE = 0
+    BEFORE = 1
+    AFTER = 2
+
+
+class Update(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
+    """Compute a document from what it is when the command is applied. From level `ENGINE` on.
+
+    NOT_FOUND if it is absent, unless `upsert`. CONDITION_FAILED if it does not match `when`; an absent one is inserted
+    whatever `when` says, and begins with what an equality in it says.
+    """
+
+    ref: DocumentRef
+    form: UpdateForm
+    body: bytes = b""
+    """Compact JSON text."""
+    array_filters: bytes = b""
+    """A JSON list of filters; empty for none."""
+    when: bytes = b""
+    """A JSON filter; empty for none."""
+    precondition: Precondition = ANY
+    upsert: bool = False
+    image: Image = Image.NONE
+    unchanged_since: int = 0
+    """PRECONDITION_FAILED if the last write has a later revision than this; 0 for no such condition."""
+    time_ms: int = 0
+    """The time of day where the request arrived, in milliseconds since 1970 UTC, for `$currentDate`; else 0."""
+    bytes_max: int = 0
+    """The largest text of the new document where the request arrived; 0 for `documents.updates.BYTES_MAX`."""
+
+
+Operation: TypeAlias = Put | Delete | Get | Update
 
 
 class Transaction(msgspec.Struct, frozen=True, array_like=True, tag=5):
@@ -140,7 +189,7 @@ class Transaction(msgspec.Struct, frozen=True, array_like=True, tag=5):
     otherwise: tuple[Operation, ...] = ()
 
 
-Action: TypeAlias = Put | Delete | CreateCollection | DropCollection | Transaction
+Action: TypeAlias = Put | Delete | CreateCollection | DropCollection | Transaction | Update
 
 
 class Idempotency(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -160,9 +209,22 @@ class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
 def answers_values(command: Command) -> bool:
     """Whether the answer to a command may hold values, and be large."""
     action = command.action
+    if isinstance(action, Update):
+        return action.image is not Image.NONE
     if not isinstance(action, Transaction):
         return False
     return any(isinstance(one, Get) for branch in (action.then, action.otherwise) for one in branch)
+
+
+def level_needed(action: Action) -> int:
+    """Return the feature level from which on an action may be proposed: earlier programs cannot decode it."""
+    if isinstance(action, Update):
+        return ENGINE
+    if isinstance(action, Transaction):
+        for branch in (action.then, action.otherwise):
+            if any(isinstance(one, Update) for one in branch):
+                return ENGINE
+    return FIRST
 
 
 class CommandBatch(msgspec.Struct, frozen=True, array_like=True):
@@ -209,16 +271,30 @@ class Code(enum.IntEnum):
     """The commands before it used up ENTRY_COST_MAX; nothing was done. The leader proposes the command again, so that
     no client hears of it."""
 
+    CONDITION_FAILED = 20
+    """The document does not match the filter of an update; nothing was changed."""
+    INVALID_UPDATE = 21
+    """The update is invalid in any state, or comes before its level; nothing was changed."""
+    UPDATE_TYPE = 22
+    """From here on: an update does not fit the document (`documents.updates.Reason`), and nothing was changed. Alone,
+    `failed_operation` is the position of the part at fault; in a transaction, that of the update."""
+    UPDATE_PATH = 23
+    UPDATE_RANGE = 24
+    UPDATE_CONFLICT = 25
+    UPDATE_TEST = 26
+    UPDATE_SIZE = 27
+    UPDATE_COST = 28
+
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Result of one `Operation` of a transaction.
+    """Result of one `Operation` of a transaction, or of an update.
 
     `value` is None for writes and for an absent target. From level 2 on it is None, and `content_type` empty, in every
     replicated outcome; only the member that answers adds them, while it applies the entry.
     """
 
     revision: int
-    """Revision of the target after the operation; 0 if absent."""
+    """Revision of the target after the operation; 0 if absent. An update that changes nothing keeps the one before."""
     created: bool = False
     value: bytes | None = None
     previous_revision: int = 0
@@ -241,11 +317,12 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     succeeded: bool = True
     """Whether the compares of a transaction held, so that `then` was applied or attempted."""
     items: tuple[Item, ...] = ()
-    """Results of a transaction, in the order of the branch that was applied."""
+    """Results of a transaction, in the order of the branch that was applied; of an update, its only one."""
     replayed: bool = False
     """Whether this is the stored outcome of an earlier request with the same idempotency key."""
     failed_operation: int | None = None
-    """Position, in the attempted branch, of the operation that failed the transaction; None if it was a compare."""
+    """Position, in the attempted branch, of the operation that failed the transaction; None if it was a compare. Of the
+    part that failed an update, None if it was none of them."""
 
 
 _encoder = msgspec.msgpack.Encoder()

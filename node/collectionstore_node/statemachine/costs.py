@@ -30,3 +30,21 @@ TRANSACTION_COST_MAX: Final = 32 << 20
 ENTRY_COST_MAX: Final = 16 << 20
 """No command of an entry begins beyond this cost; the leader proposes the rest again, in another entry. The last one
 may exceed it by TRANSACTION_COST_MAX, TRANSACTION_READ_BYTES_MAX and one record: that bounds what an entry costs."""
+
+UPDATE_BYTES_MAX: Final = 256 << 10
+"""The text of an update in operators or of a patch; a document that replaces another one has its own bound."""
+
+UPDATE_VALUES_MAX: Final = 20_000
+"""Values in that text, and in each filter: they are looked at one by one when the update is parsed."""
+
+FILTER_BYTES_MAX: Final = 64 << 10
+"""The text of the filter of an update, and of its array filters."""
+
+PARSE_COST: Final = 4
+"""What parsing an update costs, by byte: building checked operators takes longer than decoding their text."""
+
+PATTERN_COST_BYTES: Final = 128 << 10
+"""What compiling a regular expression of an update costs; a third of a millisecond."""
+
+UPDATE_STEP_COST_BYTES: Final = 256
+"""What a step of an update costs (`documents.updates.budget`): about a quarter of a read."""

@@ -17,12 +17,14 @@ from collectionstore_node.statemachine.commands import (
     CompareField,
     CompareOperator,
     Get,
+    Image,
     Item,
     Operation,
     Outcome,
     Put,
     Ref,
     Transaction,
+    Update,
 )
 from collectionstore_node.statemachine.costs import (
     TRANSACTION_COST_MAX,
@@ -31,6 +33,7 @@ from collectionstore_node.statemachine.costs import (
     TRANSACTION_WRITE_BYTES_MAX,
 )
 from collectionstore_node.statemachine.stored import decode_stored, value_start
+from collectionstore_node.statemachine.updates import Refused, change, item_of, updated_record
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.statemachine.writing import allows, current_revision, next_record
 
@@ -59,6 +62,8 @@ def invalid_reason(transaction: Transaction) -> str | None:
                 continue
             if operation.ref in written:
                 return f"{name} {position}: the target is written twice in this branch; allowed: once"
+            if isinstance(operation, Update) and operation.image is not Image.NONE:
+                return f"{name} {position}: an update in a transaction has no image; use a get"
             written.add(operation.ref)
     return None
 
@@ -132,6 +137,12 @@ class _Records:
         self._written += size_bytes
         self._writes += 1
         if self._writes > 1 and self._written > TRANSACTION_WRITE_BYTES_MAX:
+            raise _TooMuch
+
+    def updates(self, size_bytes: int) -> None:
+        """Count an update that was computed, whose document has so many bytes."""
+        self.writes(size_bytes)
+        if self._overlay.cost - self._began > TRANSACTION_COST_MAX and self._writes > 1:
             raise _TooMuch
 
     def hand_over(self, read: list[tuple[int, bytes]], items: list[Item]) -> None:
@@ -224,17 +235,21 @@ def _run(
                 continue
             if isinstance(operation, Put):
                 records.writes(len(operation.value))
+            made = change(overlay, operation, record) if isinstance(operation, Update) else None
+            if made is not None and not isinstance(made, Refused):
+                records.updates(len(made.after or b""))
         except _TooMuch:
             return Outcome(Code.TRANSACTION_TOO_LARGE, revision, succeeded=succeeded, failed_operation=position)
-        if not allows(operation.precondition, current):
-            return Outcome(
-                Code.PRECONDITION_FAILED,
-                revision,
-                current_revision=current,
-                succeeded=succeeded,
-                failed_operation=position,
-            )
-        if isinstance(operation, Put):
+        failed = None if allows(operation.precondition, current) else Code.PRECONDITION_FAILED
+        if failed is None and isinstance(made, Refused):
+            failed = made.code
+        if failed is not None:
+            return Outcome(failed, revision, current_revision=current, succeeded=succeeded, failed_operation=position)
+        if isinstance(operation, Update) and made is not None and not isinstance(made, Refused):
+            if made.changed:
+                staged[key] = updated_record(operation, made, revision, record)
+            items.append(item_of(made, revision, current))
+        elif isinstance(operation, Put):
             staged[key] = next_record(operation, revision, record)
             items.append(Item(revision, created=record is None, previous_revision=current))
         else:

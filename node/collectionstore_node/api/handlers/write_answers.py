@@ -11,11 +11,20 @@ from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service.operations import Delete, Ref
 from collectionstore_node.service.results import Code, Outcome
+from collectionstore_node.service.updates import STEPS_MAX
 
 _REFUSALS: Final = {
     Code.COLLECTION_NOT_FOUND: ("collection_not_found", "create it first: PUT /api/v1/collections/{name}"),
     Code.COLLECTION_EXISTS: ("collection_exists", "use PUT to accept an existing one"),
     Code.INVALID_TRANSACTION: ("invalid_body", "the transaction contradicts itself or has too many operations"),
+    Code.INVALID_UPDATE: ("invalid_update", "the update is none that this version knows"),
+    Code.UPDATE_TYPE: ("update_failed", "a value has another type than the update takes"),
+    Code.UPDATE_PATH: ("update_failed", "there is nothing at the path of the update, and nothing can be made there"),
+    Code.UPDATE_RANGE: ("update_failed", "a number would leave 64 bits, or not be finite"),
+    Code.UPDATE_CONFLICT: ("update_failed", "two parts of the update change the same place"),
+    Code.UPDATE_TEST: ("patch_test_failed", "the value at the path is another one"),
+    Code.UPDATE_SIZE: ("update_too_large", "beyond the limit of documents in bytes, or nested more than 100 deep"),
+    Code.UPDATE_COST: ("update_too_costly", f"it would take more than {STEPS_MAX} steps"),
     Code.IDEMPOTENCY_KEY_REUSED: ("idempotency_key_reused", "send a new key with a new request"),
 }
 
@@ -43,6 +52,14 @@ def refusal(outcome: Outcome, *, absent: str) -> Problem:
         detail = f"the current revision is {current}" if current else "the target does not exist"
         return Problem(
             "precondition_failed", detail, headers=facts, current_revision=current, revision=outcome.revision
+        )
+    if code is Code.CONDITION_FAILED:
+        return Problem(
+            "precondition_failed",
+            "the document does not match the condition",
+            headers=facts,
+            current_revision=outcome.current_revision,
+            revision=outcome.revision,
         )
     name, detail = _REFUSALS[code]
     return Problem(name, detail, headers=facts, revision=outcome.revision)

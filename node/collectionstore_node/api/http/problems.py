@@ -28,6 +28,7 @@ from collectionstore_node.errors import (
     StorageFailed,
     TooLarge,
     TooStale,
+    UpgradePending,
 )
 
 Effect = Literal["not_applied", "applied", "unknown"]
@@ -88,6 +89,7 @@ KINDS: Final[dict[str, Kind]] = {
     "invalid_filter": Kind(400, "The filter is not one"),
     "invalid_sort": Kind(400, "The order is not one"),
     "invalid_projection": Kind(400, "The projection is not one"),
+    "invalid_update": Kind(400, "The update is not one"),
     # The state of its target
     "collection_not_found": Kind(404, "There is no such collection"),
     "document_not_found": Kind(404, "There is no such document"),
@@ -95,6 +97,12 @@ KINDS: Final[dict[str, Kind]] = {
     "collection_exists": Kind(409, "The collection exists already"),
     "document_exists": Kind(409, "The document exists already"),
     "precondition_failed": Kind(412, "A precondition does not hold"),
+    "patch_test_failed": Kind(409, "A test of the patch does not hold"),
+    "update_conflict": Kind(409, "Other writes came first each time", retryable=True),
+    "update_failed": Kind(422, "The update does not fit the document"),
+    "update_too_large": Kind(422, "The updated document would be too large"),
+    "update_too_costly": Kind(422, "The update would take too many steps"),
+    "not_attempted": Kind(424, "An earlier operation of the bulk failed", retryable=True),
     "query_too_costly": Kind(422, "The query would read too much"),
     "query_memory_exceeded": Kind(422, "The query needs too much memory"),
     "sort_key_too_long": Kind(422, "A value is too long to sort by"),
@@ -121,6 +129,7 @@ KINDS: Final[dict[str, Kind]] = {
     "no_leader": Kind(503, "No leader could take the request", retryable=True),
     "overloaded": Kind(503, "The node has too much to do", retryable=True),
     "leadership_transferring": Kind(503, "Leadership is being handed over", retryable=True),
+    "upgrade_pending": Kind(503, "The cluster is being upgraded", retryable=True),
     "unavailable": Kind(503, "The node cannot serve this now", retryable=True),
     "not_ready": Kind(503, "No linearizable read works here now", retryable=True),
     "too_stale": Kind(503, "The node's state may be older than the read allows", retryable=True),
@@ -140,6 +149,7 @@ CODES: Final[dict[type[NodeError], str]] = {
     LeadershipTransferring: "leadership_transferring",
     ReadTimedOut: "read_timeout",
     TooStale: "too_stale",
+    UpgradePending: "upgrade_pending",
     NotNow: "unavailable",
     OutcomeUnknown: "outcome_unknown",
     StorageFailed: "storage_failed",

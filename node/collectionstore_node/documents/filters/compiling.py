@@ -26,6 +26,7 @@ from collectionstore_node.documents.filters.tree import (
     Regex,
     Size,
     Test,
+    ValueNode,
 )
 from collectionstore_node.documents.paths import Match, matcher
 from collectionstore_node.documents.values import MISSING, RANKS, Value, equal, sort_key
@@ -43,6 +44,12 @@ def compile_filter(node: Node) -> Match:
             return matcher(path, _test(test), elements=_asks_elements(test))
         case _:
             return _composed(node, compile_filter)
+
+
+def compile_element_filter(node: ValueNode) -> ValueTest:
+    """Return whether an element of an array matches `node`, of `parse_element_filter`. Raises as a filter does."""
+    holds = _of_value(node)
+    return lambda element: holds([element])
 
 
 def _composed(node: Node, compiled: Callable[[Node], Callable[[Any], bool]]) -> Callable[[Any], bool]:

@@ -27,6 +27,7 @@ from collectionstore_node.documents.filters.tree import (
     Or,
     Regex,
     Size,
+    ValueNode,
     leaves,
 )
 from collectionstore_node.documents.paths import Path, parse_path
@@ -63,7 +64,18 @@ def parse_filter(given: Value, pointer: str = "") -> Node:
 
     Raises `InvalidPart("invalid_filter")`. Costs at most as much as decoding it did.
     """
-    node = _Parser().query(given, pointer, 0)
+    return _checked(_Parser().query(given, pointer, 0), pointer)
+
+
+def parse_element_filter(given: dict[str, Value], pointer: str = "") -> ValueNode:
+    """Return the filter of one element of an array: operators on it, or a filter of objects, as in `$elemMatch`.
+
+    Raises as `parse_filter`.
+    """
+    return _checked(_element(_Parser(), (), given, pointer, 0), pointer)
+
+
+def _checked(node: Node, pointer: str) -> Node:
     count = leaves(node)
     if count > LEAVES_MAX:
         raise InvalidPart(

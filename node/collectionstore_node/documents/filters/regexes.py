@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import re2  # type: ignore[import-untyped]  # it has none
 
@@ -24,24 +24,12 @@ SEARCH_MAX: Final = 200_000_000
 OPTIONS: Final = "ims"
 
 
-@lru_cache(maxsize=64)
 def compile_regex(pattern: str, options: str) -> Callable[[str], bool]:
     """Return whether a text contains the pattern. Raises `ValueError` with the reason when it is none of RE2's.
 
     What it returns raises `InvalidRequest("query_too_costly")` for a text that is too long for the pattern.
     """
-    settings = re2.Options()
-    settings.max_mem = MEMORY_BYTES_MAX
-    settings.log_errors = False
-    settings.never_capture = True
-    inline = f"(?{options}){pattern}" if options else pattern
-    try:
-        # Bytes: the Python half of the library counts the characters of a `str` for every match.
-        compiled = re2.compile(inline.encode(), settings)
-    except re2.error as error:
-        reason = error.args[0] if error.args else b"malformed"
-        # Behind the colon it quotes the pattern.
-        raise ValueError((reason.decode() if isinstance(reason, bytes) else str(reason)).partition(": ")[0]) from None
+    compiled = _compiled(pattern, options)
     search, bytes_max = compiled.search, SEARCH_MAX // max(1, compiled.programsize)
 
     def found(text: str) -> bool:
@@ -54,3 +42,25 @@ def compile_regex(pattern: str, options: str) -> Callable[[str], bool]:
         return search(data) is not None
 
     return found
+
+
+def instructions(pattern: str, options: str) -> int:
+    """Return the size of a compiled pattern, to count what a search costs. Raises as `compile_regex`."""
+    size: int = _compiled(pattern, options).programsize
+    return max(1, size)
+
+
+@lru_cache(maxsize=64)
+def _compiled(pattern: str, options: str) -> Any:
+    settings = re2.Options()
+    settings.max_mem = MEMORY_BYTES_MAX
+    settings.log_errors = False
+    settings.never_capture = True
+    inline = f"(?{options}){pattern}" if options else pattern
+    try:
+        # Bytes: the Python half of the library counts the characters of a `str` for every match.
+        return re2.compile(inline.encode(), settings)
+    except re2.error as error:
+        reason = error.args[0] if error.args else b"malformed"
+        # Behind the colon it quotes the pattern.
+        raise ValueError((reason.decode() if isinstance(reason, bytes) else str(reason)).partition(": ")[0]) from None

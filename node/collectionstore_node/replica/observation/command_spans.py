@@ -22,6 +22,7 @@ from collectionstore_node.statemachine.commands import (
     Outcome,
     Put,
     Transaction,
+    Update,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     CreateCollection: "create_collection",
     DropCollection: "drop_collection",
     Transaction: "transaction",
+    Update: "update",
 }
 
 
@@ -74,7 +76,7 @@ def _begin(
 def _collection(action: Action) -> str:
     if isinstance(action, CreateCollection | DropCollection):
         return action.name
-    if isinstance(action, Put | Delete) and isinstance(action.ref, DocumentRef):
+    if isinstance(action, Put | Delete | Update) and isinstance(action.ref, DocumentRef):
         return action.ref.collection
     return ""
 
