@@ -357,7 +357,7 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "a filter",
                 "{documents.filters.parsing:LEAVES_MAX} tests, {documents.filters.parsing:DEPTH_MAX} deep, "
                 "{documents.filters.parsing:OPERANDS_MAX} values in a list, patterns of "
-                "{documents.filters.regexes:PATTERN_CHARACTERS_MAX} characters",
+                "{documents.regexes:PATTERN_CHARACTERS_MAX} characters",
                 ("documents.filters.parsing:parse_filter",),
                 "400 `invalid_filter`",
                 _PROBLEMS,
@@ -371,8 +371,8 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             ),
             Limit(
                 "instructions of a pattern times bytes of a text; patterns of a filter",
-                "{documents.filters.regexes:SEARCH_MAX}; {documents.filters.regexes:PATTERNS_MAX}",
-                ("documents.filters.regexes:compile_regex",),
+                "{documents.regexes:SEARCH_MAX}; {documents.filters.regexes:PATTERNS_MAX}",
+                ("documents.regexes:compile_regex",),
                 "422 `query_too_costly`; 400 `invalid_filter`",
                 _PROBLEMS,
             ),

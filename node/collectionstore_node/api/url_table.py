@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from collectionstore_node.api.handlers import (
+    aggregates,
     backup,
     catalog,
     cluster,
@@ -69,6 +70,7 @@ CLIENT: Final = (
     Route("POST",   "/api/v1/collections/{collection}:find", queries.find, READ, read=True),
     Route("POST",   "/api/v1/collections/{collection}:count", queries.count, READ, read=True),
     Route("POST",   "/api/v1/collections/{collection}:distinct", queries.distinct, READ, read=True),
+    Route("POST",   "/api/v1/collections/{collection}:aggregate", aggregates.aggregate, READ, read=True),
     Route("GET",    "/api/v1/kv/{bucket}", kv.list_page, LIST_KEYS),
     Route("GET",    "/api/v1/kv/{bucket}/{key...}", kv.get, READ, direct=kv.GET),
     Route("PUT",    "/api/v1/kv/{bucket}/{key...}", kv.put, WRITE, direct=kv.PUT),

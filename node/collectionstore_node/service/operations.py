@@ -13,6 +13,7 @@ from typing import TypeAlias
 import msgspec
 
 from collectionstore_node.documents.paths import Path
+from collectionstore_node.query.aggregation import Pipeline
 from collectionstore_node.query.find import Find
 from collectionstore_node.query.sorting import Position
 from collectionstore_node.service.exports import ReadLog, ReadState
@@ -120,11 +121,23 @@ class DistinctValues(msgspec.Struct, frozen=True, gc=False):
     path: Path
 
 
+class AggregateDocuments(msgspec.Struct, frozen=True, gc=False):
+    """Run a pipeline over the documents of a collection."""
+
+    collection: str
+    pipeline: Pipeline
+
+    @property
+    def find(self) -> Find:
+        """What is read of the collection."""
+        return self.pipeline.find
+
+
 Write: TypeAlias = Put | Delete
 Read: TypeAlias = DocumentRef | KeyRef
 """A read of one target is the target itself: the hot path allocates nothing more."""
 List: TypeAlias = ListCollections | ListDocuments | ListKeys
-Query: TypeAlias = FindDocuments | CountDocuments | DistinctValues
+Query: TypeAlias = FindDocuments | CountDocuments | DistinctValues | AggregateDocuments
 Operation: TypeAlias = (
     Write
     | CreateCollection
@@ -151,6 +164,7 @@ __all__ = [
     "NAME",
     "REVISIONS_MAX",
     "Action",
+    "AggregateDocuments",
     "BoundedStaleness",
     "CompareField",
     "CompareOperator",

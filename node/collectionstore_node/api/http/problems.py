@@ -86,6 +86,8 @@ KINDS: Final[dict[str, Kind]] = {
     "profiling_disabled": Kind(403, "Profiles are not allowed on this member"),
     "invalid_query": Kind(400, "The query does not have the expected form"),
     "invalid_filter": Kind(400, "The filter is not one"),
+    "invalid_pipeline": Kind(400, "The pipeline is not one"),
+    "invalid_expression": Kind(400, "The expression is not one"),
     "invalid_sort": Kind(400, "The order is not one"),
     "invalid_projection": Kind(400, "The projection is not one"),
     # The state of its target
@@ -97,6 +99,8 @@ KINDS: Final[dict[str, Kind]] = {
     "precondition_failed": Kind(412, "A precondition does not hold"),
     "query_too_costly": Kind(422, "The query would read too much"),
     "query_memory_exceeded": Kind(422, "The query needs too much memory"),
+    "expression_failed": Kind(422, "An expression does not fit the values of a document"),
+    "result_too_large": Kind(422, "The answer would be too large"),
     "sort_key_too_long": Kind(422, "A value is too long to sort by"),
     "transaction_too_large": Kind(422, "The transaction reads or writes too many bytes"),
     "idempotency_key_reused": Kind(422, "The Idempotency-Key came with another request before"),

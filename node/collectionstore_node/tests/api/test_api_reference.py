@@ -13,7 +13,7 @@ from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.problems import CODES, KINDS, problem_of
 from collectionstore_node.api.url_table import CLIENT, PROBES
 from collectionstore_node.documents.filters.parsing import DEPTH_MAX, LEAVES_MAX
-from collectionstore_node.documents.filters.regexes import MEMORY_BYTES_MAX, PATTERNS_MAX, SEARCH_MAX
+from collectionstore_node.documents.regexes import MEMORY_BYTES_MAX, PATTERNS_MAX, SEARCH_MAX
 from collectionstore_node.query.find import SKIP_MAX
 from collectionstore_node.query.scanning import VISITS_MAX
 from collectionstore_node.query.sorting import KEY_BYTES_MAX
