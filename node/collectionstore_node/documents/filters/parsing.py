@@ -111,7 +111,8 @@ class _Parser:
             elif name == "$expr":
                 nodes.append(self._expression(value, at))
             elif name[:1] == "$":
-                raise _invalid(at, _unknown(name, (*_LOGICAL, "$comment", "$expr"), "at the top of a filter"))
+                known = ("$comment",) if self._expressions is None or self.elements else ("$comment", "$expr")
+                raise _invalid(at, _unknown(name, (*_LOGICAL, *known), "at the top of a filter"))
             else:
                 nodes.append(self._field(name, value, at, depth))
         return _all(nodes)

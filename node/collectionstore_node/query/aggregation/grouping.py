@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
@@ -171,9 +172,7 @@ def parse_bucket(name: str, given: Value, pointer: str, expressions: ExpressionP
         _constant(expressions.parse(one, child(at, which)), child(at, which)) for which, one in enumerate(boundaries)
     ]
     keys = list(map(sort_key, values))
-    if len({RANKS[type(one)] for one in values}) > 1 or any(
-        low >= high for low, high in zip(keys, keys[1:], strict=False)
-    ):
+    if len({RANKS[type(one)] for one in values}) > 1 or any(low >= high for low, high in pairwise(keys)):
         raise invalid(at, "the boundaries are of one type, and ascend")
     default: Value = MISSING
     if "default" in found:

@@ -91,7 +91,7 @@ class Skip(msgspec.Struct, frozen=True):
 
 
 class Sort(msgspec.Struct, frozen=True):
-    """`$sort`: all documents in order, equals in the order in which they came; of the first `count` if that is given."""
+    """`$sort`: all documents in order, equals as they came; only the first `count` if that is given."""
 
     order: Order
     count: int | None = None
