@@ -75,7 +75,9 @@ class Shape:
         if type(value) is dict:
             return self._project(value)
         if type(value) is list:
-            return [shown for one in value if (shown := self._project_value(one)) is not MISSING]
+            found = [self._project_value(one) for one in value]
+            # What is computed below takes the place of elements that are no objects.
+            return found if self.computes else [one for one in found if one is not MISSING]
         return MISSING if self.mode == "keep" else value
 
     def _compute(self, value: dict[str, Any], scope: Scope) -> dict[str, Any]:

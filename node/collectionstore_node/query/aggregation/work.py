@@ -40,12 +40,13 @@ Items: TypeAlias = Iterator[Item | None]
 class Work:
     """Shared by all stages of a pipeline."""
 
-    __slots__ = ("_kept", "_memory_max", "_slots", "peak", "scope", "spent")
+    __slots__ = ("_memory_max", "kept", "peak", "scope", "spent")
 
     def __init__(self, slots: int, memory_bytes_max: int) -> None:
         """`slots` is how many variables the expressions have."""
         self._memory_max = memory_bytes_max
-        self._kept = 0
+        self.kept = 0
+        """What is kept now, in bytes."""
         self.peak = 0
         """The most that was kept at a time, in bytes."""
         self.scope = Scope(slots)
@@ -96,10 +97,10 @@ class Work:
 
     def keep(self, size: int) -> None:
         """Count bytes that are kept. Raises `InvalidRequest("query_memory_exceeded")`."""
-        self._kept += size
-        if self._kept > self.peak:
-            self.peak = self._kept
-            if self._kept > self._memory_max:
+        self.kept += size
+        if self.kept > self.peak:
+            self.peak = self.kept
+            if self.kept > self._memory_max:
                 raise InvalidRequest(
                     "query_memory_exceeded",
                     f"the pipeline keeps more than {self._memory_max} bytes; "
@@ -108,7 +109,7 @@ class Work:
 
     def free(self, size: int) -> None:
         """Count bytes that are kept no more."""
-        self._kept -= size
+        self.kept -= size
 
 
 def unpacked(kept: Value) -> Value:
