@@ -50,14 +50,19 @@ def weigh(value: Value, left: int = VALUE_BYTES_MAX, depth: int = 0) -> int:
     if depth >= DEPTH_MAX:
         raise InvalidRequest("query_memory_exceeded", f"a value is nested more than {DEPTH_MAX} deep")
     total = _SCALAR
-    if kind is list:
-        for one in value:
+    elements = value
+    if kind is dict:
+        total += _SCALAR * len(value) + sum(map(len, value))
+        elements = value.values()
+    for one in elements:
+        # Without a call for each of many numbers.
+        kind = type(one)
+        if kind is str:
+            total += _SCALAR + len(one)
+        elif kind is list or kind is dict:
             total += weigh(one, left - total, depth + 1)
-            if total > left:
-                break
-        return total
-    for name, one in value.items():
-        total += _SCALAR + len(name) + weigh(one, left - total, depth + 1)
+        else:
+            total += _SCALAR
         if total > left:
             break
     return total

@@ -18,7 +18,7 @@ from collectionstore_node.query.scanning import STEP_NS
 
 STAGE_NS: Final = 1_000
 NODE_NS: Final = 150
-WEIGHT_NS: Final = 12
+WEIGHT_NS: Final = 15
 """What a stage costs for each document: itself, by node and step of its expressions, by `weigh` of what it makes."""
 KEPT_BYTES: Final = 96
 """What keeping anything takes beside its text."""
