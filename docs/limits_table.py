@@ -363,6 +363,32 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 _PROBLEMS,
             ),
             Limit(
+                "stages of a pipeline, joins, pipelines of a `$facet`; parts of its expressions, how deep",
+                "{query.aggregation.pipeline:STAGES_MAX}, {query.aggregation.pipeline:JOINS_MAX}, "
+                "{query.aggregation.faceting:FACETS_MAX}; {documents.expressions.parsing:NODES_MAX}, "
+                "{documents.expressions.parsing:DEPTH_MAX}",
+                ("query.aggregation.pipeline:parse_pipeline", "documents.expressions.parsing:ExpressionParser"),
+                "400 `invalid_pipeline` or `invalid_expression`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "steps of the expressions of a stage for one document; a value or document that is built",
+                "{documents.expressions.scope:STEPS_MAX}; {documents.expressions.scope:VALUE_BYTES_MAX|bytes}, "
+                "{documents.expressions.scope:DEPTH_MAX} deep",
+                ("documents.expressions.scope:Scope.spend", "query.aggregation.work:Work.item"),
+                "422 `query_too_costly` or `query_memory_exceeded`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "what all stages of a pipeline keep; what it answers",
+                "{service.limits:StoreLimits.query_memory_bytes_max|bytes}; "
+                "{service.limits:StoreLimits.list_items_max} documents, "
+                "{service.limits:StoreLimits.list_bytes_max|bytes}",
+                ("query.aggregation.work:Work.keep", "service.aggregates:aggregated"),
+                "422 `query_memory_exceeded`; 422 `result_too_large`",
+                _PROBLEMS,
+            ),
+            Limit(
                 "queries that take steps, and that wait",
                 "{service.query_thread:PLACES}; {service.query_thread:WAITING_MAX}",
                 ("service.query_thread:QueryThread.run",),
@@ -371,7 +397,7 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             ),
             Limit(
                 "instructions of a pattern times bytes of a text; patterns of a filter",
-                "{documents.regexes:SEARCH_MAX}; {documents.filters.regexes:PATTERNS_MAX}",
+                "{documents.regexes:SEARCH_MAX}; {documents.regexes:PATTERNS_MAX}",
                 ("documents.regexes:compile_regex",),
                 "422 `query_too_costly`; 400 `invalid_filter`",
                 _PROBLEMS,

@@ -22,7 +22,7 @@ from collectionstore_node.service.results import Aggregated
 class Aggregation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of an aggregation."""
 
-    pipeline: list[dict[str, Any]]
+    pipeline: list[Any]
     explain: bool = False
 
 
@@ -39,7 +39,7 @@ async def aggregate(call: Call) -> Answer:
     return joined(b'{"documents":[', found.documents, tail, found.revision, found.stale_since)
 
 
-def _parsed(given: list[dict[str, Any]]) -> Pipeline:
+def _parsed(given: list[Any]) -> Pipeline:
     pipeline = parse_pipeline(given)
     for name, pointer in pipeline.collections:
         if not NAME.fullmatch(name):
