@@ -56,9 +56,8 @@ def _pipeline(*stages: dict[str, object]) -> Request:
 
 
 async def pipelines(field: Field) -> None:
-    squares: dict[str, object] = {
-        "$map": {"input": {"$range": [0, 999]}, "in": {"$map": {"input": {"$range": [0, 999]}, "in": 1}}}
-    }
+    numbers: dict[str, object] = {"$range": [0, 999]}
+    squares: dict[str, object] = {"$map": {"input": numbers, "in": {"$map": {"input": numbers, "in": 1}}}}
     doubled: dict[str, object] = {
         "$reduce": {"input": {"$range": [0, 60]}, "initialValue": "x", "in": {"$concat": ["$$value", "$$value"]}}
     }
@@ -106,7 +105,7 @@ ATTACKS: Final = (
     Attack("scans", f"{CONCURRENCY} clients query {DOCUMENTS:,} documents by patterns and orders", scans, store_many),
     Attack(
         "pipelines",
-        f"{CONCURRENCY} clients run pipelines that explode on {DOCUMENTS:,} documents",
+        f"{CONCURRENCY} clients aggregate {DOCUMENTS:,} documents explosively",
         pipelines,
         store_many,
     ),
