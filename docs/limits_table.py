@@ -357,9 +357,35 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "a filter",
                 "{documents.filters.parsing:LEAVES_MAX} tests, {documents.filters.parsing:DEPTH_MAX} deep, "
                 "{documents.filters.parsing:OPERANDS_MAX} values in a list, patterns of "
-                "{documents.filters.regexes:PATTERN_CHARACTERS_MAX} characters",
+                "{documents.regexes:PATTERN_CHARACTERS_MAX} characters",
                 ("documents.filters.parsing:parse_filter",),
                 "400 `invalid_filter`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "stages of a pipeline, joins, pipelines of a `$facet`; parts of its expressions, how deep",
+                "{query.aggregation.pipeline:STAGES_MAX}, {query.aggregation.pipeline:JOINS_MAX}, "
+                "{query.aggregation.faceting:FACETS_MAX}; {documents.expressions.parsing:NODES_MAX}, "
+                "{documents.expressions.parsing:DEPTH_MAX}",
+                ("query.aggregation.pipeline:parse_pipeline", "documents.expressions.parsing:ExpressionParser"),
+                "400 `invalid_pipeline` or `invalid_expression`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "steps of the expressions of a stage for one document; a value or document that is built",
+                "{documents.expressions.scope:STEPS_MAX}; {documents.expressions.scope:VALUE_BYTES_MAX|bytes}, "
+                "{documents.expressions.scope:DEPTH_MAX} deep",
+                ("documents.expressions.scope:Scope.spend", "query.aggregation.work:Work.item"),
+                "422 `query_too_costly` or `query_memory_exceeded`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "what all stages of a pipeline keep; what it answers",
+                "{service.limits:StoreLimits.query_memory_bytes_max|bytes}; "
+                "{service.limits:StoreLimits.list_items_max} documents, "
+                "{service.limits:StoreLimits.list_bytes_max|bytes}",
+                ("query.aggregation.work:Work.keep", "service.aggregates:aggregated"),
+                "422 `query_memory_exceeded`; 422 `result_too_large`",
                 _PROBLEMS,
             ),
             Limit(
@@ -371,8 +397,8 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             ),
             Limit(
                 "instructions of a pattern times bytes of a text; patterns of a filter",
-                "{documents.filters.regexes:SEARCH_MAX}; {documents.filters.regexes:PATTERNS_MAX}",
-                ("documents.filters.regexes:compile_regex",),
+                "{documents.regexes:SEARCH_MAX}; {documents.regexes:PATTERNS_MAX}",
+                ("documents.regexes:compile_regex",),
                 "422 `query_too_costly`; 400 `invalid_filter`",
                 _PROBLEMS,
             ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from collectionstore_node.api.handlers import (
+    aggregates,
     backup,
     bulk,
     catalog,
@@ -79,6 +80,7 @@ CLIENT: Final = (
     Route("POST",   "/api/v1/collections/{collection}:delete", found_changes.delete, WRITE),
     Route("POST",   "/api/v1/collections/{collection}:findAndModify", found_changes.find_and_modify, WRITE),
     Route("POST",   "/api/v1/collections/{collection}:bulk", bulk.post, BULK),
+    Route("POST",   "/api/v1/collections/{collection}:aggregate", aggregates.aggregate, READ, read=True),
     Route("GET",    "/api/v1/kv/{bucket}", kv.list_page, LIST_KEYS),
     Route("GET",    "/api/v1/kv/{bucket}/{key...}", kv.get, READ, direct=kv.GET),
     Route("PUT",    "/api/v1/kv/{bucket}/{key...}", kv.put, WRITE, direct=kv.PUT),

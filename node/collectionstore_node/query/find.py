@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
+from collectionstore_node.documents.expressions import ExpressionParser
 from collectionstore_node.documents.filters import Node, compile_filter, heaviest, parse_filter
 from collectionstore_node.documents.filters.tree import And, leaves
 from collectionstore_node.documents.paths import ID, REVISION
@@ -62,19 +63,23 @@ def parse_find(filter_: Value = None, sort: Value = None, projection: Value = No
 
     Raises `InvalidPart` with a pointer that begins with `/filter`, `/sort`, `/projection` or `/skip`.
     """
-    node: Node = And(()) if filter_ is None else parse_filter(filter_, "/filter")
+    node: Node = And(()) if filter_ is None else parse_filter(filter_, "/filter", ExpressionParser())
     order = () if sort is None else parse_sort(sort, "/sort")
     if order == _BY_ID:
         order = ()
     if skip is not None and (type(skip) is not int or not 0 <= skip <= SKIP_MAX):
         raise InvalidPart("invalid_query", "/skip", f"skip is a whole number from 0 to {SKIP_MAX}; pages have cursors")
-    return Find(
-        Asked(compile_filter(node), node, leaves(node), heaviest(node)),
-        ids_of(node),
+    return find_where(
+        node,
         order,
         None if projection is None else parse_projection(projection, "/projection"),
         skip or 0,
     )
+
+
+def find_where(node: Node, order: Order = (), project: Project | None = None, skip: int = 0) -> Find:
+    """Return the query for the documents for which `node` holds."""
+    return Find(Asked(compile_filter(node), node, leaves(node), heaviest(node)), ids_of(node), order, project, skip)
 
 
 def parse_sort_text(text: str) -> dict[str, int]:

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import msgspec
 
 from collectionstore_node.documents.paths import Path
+from collectionstore_node.query.aggregation import Pipeline
 from collectionstore_node.query.find import Find
 from collectionstore_node.query.sorting import Position
 from collectionstore_node.service.exports import ReadLog, ReadState
@@ -123,12 +124,24 @@ class DistinctValues(msgspec.Struct, frozen=True, gc=False):
     path: Path
 
 
+class AggregateDocuments(msgspec.Struct, frozen=True, gc=False):
+    """Run a pipeline over the documents of a collection."""
+
+    collection: str
+    pipeline: Pipeline
+
+    @property
+    def find(self) -> Find:
+        """What is read of the collection."""
+        return self.pipeline.find
+
+
 Write: TypeAlias = Put | Delete
 AnyWrite: TypeAlias = Put | Delete | Update
 Read: TypeAlias = DocumentRef | KeyRef
 """A read of one target is the target itself: the hot path allocates nothing more."""
 List: TypeAlias = ListCollections | ListDocuments | ListKeys
-Query: TypeAlias = FindDocuments | CountDocuments | DistinctValues
+Query: TypeAlias = FindDocuments | CountDocuments | DistinctValues | AggregateDocuments
 Operation: TypeAlias = (
     AnyWrite
     | CreateCollection
@@ -155,6 +168,7 @@ __all__ = [
     "NAME",
     "REVISIONS_MAX",
     "Action",
+    "AggregateDocuments",
     "AnyWrite",
     "BoundedStaleness",
     "CompareField",

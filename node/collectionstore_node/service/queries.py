@@ -10,13 +10,16 @@ from typing import Any, Final, TypeVar
 from collectionstore_node.documents.paths import parse_path, values_at
 from collectionstore_node.documents.values import MISSING, Value, sort_key
 from collectionstore_node.errors import InvalidRequest, ManyDeleted, ReadTimedOut
+from collectionstore_node.query.aggregation import Pipeline, parse_pipeline
 from collectionstore_node.query.find import SKIP_MAX, Find, parse_fields_text, parse_find, parse_sort_text
 from collectionstore_node.query.scanning import Meter, Record, matching
 from collectionstore_node.query.sorting import First, Position, key_of
 from collectionstore_node.query.spans import Ids, Span
+from collectionstore_node.service.aggregates import aggregated
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.limits import StoreLimits
 from collectionstore_node.service.operations import (
+    AggregateDocuments,
     CountDocuments,
     DistinctValues,
     FindDocuments,
@@ -24,7 +27,7 @@ from collectionstore_node.service.operations import (
     ReadConsistency,
 )
 from collectionstore_node.service.query_thread import QueryThread
-from collectionstore_node.service.results import Counted, DistinctResult, FindResult, Found
+from collectionstore_node.service.results import Aggregated, Counted, DistinctResult, FindResult, Found
 from collectionstore_node.statemachine.reads import pick_documents, scan_documents
 from collectionstore_node.statemachine.view import View
 
@@ -34,7 +37,16 @@ PAGE_DOCUMENTS_MAX: Final = 100_000
 PAGE_BYTES_MAX: Final = 64 << 20
 """What is read for one page in the order of IDs; the page ends there, perhaps without a document, and has a cursor."""
 
-__all__ = ["SKIP_MAX", "Queries", "parse_fields_text", "parse_find", "parse_path", "parse_sort_text"]
+__all__ = [
+    "SKIP_MAX",
+    "Pipeline",
+    "Queries",
+    "parse_fields_text",
+    "parse_find",
+    "parse_path",
+    "parse_pipeline",
+    "parse_sort_text",
+]
 
 _Steps = Generator[None, None, T]
 
@@ -81,6 +93,15 @@ class Queries:
     ) -> DistinctResult:
         """Return the different values of a path among the matches, in the order of values."""
         return await self._run(request, lambda run: self._distinct(request, run), consistency, timeout_s)
+
+    async def aggregate(
+        self, request: AggregateDocuments, *, consistency: ReadConsistency, timeout_s: float
+    ) -> Aggregated:
+        """Return what a pipeline makes of the collection, and of the others that it names, all of one state.
+
+        Also raises `InvalidPart("expression_failed")`, and `InvalidRequest("result_too_large")`.
+        """
+        return await self._run(request, lambda run: aggregated(request, run, self._door.limits), consistency, timeout_s)
 
     async def _run(
         self,
@@ -194,7 +215,7 @@ def _too_many_values(limits: StoreLimits) -> InvalidRequest:
 class _Run:
     """One run of a query over the state as it is now. Made in the event loop, used in the thread of queries."""
 
-    __slots__ = ("_expired", "_limits", "_records", "find", "meter", "revision", "stale_since")
+    __slots__ = ("_expired", "_limits", "_records", "find", "meter", "revision", "stale_since", "views")
 
     def __init__(self, door: Door, request: Query, expired: float) -> None:
         """`expired` is when the query's time is up, by `time.monotonic`."""
@@ -205,6 +226,9 @@ class _Run:
         replica = door.replica
         # Revision and cursor without an await between: both are of one state, as the cursor reads a consistent view.
         self.revision, staleness_s = replica.revision, replica.staleness_s()
+        pipeline = request.pipeline if isinstance(request, AggregateDocuments) else None
+        self.views = () if pipeline is None else tuple(replica.view.fixed() for _ in pipeline.collections)
+        """Of the same state: one for each collection that is read beside the first."""
         self.stale_since = None if staleness_s is None else perf_counter() - staleness_s
         after = None
         if isinstance(request, FindDocuments) and request.after is not None and not find.order:
@@ -215,16 +239,28 @@ class _Run:
         """Yield as `query.scanning.matching`. Raises `ReadTimedOut` behind a pause when the time is up."""
         for found in matching(self._records, self.find.asked, self.meter):
             yield found
-            if found is None and monotonic() >= self._expired:
-                raise ReadTimedOut(
-                    f"the query had looked at {self.meter.documents} documents when its time was up; "
-                    "narrow its filter, or give it more time"
-                )
+            if found is None:
+                self.check_time()
+
+    def check_time(self) -> None:
+        """Raise `ReadTimedOut` when the time is up."""
+        if monotonic() >= self._expired:
+            raise ReadTimedOut(
+                f"the query had looked at {self.meter.documents} documents when its time was up; "
+                "narrow its filter, or give it more time"
+            )
 
     def all_matches(self) -> Iterator[tuple[Record, dict[str, Any]] | None]:
         """Do as `matches`, for a query that must see all. Raises `InvalidRequest` if that is more than it may read."""
+        return self._bounded(self.matches())
+
+    def others(self, view: View, collection: str, find: Find) -> Iterator[tuple[Record, dict[str, Any]] | None]:
+        """Yield what `find` finds of another collection in a view, within what the whole query may read."""
+        return self._bounded(matching(_records(view, collection, find, None), find.asked, self.meter))
+
+    def _bounded(self, matches: Iterator[T | None]) -> Iterator[T | None]:
         limits, meter = self._limits, self.meter
-        for found in self.matches():
+        for found in matches:
             if found is None and (meter.documents > limits.query_documents_max or meter.bytes > limits.query_bytes_max):
                 raise InvalidRequest(
                     "query_too_costly",

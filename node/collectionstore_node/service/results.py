@@ -93,6 +93,26 @@ class DistinctResult(msgspec.Struct, frozen=True):
     stale_since: float | None = None
 
 
+class StageCounts(NamedTuple):
+    """How many documents a stage has taken and made."""
+
+    name: str
+    taken: int
+    made: int
+
+
+class Aggregated(msgspec.Struct, frozen=True):
+    """The documents that a pipeline makes, each as compact JSON, and the rest as in `FindResult`."""
+
+    documents: tuple[bytes, ...]
+    revision: int
+    meter: Meter
+    stages: tuple[StageCounts, ...]
+    peak_bytes: int
+    """The most that its stages kept at a time."""
+    stale_since: float | None = None
+
+
 class InsertResult(NamedTuple):
     """The outcome of an insert, and the id under which the document was to be stored."""
 
@@ -101,6 +121,7 @@ class InsertResult(NamedTuple):
 
 
 __all__ = [
+    "Aggregated",
     "Code",
     "CollectionInfo",
     "CollectionResult",
@@ -115,5 +136,6 @@ __all__ = [
     "Meter",
     "Outcome",
     "ReadResult",
+    "StageCounts",
     "Stored",
 ]

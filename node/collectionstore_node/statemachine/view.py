@@ -30,6 +30,10 @@ class View(Protocol):
         """Yield the pairs of those of the sorted `keys` that exist, all of one state, as `scan`."""
         return iter([(key, value) for key in keys if (value := self.get(key)) is not None])
 
+    def fixed(self) -> View:
+        """Return the state as it is at the call, whatever is written later; a read of it ends the scan before it."""
+        return self
+
 
 class Writes:
     """Pending writes: `values[key]` is the new value or None for a delete; `dropped` are key ranges `[lo, hi)`.

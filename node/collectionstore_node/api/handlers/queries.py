@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import orjson
@@ -21,6 +21,8 @@ from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service.operations import CountDocuments, DistinctValues, Find, FindDocuments
 from collectionstore_node.service.queries import SKIP_MAX, parse_fields_text, parse_find, parse_path, parse_sort_text
 from collectionstore_node.service.results import Found, Meter
+
+T = TypeVar("T")
 
 AT_ONCE_BYTES_MAX: Final = 2 << 10
 """A larger filter, or one with patterns, is checked in the thread of queries."""
@@ -76,7 +78,7 @@ async def count(call: Call) -> Answer:
     """Return how many documents match."""
     name = collection_name(call.arguments[0])
     body = await call.json_struct(Selection)
-    query = await _checked(call, body.filter, lambda: parse_find(body.filter))
+    query = await checked(call, body.filter, lambda: parse_find(body.filter))
     started = perf_counter()
     counted = await call.api.store.queries.count(
         CountDocuments(name, query), consistency=call.options.consistency, timeout_s=call.timeout_s
@@ -91,7 +93,7 @@ async def distinct(call: Call) -> Answer:
     name = collection_name(call.arguments[0])
     body = await call.json_struct(Distinct)
     path = parse_path(body.field, "invalid_query", "/field")
-    query = await _checked(call, body.filter, lambda: parse_find(body.filter))
+    query = await checked(call, body.filter, lambda: parse_find(body.filter))
     started = perf_counter()
     found = await call.api.store.queries.distinct(
         DistinctValues(name, query, path), consistency=call.options.consistency, timeout_s=call.timeout_s
@@ -102,7 +104,7 @@ async def distinct(call: Call) -> Answer:
 
 
 async def _found(call: Call, name: str, search: Search) -> Answer:
-    query = await _checked(
+    query = await checked(
         call, search.filter, lambda: parse_find(search.filter, search.sort, search.projection, search.skip)
     )
     limit = call.api.limits.list_items_default if search.limit is None else search.limit
@@ -129,7 +131,7 @@ async def _found(call: Call, name: str, search: Search) -> Answer:
     return joined(b'{"documents":[', page.items, tail, page.revision, page.stale_since)
 
 
-async def _checked(call: Call, given: dict[str, Any], parse: Callable[[], Find]) -> Find:
+async def checked(call: Call, given: object, parse: Callable[[], T]) -> T:
     """Return the query that `parse` checks; at once if that takes no time."""
     text = orjson.dumps(given)
     if len(text) <= AT_ONCE_BYTES_MAX and b"$regex" not in text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from collectionstore_node.documents.filters.regexes import compile_regex
+from collectionstore_node.documents.expressions import Compute, Scope, compile_expression, truthy
 from collectionstore_node.documents.filters.tree import (
     And,
     Bits,
@@ -16,6 +16,7 @@ from collectionstore_node.documents.filters.tree import (
     ElementMatches,
     Equal,
     Exists,
+    Expression,
     Field,
     HasType,
     In,
@@ -29,6 +30,7 @@ from collectionstore_node.documents.filters.tree import (
     ValueNode,
 )
 from collectionstore_node.documents.paths import Match, matcher
+from collectionstore_node.documents.regexes import compile_regex
 from collectionstore_node.documents.values import MISSING, RANKS, Value, equal, sort_key
 
 ValueTest = Callable[[Value], bool]
@@ -38,8 +40,13 @@ _INT64: Final = range(-(1 << 63), 1 << 63)
 
 
 def compile_filter(node: Node) -> Match:
-    """Return whether a document matches `node`. The function keeps no state and raises nothing."""
+    """Return whether a document matches `node`. The function keeps no state.
+
+    It raises nothing but what an expression or a pattern raises that takes too long: `InvalidRequest`.
+    """
     match node:
+        case Expression(inner, slots):
+            return _expression(compile_expression(inner), slots)
         case Field(path, test):
             return matcher(path, _test(test), elements=_asks_elements(test))
         case _:
@@ -71,6 +78,15 @@ def _composed(node: Node, compiled: Callable[[Node], Callable[[Any], bool]]) -> 
             inner = compiled(child)
             return lambda value: not inner(value)
     raise TypeError(f"not a node of a filter: {type(node).__name__}")
+
+
+def _expression(compute: Compute, slots: int) -> Match:
+    def match(document: dict[str, Any]) -> bool:
+        scope = Scope(slots)
+        scope.begin(document)
+        return truthy(compute(scope))
+
+    return match
 
 
 def _of_value(node: Node) -> ValueTest:

@@ -16,7 +16,6 @@ from collectionstore_node.documents.filters import (
     parse_element_filter,
     parse_filter,
 )
-from collectionstore_node.documents.filters.regexes import instructions
 from collectionstore_node.documents.filters.tree import (
     And,
     ElementIs,
@@ -33,6 +32,7 @@ from collectionstore_node.documents.filters.tree import (
     leaves,
 )
 from collectionstore_node.documents.paths import ID, REVISION, Match, Path
+from collectionstore_node.documents.regexes import compile_regex
 from collectionstore_node.documents.updates.budget import Budget
 from collectionstore_node.documents.updates.fields import Fields
 from collectionstore_node.documents.updates.places import invalid
@@ -57,7 +57,7 @@ class Condition:
         for field in _fields(node):
             name = field.path[0]
             self._tests[name] += leaves(field)
-            self._searches[name] += sum(instructions(*one) for one in _patterns(field))
+            self._searches[name] += sum(compile_regex(*one).instructions for one in _patterns(field))
 
     def holds(self, fields: Fields, document_id: str, revision: int, budget: Budget) -> bool:
         """Return whether a document matches. Raises `Failed` if that would cost too much."""
@@ -91,7 +91,7 @@ class Elements:
         """`test` returns whether an element matches `node`."""
         self._test = test
         self._tests = leaves(node)
-        self._searches = sum(instructions(*one) for one in _patterns(node))
+        self._searches = sum(compile_regex(*one).instructions for one in _patterns(node))
 
     def holds(self, element: Value, budget: Budget) -> bool:
         """Return whether an element matches. Raises `Failed` if that would cost too much."""

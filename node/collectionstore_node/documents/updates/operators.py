@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from collectionstore_node.documents.filters.regexes import PATTERNS_MAX
 from collectionstore_node.documents.pointers import child
+from collectionstore_node.documents.regexes import PATTERNS_MAX
 from collectionstore_node.documents.updates.budget import DEPTH_MAX, Budget, depth_of
 from collectionstore_node.documents.updates.clauses import Clause, Moment, Rename
 from collectionstore_node.documents.updates.conditions import (

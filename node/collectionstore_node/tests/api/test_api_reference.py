@@ -12,8 +12,18 @@ from collectionstore_node import errors
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.problems import CODES, KINDS, problem_of
 from collectionstore_node.api.url_table import CLIENT, PROBES
+from collectionstore_node.documents.expressions.operators import OPERATORS
+from collectionstore_node.documents.expressions.parsing import DEPTH_MAX as NESTED_MAX
+from collectionstore_node.documents.expressions.parsing import NODES_MAX
+from collectionstore_node.documents.expressions.scope import DEPTH_MAX as VALUE_DEPTH_MAX
+from collectionstore_node.documents.expressions.scope import RANGE_MAX, STEPS_MAX, VALUE_BYTES_MAX
+from collectionstore_node.documents.expressions.special import SPECIAL
 from collectionstore_node.documents.filters.parsing import DEPTH_MAX, LEAVES_MAX
-from collectionstore_node.documents.filters.regexes import MEMORY_BYTES_MAX, PATTERNS_MAX, SEARCH_MAX
+from collectionstore_node.documents.regexes import MEMORY_BYTES_MAX, PATTERNS_MAX, SEARCH_MAX
+from collectionstore_node.query.aggregation.accumulators import SEVERAL, SIMPLE
+from collectionstore_node.query.aggregation.faceting import FACETS_MAX
+from collectionstore_node.query.aggregation.joining import BATCH_DOCUMENTS, VALUES_MAX
+from collectionstore_node.query.aggregation.pipeline import JOINS_MAX, NAMES, STAGES_MAX
 from collectionstore_node.query.find import SKIP_MAX
 from collectionstore_node.query.scanning import VISITS_MAX
 from collectionstore_node.query.sorting import KEY_BYTES_MAX
@@ -25,6 +35,7 @@ from collectionstore_node.tests.api.http_clients import Client
 PAGES = Path(__file__).parents[4] / "docs" / "reference"
 REFERENCE = (PAGES / "api.md").read_text()
 QUERIES = (PAGES / "queries.md").read_text()
+AGGREGATION = (PAGES / "aggregation.md").read_text()
 ERRORS = REFERENCE.partition("## Errors")[2]
 
 
@@ -89,7 +100,30 @@ def test_limits_of_queries_are_as_written() -> None:
     assert f"at most {KEY_BYTES_MAX:,} bytes" in QUERIES
 
 
-@pytest.mark.parametrize("page", [REFERENCE, QUERIES], ids=["api", "queries"])
+def test_limits_of_aggregation_are_as_written() -> None:
+    limits = StoreLimits()
+
+    assert f"{STAGES_MAX} stages" in AGGREGATION
+    assert f"{JOINS_MAX} `$lookup` and `$unionWith`, {FACETS_MAX} pipelines" in AGGREGATION
+    assert f"{NODES_MAX:,} parts of expressions, nested {NESTED_MAX} deep; {PATTERNS_MAX} patterns" in AGGREGATION
+    assert f"{limits.query_documents_max:,} documents and {limits.query_bytes_max >> 30} GiB read" in AGGREGATION
+    assert f"{STEPS_MAX:,} steps" in AGGREGATION
+    assert f"a `$range` of {RANGE_MAX:,}" in AGGREGATION
+    assert f"{VALUE_BYTES_MAX >> 20} MiB in a value or document that is built, {VALUE_DEPTH_MAX} deep" in AGGREGATION
+    assert f"{limits.query_memory_bytes_max >> 20} MiB kept" in AGGREGATION
+    assert f"{VALUES_MAX:,} values of one document" in AGGREGATION
+    assert f"{KEY_BYTES_MAX:,} bytes of what one document is sorted by" in AGGREGATION
+    assert f"{limits.list_items_max:,} documents, {limits.list_bytes_max >> 20} MiB in the answer" in AGGREGATION
+    assert f"once for each {BATCH_DOCUMENTS} documents" in AGGREGATION
+
+
+def test_all_stages_and_operators_are_on_the_page() -> None:
+    documented = set(re.findall(r"\$[A-Za-z0-9]+", AGGREGATION.partition("## Different")[0]))
+
+    assert {*NAMES, *OPERATORS, *SPECIAL, *SIMPLE, *SEVERAL} - documented == set()
+
+
+@pytest.mark.parametrize("page", [REFERENCE, QUERIES, AGGREGATION], ids=["api", "queries", "aggregation"])
 async def test_the_examples_answer_as_shown(client: Client, page: str) -> None:
     """All of them in their order, on a new store; lines that are shown must be in the answer."""
     blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)

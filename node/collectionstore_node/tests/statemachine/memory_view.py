@@ -24,6 +24,12 @@ class MemoryView(View):
         keys = self._order[bisect_left(self._order, lo) : bisect_left(self._order, hi)]
         return iter([(key, self.values[key]) for key in keys])
 
+    def fixed(self) -> View:
+        """Return a copy."""
+        copy = MemoryView()
+        copy.values, copy._order = dict(self.values), list(self._order)
+        return copy
+
     def commit(self, writes: Writes) -> None:
         """Store `writes`."""
         for lo, hi in writes.dropped:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectionstore_node.documents.filters.regexes import instructions
+from collectionstore_node.documents.regexes import compile_regex
 from collectionstore_node.errors import InvalidRequest, TooLarge
 from collectionstore_node.statemachine import updates
 from collectionstore_node.statemachine.admissible import UPDATED_BYTES_MAX, CommandLimits, check_command
@@ -440,7 +440,7 @@ def test_updates_of_a_transaction_are_bounded_together(machine: Machine) -> None
 )
 def test_the_size_of_patterns_is_what_it_was(pattern: str, options: str, size: int) -> None:
     """It decides outcomes (the cost of a search): another version of RE2 that counts otherwise needs a new level."""
-    assert instructions(pattern, options) == size
+    assert compile_regex(pattern, options).instructions == size
 
 
 # Replicas

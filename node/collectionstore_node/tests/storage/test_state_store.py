@@ -228,3 +228,24 @@ def test_a_picked_key_among_deleted_ones_is_found(sparse: StateStore) -> None:
     """Nothing is compacted for the sake of a key that is gone."""
     assert list(sparse.reader.pick([b"a", b"c", b"e"])) == [(b"a", b"1"), (b"c", b"2"), (b"e", b"3")]
     assert list(sparse.reader.pick([b"a", b"b0000", b"b1999", b"c"])) == [(b"a", b"1"), (b"c", b"2")]
+
+
+def test_a_fixed_state_does_not_change(database: Database) -> None:
+    """It is read again and again, by key and by range, while others are written."""
+    extend(database, 2)
+    apply(database, 1, {b"a": b"1", b"b": b"2", b"d": b"4"})
+    fixed = database.state.reader.fixed()
+    apply(database, 2, {b"a": b"9", b"b": None, b"c": b"3"})
+    for _ in range(2):
+        assert list(fixed.scan(b"a", b"z")) == [(b"a", b"1"), (b"b", b"2"), (b"d", b"4")]
+        assert list(fixed.pick([b"b", b"c", b"d"])) == [(b"b", b"2"), (b"d", b"4")]
+        assert (fixed.get(b"a"), fixed.get(b"c"), fixed.get(b"d")) == (b"1", None, b"4")
+    assert list(database.state.reader.scan(b"a", b"z")) == [(b"a", b"9"), (b"c", b"3"), (b"d", b"4")]
+
+
+def test_a_fixed_state_skips_a_bounded_number_of_deleted_keys(sparse: StateStore) -> None:
+    fixed = sparse.reader.fixed()
+
+    with pytest.raises(ManyDeleted):
+        list(fixed.scan(b"a", b"f"))
+    assert list(fixed.pick([b"a", b"e"])) == [(b"a", b"1"), (b"e", b"3")]
