@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, NamedTuple, TypeAlias
 
 import msgspec
 
+from collectionstore_node.indexes.definition import Definition
 from collectionstore_node.statemachine.codec import decode
-from collectionstore_node.statemachine.levels import FIRST, HIGHEST
+from collectionstore_node.statemachine.levels import ENGINE, FIRST, HIGHEST
 
 _THREE_ELEMENTS: Final = 0x93
 _FIXED_ARRAY_MAX: Final = 0x9F
@@ -140,7 +141,47 @@ class Transaction(msgspec.Struct, frozen=True, array_like=True, tag=5):
     otherwise: tuple[Operation, ...] = ()
 
 
-Action: TypeAlias = Put | Delete | CreateCollection | DropCollection | Transaction
+class CreateIndex(msgspec.Struct, frozen=True, array_like=True, tag=20):
+    """Create an index, whose entries are then made by `BuildIndex`; from level `ENGINE` on.
+
+    INDEX_EXISTS if the collection has one of that name, TOO_MANY_INDEXES if it has no place for another.
+    """
+
+    collection: str
+    definition: Definition
+
+
+class DropIndex(msgspec.Struct, frozen=True, array_like=True, tag=21):
+    """Drop an index with its entries, whatever its state."""
+
+    collection: str
+    name: str
+
+
+class BuildIndex(msgspec.Struct, frozen=True, array_like=True, tag=22):
+    """Make the entries of the next documents, in the order of IDs: a bounded number.
+
+    The leader proposes one after the other. PRECONDITION_FAILED unless the build stands at `after`, so that a step that
+    two leaders propose is done once.
+    """
+
+    collection: str
+    index: int
+    """ID of the index: the revision of its creation."""
+    after: str | None
+    """The ID of the last document that has entries; None at the beginning."""
+
+
+Action: TypeAlias = (
+    Put | Delete | CreateCollection | DropCollection | Transaction | CreateIndex | DropIndex | BuildIndex
+)
+
+_LEVELS: Final[dict[type, int]] = {CreateIndex: ENGINE, DropIndex: ENGINE, BuildIndex: ENGINE}
+
+
+def level_needed(action: Action) -> int:
+    """Return the feature level from which on a command may be in the log."""
+    return _LEVELS.get(type(action), FIRST)
 
 
 class Idempotency(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -208,6 +249,17 @@ class Code(enum.IntEnum):
     DEFERRED = 9
     """The commands before it used up ENTRY_COST_MAX; nothing was done. The leader proposes the command again, so that
     no client hears of it."""
+    LEVEL_TOO_LOW = 19
+    """The cluster is not at the level that the command needs: no member proposes such a command."""
+    INDEX_EXISTS = 20
+    INDEX_NOT_FOUND = 21
+    TOO_MANY_INDEXES = 22
+    INVALID_INDEX = 23
+    """The definition is not allowed; members check it before they propose."""
+    UNIQUE_VIOLATION = 24
+    """Another document has the same values in a unique index; see `refused_index`."""
+    INDEX_ENTRIES = 25
+    """The document would have too many entries in an index, or a value in it is nested too deep; see the same."""
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -241,11 +293,32 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     succeeded: bool = True
     """Whether the compares of a transaction held, so that `then` was applied or attempted."""
     items: tuple[Item, ...] = ()
-    """Results of a transaction, in the order of the branch that was applied."""
+    """Results of a transaction, in the order of the branch that was applied. If an index refused the command, one item
+    for `refused_index`: no field may be added here."""
     replayed: bool = False
     """Whether this is the stored outcome of an earlier request with the same idempotency key."""
     failed_operation: int | None = None
     """Position, in the attempted branch, of the operation that failed the transaction; None if it was a compare."""
+
+
+class RefusedBy(NamedTuple):
+    """The index that refused a write."""
+
+    index: str
+    """Its name."""
+    other: str
+    """The ID of the document that has the same values; empty if the reason is another one."""
+
+
+def refused_item(refused: RefusedBy) -> Item:
+    """Return the item that says which index refused a command."""
+    return Item(0, value=refused.other.encode(), content_type=refused.index)
+
+
+def refused_index(outcome: Outcome) -> RefusedBy:
+    """Return which index refused the command, for the codes UNIQUE_VIOLATION and INDEX_ENTRIES."""
+    (item,) = outcome.items
+    return RefusedBy(item.content_type, (item.value or b"").decode())
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -15,7 +15,14 @@ import msgspec
 from collectionstore_node.errors import InsufficientStorage
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.space import Room, SpaceLimits
-from collectionstore_node.statemachine.commands import Action, CreateCollection, Put, Transaction
+from collectionstore_node.statemachine.commands import (
+    Action,
+    BuildIndex,
+    CreateCollection,
+    CreateIndex,
+    Put,
+    Transaction,
+)
 
 REPORT_VALID_S: Final = 10.0
 """A report older than this is unknown: the member is down, or does not answer."""
@@ -100,7 +107,7 @@ def adds_data(action: Action) -> bool:
     """Whether an action may make the state larger. Deletes and drops may not, nor transactions without a put."""
     if isinstance(action, Transaction):
         return any(isinstance(step, Put) for branch in (action.then, action.otherwise) for step in branch)
-    return isinstance(action, Put | CreateCollection)
+    return isinstance(action, Put | CreateCollection | CreateIndex | BuildIndex)
 
 
 def refusal(name: str, report: SpaceReport) -> InsufficientStorage:
