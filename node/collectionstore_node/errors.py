@@ -9,7 +9,7 @@ NodeError
 │   ├── Overloaded            a bounded queue is full
 │   ├── InsufficientStorage   a member is short of disk space, and the write adds data (507)
 │   ├── ChangePending         a membership change is in progress, or this one is not safe yet
-│   ├── LevelTooLow           the cluster is being upgraded, and not all members know the command yet
+│   ├── UpgradePending       the cluster's feature level is too low for the command; it is being upgraded
 │   ├── LeadershipTransferring  proposals are refused until the transfer completes or aborts
 │   ├── ReadTimedOut          a linearizable read was not confirmed by its deadline
 │   ├── TooStale              the state may be older than a stale read may be
@@ -87,8 +87,8 @@ class ChangePending(NotNow):
     """A membership change is in progress, or the requested one is not allowed in the current configuration."""
 
 
-class LevelTooLow(NotNow):
-    """The command needs a feature level that the cluster does not have yet: it is being upgraded."""
+class UpgradePending(NotNow):
+    """The cluster is at a feature level that does not know the command: not all of its members are upgraded yet."""
 
 
 class LeadershipTransferring(NotNow):

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from collectionstore_node.errors import DataDirectoryRefused, LevelTooLow, NodeError
+from collectionstore_node.errors import DataDirectoryRefused, NodeError, UpgradePending
 from collectionstore_node.metrics import ReplicaMetrics
 from collectionstore_node.raft.ready import RaftStatus
 from collectionstore_node.replica.consensus.consensus import Consensus
@@ -134,18 +134,18 @@ class LocalMember:
         return info.name if info is not None else show_id(node_id), report
 
     def check_level(self, action: Action) -> None:
-        """Refuse what members of the version before do not know, until none is left. Raises `LevelTooLow`."""
+        """Refuse what members of the version before do not know, until none is left. Raises `UpgradePending`."""
         # The applied level: entries that are proposed from here on have it, or a higher one.
         needed = level_needed(action)
         if needed > self.applier.level:
-            raise LevelTooLow(
+            raise UpgradePending(
                 f"the cluster is at feature level {self.applier.level} and is being upgraded; this needs level {needed}"
             )
 
     def admit(self, action: Action) -> None:
         """Refuse, as the leader, a write that adds data while a member is short. Raises `InsufficientStorage`.
 
-        Raises `LevelTooLow` as `check_level`.
+        Raises `UpgradePending` as `check_level`.
         """
         self.check_level(action)
         if not (self.space.report.shortage or self.reports.any_short):

@@ -32,9 +32,11 @@ from collectionstore_node.statemachine.commands import (
     CompareField,
     CompareOperator,
     CreateCollection,
+    CreateIndex,
     Delete,
     DocumentRef,
     DropCollection,
+    DropIndex,
     Get,
     KeyRef,
     Precondition,
@@ -68,6 +70,12 @@ class ReadCollection(msgspec.Struct, frozen=True, gc=False):
     """Read the catalog record of a collection."""
 
     name: str
+
+
+class ReadIndexes(msgspec.Struct, frozen=True, gc=False):
+    """Read the indexes of a collection."""
+
+    collection: str
 
 
 class ListCollections(msgspec.Struct, frozen=True, gc=False):
@@ -129,9 +137,12 @@ Operation: TypeAlias = (
     Write
     | CreateCollection
     | DropCollection
+    | CreateIndex
+    | DropIndex
     | Transaction
     | Read
     | ReadCollection
+    | ReadIndexes
     | List
     | Query
     | ReadCluster
@@ -157,10 +168,12 @@ __all__ = [
     "Consistency",
     "CountDocuments",
     "CreateCollection",
+    "CreateIndex",
     "Delete",
     "DistinctValues",
     "DocumentRef",
     "DropCollection",
+    "DropIndex",
     "Find",
     "FindDocuments",
     "Get",
@@ -177,6 +190,7 @@ __all__ = [
     "Read",
     "ReadCollection",
     "ReadConsistency",
+    "ReadIndexes",
     "Ref",
     "Transaction",
     "TransactionStep",

@@ -25,6 +25,7 @@ from collectionstore_node.service.backups import Backups
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.idempotency import command_for, document_id_for
+from collectionstore_node.service.indexes import Indexes
 from collectionstore_node.service.limits import StoreLimits, check_operation
 from collectionstore_node.service.lists import Lists
 from collectionstore_node.service.membership import (
@@ -83,6 +84,7 @@ class Store:
         "_turns",
         "backups",
         "halves",
+        "indexes",
         "limits",
         "lists",
         "queries",
@@ -112,6 +114,7 @@ class Store:
         self.halves = Halves(door)
         """Single reads and writes, for callers that await nothing."""
         self.backups = Backups(door)
+        self.indexes = Indexes(door)
 
     # Admission
 

@@ -49,8 +49,8 @@ Invariants
   so, because an exception would stop every replica at the same entry, forever.
 
 Modules, from the outside in: `apply` is the meaning of `commands`, with `transactions`, `index_commands`, `dedupe`,
-`indexing`, `catalog` and `writing`; `members` applies membership changes; `reads` serves clients; `digest` and `header` close every entry;
-`view` is the port to storage; `keys`, `stored`, `index_catalog` and `codec` are the layout.
+`indexing`, `catalog` and `writing`; `members` applies membership changes; `reads` serves clients; `digest` and `header`
+close every entry; `view` is the port to storage; `keys`, `stored`, `index_catalog` and `codec` are the layout.
 
 Twenty-one modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
 feature level.

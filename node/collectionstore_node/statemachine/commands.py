@@ -249,16 +249,16 @@ class Code(enum.IntEnum):
     DEFERRED = 9
     """The commands before it used up ENTRY_COST_MAX; nothing was done. The leader proposes the command again, so that
     no client hears of it."""
-    LEVEL_TOO_LOW = 19
+    LEVEL_TOO_LOW = 40
     """The cluster is not at the level that the command needs: no member proposes such a command."""
-    INDEX_EXISTS = 20
-    INDEX_NOT_FOUND = 21
-    TOO_MANY_INDEXES = 22
-    INVALID_INDEX = 23
+    INDEX_EXISTS = 41
+    INDEX_NOT_FOUND = 42
+    TOO_MANY_INDEXES = 43
+    INVALID_INDEX = 44
     """The definition is not allowed; members check it before they propose."""
-    UNIQUE_VIOLATION = 24
+    UNIQUE_VIOLATION = 45
     """Another document has the same values in a unique index; see `refused_index`."""
-    INDEX_ENTRIES = 25
+    INDEX_ENTRIES = 46
     """The document would have too many entries in an index, or a value in it is nested too deep; see the same."""
 
 

@@ -12,7 +12,13 @@ import msgspec
 from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.indexes.definition import Definition
 from collectionstore_node.statemachine.codec import decode_own
-from collectionstore_node.statemachine.keys import INDEX_BUILDS, indexes_key, prefix_end, statistics_key
+from collectionstore_node.statemachine.keys import (
+    INDEX_BUILDS,
+    INDEX_STATISTICS,
+    indexes_key,
+    prefix_end,
+    statistics_key,
+)
 from collectionstore_node.statemachine.view import View
 
 
@@ -94,3 +100,8 @@ def read_statistics(view: View, collection_id: int, index_id: int) -> Statistics
 def collections_with_builds(view: View) -> Iterator[str]:
     """Yield the names of the collections that have an index that is being built."""
     return (name.decode() for _, name in view.scan(INDEX_BUILDS, prefix_end(INDEX_BUILDS)))
+
+
+def entries_of_all(view: View) -> int:
+    """Return the number of entries of all indexes."""
+    return sum(_PACKED.unpack(data)[0] for _, data in view.scan(INDEX_STATISTICS, prefix_end(INDEX_STATISTICS)))

@@ -9,12 +9,20 @@ from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.idempotency import REPLAYED, idempotency_key
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.indexes.definition import INDEXES_MAX
+from collectionstore_node.indexes.encoding import DEPTH_MAX
+from collectionstore_node.indexes.entries import ENTRIES_MAX
 from collectionstore_node.service.operations import Delete, Ref
-from collectionstore_node.service.results import Code, Outcome
+from collectionstore_node.service.results import Code, Outcome, refused_index
 
 _REFUSALS: Final = {
     Code.COLLECTION_NOT_FOUND: ("collection_not_found", "create it first: PUT /api/v1/collections/{name}"),
     Code.COLLECTION_EXISTS: ("collection_exists", "use PUT to accept an existing one"),
+    Code.INDEX_NOT_FOUND: ("index_not_found", "the collection has no index of this name"),
+    Code.INDEX_EXISTS: ("index_exists", "drop it first to change it"),
+    Code.TOO_MANY_INDEXES: ("too_many_indexes", f"a collection has at most {INDEXES_MAX} indexes; drop another one"),
+    Code.INVALID_INDEX: ("invalid_index", "the members of the cluster do not accept this definition"),
+    Code.LEVEL_TOO_LOW: ("upgrading", "not all members of the cluster are of a version that can do this"),
     Code.INVALID_TRANSACTION: ("invalid_body", "the transaction contradicts itself or has too many operations"),
     Code.IDEMPOTENCY_KEY_REUSED: ("idempotency_key_reused", "send a new key with a new request"),
 }
@@ -44,8 +52,24 @@ def refusal(outcome: Outcome, *, absent: str) -> Problem:
         return Problem(
             "precondition_failed", detail, headers=facts, current_revision=current, revision=outcome.revision
         )
+    if code is Code.UNIQUE_VIOLATION or code is Code.INDEX_ENTRIES:
+        return _refused_by_index(outcome, facts)
     name, detail = _REFUSALS[code]
     return Problem(name, detail, headers=facts, revision=outcome.revision)
+
+
+def _refused_by_index(outcome: Outcome, facts: bytes) -> Problem:
+    by = refused_index(outcome)
+    if outcome.code is Code.UNIQUE_VIOLATION:
+        detail = f"the document with the ID in `id` has the same values in the unique index {by.index!r}"
+        return Problem(
+            "unique_violation", detail, headers=facts, revision=outcome.revision, index=by.index, id=by.other
+        )
+    detail = (
+        f"in the index {by.index!r} a document has at most {ENTRIES_MAX} entries, "
+        f"and values are nested at most {DEPTH_MAX} deep"
+    )
+    return Problem("index_entries", detail, headers=facts, revision=outcome.revision, index=by.index)
 
 
 def outcome_lines(outcome: Outcome) -> bytes:

@@ -19,7 +19,6 @@ from collectionstore_node.errors import (
     InvalidPart,
     InvalidRequest,
     LeadershipTransferring,
-    LevelTooLow,
     NodeError,
     NotLeader,
     NotNow,
@@ -29,6 +28,7 @@ from collectionstore_node.errors import (
     StorageFailed,
     TooLarge,
     TooStale,
+    UpgradePending,
 )
 
 Effect = Literal["not_applied", "applied", "unknown"]
@@ -146,7 +146,7 @@ CODES: Final[dict[type[NodeError], str]] = {
     Overloaded: "overloaded",
     InsufficientStorage: "insufficient_storage",
     ChangePending: "change_pending",
-    LevelTooLow: "upgrading",
+    UpgradePending: "upgrading",
     LeadershipTransferring: "leadership_transferring",
     ReadTimedOut: "read_timeout",
     TooStale: "too_stale",
