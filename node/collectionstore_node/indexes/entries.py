@@ -59,7 +59,7 @@ def entries_of(definition: Definition) -> Enter:
     node = filter_of(definition)
     match = None if node is None else compile_filter(node)
     fields = [_Field(path_of(one), one.descending, one.fold) for one in definition.fields]
-    ordered = tuple(one.path[0] for one in fields) if all(len(one.path) == 1 for one in fields) else ()
+    ordered = tuple(one.path[0] for one in fields if len(one.path) == 1)
     sparse = definition.sparse
     single = fields[0] if len(fields) == 1 else None
 

@@ -9,7 +9,7 @@ Found in the source of rocksdict 0.3.29 and confirmed by test:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, cast
 
 from rocksdict import BottommostLevelCompaction, ColumnFamily, CompactOptions, Rdict, RdictIter, ReadOptions
@@ -96,40 +96,34 @@ class Family:
         Raises `ManyDeleted` beyond that. RocksDB skips them within one call that holds the interpreter, 0.13 us each
         (measured), so a million of them would hold the event loop for as long as an election.
         """
-        self._failstop.check()
-        options = ReadOptions()
-        options.set_max_skippable_internal_keys(skipped_max)
-        try:
-            cursor = self._data.iter(options)
-            cursor.seek(lo)
-        except Exception as error:  # rocksdict raises nothing more specific
-            raise self._failstop.fail(f"read from {self.name}", error) from error
+        return self.scan_ranges(((lo, hi),), skipped_max)
+
+    def scan_ranges(self, ranges: Sequence[tuple[bytes, bytes]], skipped_max: int) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs in each of `ranges`, one after the other, as `scan_bounded`, all as of the call."""
+        cursor = self._bounded_cursor(skipped_max)
 
         def pairs() -> Iterator[tuple[bytes, bytes]]:
-            last = lo
-            while cursor.valid():
-                last = cursor.key()
-                if last >= hi:
-                    return
-                yield last, cursor.value()
-                cursor.next()
-            if self._gave_up(cursor) and self._has_more(cursor, last, hi):
-                raise ManyDeleted(lo=last, hi=hi)
+            for lo, hi in ranges:
+                last = lo
+                cursor.seek(lo)
+                while cursor.valid():
+                    last = cursor.key()
+                    if last >= hi:
+                        break
+                    yield last, cursor.value()
+                    cursor.next()
+                else:
+                    if self._gave_up(cursor) and self._has_more(cursor, last, hi):
+                        raise ManyDeleted(lo=last, hi=hi)
 
         return pairs()
 
-    def pick(self, keys: Sequence[bytes], skipped_max: int) -> Iterator[tuple[bytes, bytes]]:
-        """Return the pairs of those of `keys`, sorted, that exist, as they are at the time of the call.
+    def pick(self, keys: Iterable[bytes], skipped_max: int) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs of those of `keys` that exist, as they are at the time of the call.
 
-        Skips at most `skipped_max` deleted keys behind one of them.
+        `keys` are asked for one by one. Skips at most `skipped_max` deleted keys behind one of them.
         """
-        self._failstop.check()
-        options = ReadOptions()
-        options.set_max_skippable_internal_keys(skipped_max)
-        try:
-            cursor = self._data.iter(options)
-        except Exception as error:  # rocksdict raises nothing more specific
-            raise self._failstop.fail(f"read from {self.name}", error) from error
+        cursor = self._bounded_cursor(skipped_max)
 
         def pairs() -> Iterator[tuple[bytes, bytes]]:
             for key in keys:
@@ -145,6 +139,15 @@ class Family:
                         yield key, value
 
         return pairs()
+
+    def _bounded_cursor(self, skipped_max: int) -> RdictIter:
+        self._failstop.check()
+        options = ReadOptions()
+        options.set_max_skippable_internal_keys(skipped_max)
+        try:
+            return self._data.iter(options)
+        except Exception as error:  # rocksdict raises nothing more specific
+            raise self._failstop.fail(f"read from {self.name}", error) from error
 
     def _gave_up(self, cursor: RdictIter) -> bool:
         """Whether an invalid cursor stands before too many deleted keys; False at the end."""
