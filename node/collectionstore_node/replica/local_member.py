@@ -139,7 +139,7 @@ class LocalMember:
         needed = level_needed(action)
         if needed > self.applier.level:
             raise UpgradePending(
-                f"the cluster is at feature level {self.applier.level} and is being upgraded; this needs level {needed}"
+                f"the cluster is being upgraded: its feature level is {self.applier.level}, and this needs {needed}"
             )
 
     def admit(self, action: Action) -> None:

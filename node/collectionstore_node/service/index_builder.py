@@ -25,7 +25,7 @@ from collectionstore_node.statemachine.view import View
 
 log = structlog.get_logger()
 
-LOOK_S: Final = 0.2
+LOOK_S: Final = 0.5
 """How often a member looks for builds."""
 RETRY_S: Final = 1.0
 STEP_TIMEOUT_S: Final = 30.0

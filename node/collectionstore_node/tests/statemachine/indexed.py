@@ -87,18 +87,9 @@ def create(view: MemoryView, *definitions: Definition, collection: str = "c") ->
     build(view, collection)
 
 
-def check(view: MemoryView) -> None:
+def check(view: View) -> None:
     """Assert that what is stored of indexes is what the documents of the state make of them, and nothing else."""
-    entries: dict[bytes, bytes] = {}
-    for name, collection in scan_collections(view, CATALOG, prefix_end(CATALOG)):
-        indexes = read_indexes(view, collection.id)
-        assert collection.indexed == bool(indexes)
-        building = [one for one in indexes if one.state is IndexState.BUILDING]
-        assert view.get(INDEX_BUILDS + collection.id.to_bytes(8)) == (name.encode() if building else None)
-        for index in indexes:
-            found = _entries(view, collection.id, index)
-            assert not entries.keys() & found.keys()
-            entries |= found
+    entries = entries_wanted(view)
     assert dict(view.scan(INDEX_ENTRIES, prefix_end(INDEX_ENTRIES))) == entries
     known = {
         (collection.id, one.id)
@@ -110,7 +101,22 @@ def check(view: MemoryView) -> None:
     assert len(list(view.scan(INDEXES, prefix_end(INDEXES)))) == len({number for number, _ in known})
 
 
-def _entries(view: MemoryView, collection_id: int, index: Index) -> dict[bytes, bytes]:
+def entries_wanted(view: View) -> dict[bytes, bytes]:
+    """Return the entries that the documents make; assert that records and statistics of the indexes fit them."""
+    entries: dict[bytes, bytes] = {}
+    for name, collection in scan_collections(view, CATALOG, prefix_end(CATALOG)):
+        indexes = read_indexes(view, collection.id)
+        assert collection.indexed == bool(indexes)
+        building = [one for one in indexes if one.state is IndexState.BUILDING]
+        assert view.get(INDEX_BUILDS + collection.id.to_bytes(8)) == (name.encode() if building else None)
+        for index in indexes:
+            found = _entries(view, collection.id, index)
+            assert not entries.keys() & found.keys()
+            entries |= found
+    return entries
+
+
+def _entries(view: View, collection_id: int, index: Index) -> dict[bytes, bytes]:
     prefix, documents = index_prefix(collection_id, index.id), documents_prefix(collection_id)
     found: dict[bytes, bytes] = {}
     count = multikey = long = size = made = 0
