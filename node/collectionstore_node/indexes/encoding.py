@@ -107,9 +107,10 @@ def _number(key: bytes) -> int | float:
     bits = bits ^ _SIGN if bits & _SIGN else bits ^ _ALL
     (nearest,) = _DOUBLE.unpack(_BITS.pack(bits))
     number: float = nearest
-    if number.is_integer():
-        return int(number) + rest - _EXACT
-    return number
+    if not number.is_integer():
+        return number
+    beyond: int = rest - _EXACT
+    return int(number) + beyond
 
 
 class Bound(NamedTuple):

@@ -160,24 +160,32 @@ def _too_many() -> TooManyEntries:
     return TooManyEntries(f"the document would have more than {ENTRIES_MAX} entries")
 
 
-def document_in(definition: Definition, key: bytes, shape: bytes) -> dict[str, Any]:
-    """Return the indexed fields of the document whose only entry is `key`, with the `shape` stored beside it."""
-    document: dict[str, Any] = {}
-    at = 0
-    for field, kind in zip(definition.fields, shape, strict=True):
-        value, at = scalar_in(key, at, descending=field.descending)
-        if kind == ABSENT:
-            continue
-        if kind == WHOLE_FLOAT:
-            value = float(value)
-        elif kind == NEGATIVE_ZERO:
-            value = -0.0
-        inner = document
-        *path, last = path_of(field)
-        for part in path:
-            inner = inner.setdefault(part, {})
-        inner[last] = value
-    return document
+Tell: TypeAlias = Callable[[bytes, bytes], dict[str, Any]]
+
+
+@lru_cache(maxsize=1_024)
+def teller_of(definition: Definition) -> Tell:
+    """Return the function from the only entry of a document, and its shape, to the indexed fields of the document."""
+    fields = [(path_of(one)[:-1], path_of(one)[-1], one.descending) for one in definition.fields]
+
+    def tell(key: bytes, shape: bytes) -> dict[str, Any]:
+        document: dict[str, Any] = {}
+        start = 0
+        for (path, last, descending), kind in zip(fields, shape, strict=True):
+            value, start = scalar_in(key, start, descending=descending)
+            if kind == ABSENT:
+                continue
+            if kind == WHOLE_FLOAT:
+                value = float(value)
+            elif kind == NEGATIVE_ZERO:
+                value = -0.0
+            inner = document
+            for part in path:
+                inner = inner.setdefault(part, {})
+            inner[last] = value
+        return document
+
+    return tell
 
 
 _HEAD: Final = struct.Struct(">BH")  # whether a shape follows, bytes of the document's ID

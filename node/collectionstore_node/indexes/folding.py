@@ -24,8 +24,8 @@ def _table() -> dict[int, str]:
         for one in range(int(first, 16), int(last, 16) + 1, int(step)):
             table[one] = chr(one + int(distance))
     for expansion in EXPANSIONS.split():
-        one, several = expansion.split("=")
-        table[int(one, 16)] = "".join(chr(int(part, 16)) for part in several.split("+"))
+        letter, several = expansion.split("=")
+        table[int(letter, 16)] = "".join(chr(int(part, 16)) for part in several.split("+"))
     return table
 
 

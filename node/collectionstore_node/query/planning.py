@@ -75,7 +75,7 @@ class IndexFacts(NamedTuple):
 class IndexPlan(NamedTuple):
     """A way to find all matches by one index."""
 
-    index: IndexFacts
+    facts: IndexFacts
     ranges: tuple[Range, ...]
     """Ascending and disjoint; with the index's prefix."""
     fixed: bytes
@@ -94,7 +94,7 @@ class IndexPlan(NamedTuple):
         """Return the plan for an explanation."""
         return {
             "kind": "index",
-            "index": self.index.definition.name,
+            "index": self.facts.definition.name,
             "fields": self.bounded,
             "ranges": len(self.ranges),
             "covered": self.covered,
@@ -132,7 +132,7 @@ def plan_of(
     if not plans:
         return None
     # Among equals one that leaves nothing to be sorted, then one whose fields are all of use.
-    best = min(plans, key=lambda one: (one.cost, one.order == "memory", len(one.index.definition.fields)))
+    best = min(plans, key=lambda one: (one.cost, one.order == "memory", len(one.facts.definition.fields)))
     # Those that leave out no document count them all.
     complete = [one.documents for one in indexes if not one.definition.sparse and not one.definition.filter]
     return best if not complete or best.cost <= max(complete) * SCANNED_COST else None
@@ -240,17 +240,17 @@ def _directed(interval: Interval, *, descending: bool) -> Interval:
 
 
 def _costed(plan: IndexPlan, probe: Probe, needs: frozenset[Path] | None, use: Use, limit: int) -> IndexPlan:
-    definition = plan.index.definition
+    definition = plan.facts.definition
     paths = {path_of(one) for one in definition.fields}
     # Entries tell fields of their own; one within another one would be told by half.
     apart = not any(one[: len(other)] == other for one in paths for other in paths if one != other)
     told = paths | {(ID,), (REVISION,)}
-    covered = needs is not None and apart and not plan.index.multikey and needs <= told
+    covered = needs is not None and apart and not plan.facts.multikey and needs <= told
     # By ID, documents are fetched when their IDs have been sorted.
     covered = covered and (use is not Use.PAGES_BY_ID or plan.order != "memory")
     keys = float(probe(plan.ranges)) if plan.ranges else 0.0
     if keys >= PROBE_KEYS:
-        keys = max(keys, plan.index.entries * _share(plan))
+        keys = max(keys, plan.facts.entries * _share(plan))
     if limit and plan.order != "memory":
         # The page ends with its last match. How many entries are none is not known, if the filter asks for more.
         keys = min(keys, float(limit if plan.exact else limit * INEXACT_FACTOR))

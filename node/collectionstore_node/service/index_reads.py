@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from collectionstore_node.documents.paths import ID, REVISION
-from collectionstore_node.indexes.entries import Entry, document_in, entry_in
+from collectionstore_node.indexes.entries import Entry, entry_in, teller_of
 from collectionstore_node.query.planning import PROBE_KEYS, IndexFacts, IndexPlan, Range
 from collectionstore_node.query.scanning import Asked, Meter, Record, matching
 from collectionstore_node.query.spans import Place, Span
@@ -108,7 +108,7 @@ class IndexReader:
         return self._reached if self._reached[1] == self._meter.last else self._before
 
     def _read(self) -> Iterator[Entry]:
-        index = self._plan.index
+        index = self._plan.facts
         prefix, unique, fixed = len(index.prefix), index.definition.unique, len(self._plan.fixed) - len(index.prefix)
         ordered = self._plan.order != "memory"
         for key, value in self._entries:
@@ -126,12 +126,12 @@ class IndexReader:
 
     def _told(self, asked: Asked, entries: Iterator[Entry]) -> Matches:
         """Yield the matches among documents as their entries tell them."""
-        definition, match, meter = self._plan.index.definition, asked.match, self._meter
+        tell, match, meter = teller_of(self._plan.facts.definition), asked.match, self._meter
         for number, entry in enumerate(entries, 1):
             if entry.shape is None:
                 yield from matching(iter((self._record(entry),)), asked, meter)
             else:
-                document = document_in(definition, entry.key, entry.shape)
+                document = tell(entry.key, entry.shape)
                 document[ID], document[REVISION] = entry.id, entry.revision
                 meter.last = entry.id
                 if match(document):
@@ -169,6 +169,6 @@ def _behind(plan: IndexPlan, after: tuple[bytes, str] | None) -> Sequence[Range]
         return plan.ranges
     key, name = after
     start = plan.fixed + key
-    if not plan.index.definition.unique:
+    if not plan.facts.definition.unique:
         start += name.encode()
     return tuple((max(lo, start), hi) for lo, hi in plan.ranges if hi > start)

@@ -28,7 +28,6 @@ from collectionstore_node.statemachine.admissible import (
 )
 from collectionstore_node.statemachine.commands import (
     ANY,
-    Action,
     CompareField,
     CompareOperator,
     CreateCollection,
@@ -44,6 +43,7 @@ from collectionstore_node.statemachine.commands import (
     Ref,
     Transaction,
 )
+from collectionstore_node.statemachine.commands import ClientAction as Action
 from collectionstore_node.statemachine.commands import Compare as Guard
 from collectionstore_node.statemachine.commands import Operation as TransactionStep
 

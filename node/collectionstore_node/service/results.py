@@ -44,7 +44,7 @@ class CollectionResult(msgspec.Struct, frozen=True):
 class IndexInfo(NamedTuple):
     """An index, and what is counted of it."""
 
-    index: Index
+    record: Index
     statistics: Statistics
 
 

@@ -38,6 +38,7 @@ from collectionstore_node.service.membership import (
     TransferLeadership,
 )
 from collectionstore_node.service.operations import (
+    Action,
     CreateCollection,
     DocumentRef,
     DropCollection,
@@ -61,7 +62,6 @@ from collectionstore_node.service.results import (
 from collectionstore_node.service.store_replica import StoreReplica
 from collectionstore_node.service.turns import Work
 from collectionstore_node.statemachine.catalog import find_collection
-from collectionstore_node.statemachine.commands import Action
 from collectionstore_telemetry.tracing.active import active
 
 T = TypeVar("T")

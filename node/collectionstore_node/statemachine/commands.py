@@ -172,9 +172,8 @@ class BuildIndex(msgspec.Struct, frozen=True, array_like=True, tag=22):
     """The ID of the last document that has entries; None at the beginning."""
 
 
-Action: TypeAlias = (
-    Put | Delete | CreateCollection | DropCollection | Transaction | CreateIndex | DropIndex | BuildIndex
-)
+ClientAction: TypeAlias = Put | Delete | CreateCollection | DropCollection | Transaction | CreateIndex | DropIndex
+Action: TypeAlias = ClientAction | BuildIndex
 
 _LEVELS: Final[dict[type, int]] = {CreateIndex: ENGINE, DropIndex: ENGINE, BuildIndex: ENGINE}
 
@@ -304,15 +303,14 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class RefusedBy(NamedTuple):
     """The index that refused a write."""
 
-    index: str
-    """Its name."""
+    name: str
     other: str
     """The ID of the document that has the same values; empty if the reason is another one."""
 
 
 def refused_item(refused: RefusedBy) -> Item:
     """Return the item that says which index refused a command."""
-    return Item(0, value=refused.other.encode(), content_type=refused.index)
+    return Item(0, value=refused.other.encode(), content_type=refused.name)
 
 
 def refused_index(outcome: Outcome) -> RefusedBy:

@@ -35,7 +35,7 @@ may exceed it by TRANSACTION_COST_MAX, TRANSACTION_READ_BYTES_MAX and one record
 INDEX_ENTRY_COST_BYTES: Final = 512
 """What it costs to make, keep or remove an entry of an index."""
 
-BUILD_DOCUMENTS: Final = 256
-BUILD_BYTES: Final = 512 << 10
-BUILD_ENTRIES: Final = 4 << 10
+BUILD_DOCUMENTS: Final = 128
+BUILD_BYTES: Final = 256 << 10
+BUILD_ENTRIES: Final = 2 << 10
 """A step of a build ends with the document that reaches one of these: documents, their bytes, entries."""

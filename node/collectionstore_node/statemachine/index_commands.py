@@ -81,11 +81,12 @@ def build_index(overlay: Overlay, catalog: Catalog, build: BuildIndex, revision:
 def _step(overlay: Overlay, catalog: Catalog, opened: OpenIndex, documents: bytes) -> Index:
     """Make entries, and return the index as it is then."""
     index, size, entries = opened.index, 0, 0
+    after, passed = index.after, index.passed
     lo = documents if index.after is None else successor(documents + index.after.encode())
-    for passed, (key, record) in enumerate(overlay.scan(lo, prefix_end(documents))):
+    for at, (key, record) in enumerate(overlay.scan(lo, prefix_end(documents))):
         # With what would come next: a step that ends at the last document leaves finding that out to another one.
-        if passed >= BUILD_DOCUMENTS or size >= BUILD_BYTES or entries >= BUILD_ENTRIES:
-            return index
+        if at >= BUILD_DOCUMENTS or size >= BUILD_BYTES or entries >= BUILD_ENTRIES:
+            return replace(index, after=after, passed=passed)
         document_id = last_text(key, documents)
         size += len(record)
         overlay.cost += READ_COST_BYTES + len(record)
@@ -101,8 +102,8 @@ def _step(overlay: Overlay, catalog: Catalog, opened: OpenIndex, documents: byte
                 return _failed(catalog, opened, UNIQUE_REASON, document_id_in(holder), document_id)
             overlay.put(entry, value)
         count(catalog, opened, NO_ENTRIES, new)
-        index = replace(index, after=document_id, passed=index.passed + 1)
-    return replace(index, state=IndexState.READY, after=None)
+        after, passed = document_id, passed + 1
+    return replace(index, state=IndexState.READY, after=None, passed=passed)
 
 
 def _failed(catalog: Catalog, opened: OpenIndex, reason: str, *documents: str) -> Index:

@@ -95,12 +95,12 @@ def _index(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max
             staged[key] = None
             kept[key] = value
     for change in changes:
-        unique = change.index.index.definition.unique
+        unique = change.opened.index.definition.unique
         for key, value in change.entries(change.new, change.record):
             if unique:
                 holder = staged[key] if key in staged else overlay.get(key)
                 if holder is not None:
-                    by = RefusedBy(change.index.index.definition.name, document_id_in(holder))
+                    by = RefusedBy(change.opened.index.definition.name, document_id_in(holder))
                     return Refused(Code.UNIQUE_VIOLATION, change.position, by)
             staged[key] = value
     for key, staged_value in staged.items():
@@ -109,7 +109,7 @@ def _index(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max
         elif kept.get(key) != staged_value:
             overlay.put(key, staged_value)
     for change in changes:
-        count(catalog, change.index, change.old, change.new)
+        count(catalog, change.opened, change.old, change.new)
     return None
 
 
@@ -117,7 +117,7 @@ class _Change(NamedTuple):
     """The entries of one document in one index, before and after."""
 
     position: int
-    index: OpenIndex
+    opened: OpenIndex
     id: bytes
     old: Entries
     new: Entries
@@ -126,7 +126,7 @@ class _Change(NamedTuple):
 
     def entries(self, entries: Entries, record: bytes | None) -> list[tuple[bytes, bytes]]:
         """Return keys and values of `entries`, which are those of `record`."""
-        return [] if record is None else stored_entries(self.index, self.id, entries, record)
+        return [] if record is None else stored_entries(self.opened, self.id, entries, record)
 
 
 def stored_entries(index: OpenIndex, document_id: bytes, entries: Entries, record: bytes) -> list[tuple[bytes, bytes]]:

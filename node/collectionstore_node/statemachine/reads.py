@@ -143,7 +143,7 @@ class Fetch:
         """Raises `InvalidRequest("collection_not_found")`."""
         self._space = _documents(view, collection)
         self._wanted: list[bytes] = []
-        self._found = view.pick(iter(self._next, None))  # type: ignore[arg-type]  # None ends the keys
+        self._found = view.pick(iter(self._next, None))  # None ends the keys
 
     def __call__(self, name: str) -> tuple[int, Listed]:
         """Return a document, which exists, and its stored size. Raises `InvariantViolated` if it does not."""

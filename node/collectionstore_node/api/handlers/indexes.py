@@ -61,7 +61,7 @@ async def get(call: Call) -> Answer:
     name = index_name(call.arguments[1])
     found = await _read(call)
     for one in found.indexes:
-        if one.index.definition.name == name:
+        if one.record.definition.name == name:
             return json_answer(_shown(one), headers=revision_line(found.revision) + NO_CACHE)
     raise Problem("index_not_found", f"the collection has no index {name!r}")
 

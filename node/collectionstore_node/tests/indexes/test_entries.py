@@ -16,10 +16,10 @@ from collectionstore_node.indexes.entries import (
     ENTRIES_MAX,
     TooManyEntries,
     document_id_in,
-    document_in,
     entries_of,
     entry_in,
     stored_entry,
+    teller_of,
 )
 from collectionstore_node.tests.documents.json_values import DOCUMENTS
 
@@ -116,7 +116,7 @@ def test_the_fields_of_a_document_are_told_from_its_entry(document: Any, paths: 
     if entries.shape is None:
         return
     (key,) = entries.keys
-    told = document_in(definition, key, entries.shape)
+    told = teller_of(definition)(key, entries.shape)
     for path in paths:
         (mine,), (stored,) = (values_at(one, parse_path(path, "", "")) for one in (told, document))
         assert type(mine) is type(stored)

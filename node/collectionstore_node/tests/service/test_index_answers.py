@@ -92,15 +92,15 @@ def test_the_plan_is_the_cheapest_one(
     if index == "scan":
         assert plan == "scan"
         return
-    assert plan.index.definition.name == index
+    assert plan.facts.definition.name == index
     assert f"{plan.order}{' covered' * plan.covered}" == kind
 
 
 def test_counting_and_distinct_values_need_no_documents(subject: Subject) -> None:
     counted = planned(subject, CountDocuments("c", parse_find({"a": {"$lte": 2}})))
-    assert (counted.index.definition.name, counted.exact, counted.covered) == ("by-a", True, True)
+    assert (counted.facts.definition.name, counted.exact, counted.covered) == ("by-a", True, True)
     values = planned(subject, DistinctValues("c", parse_find({"a": {"$lte": 2}}), ("b",)))
-    assert (values.index.definition.name, values.covered) == ("by-a-b", True)
+    assert (values.facts.definition.name, values.covered) == ("by-a-b", True)
 
 
 @pytest.mark.parametrize(("asked", "hint"), [({"a": 1}, "none"), ({}, "sparse"), ({"a": 4}, "partial")])
@@ -113,7 +113,7 @@ def test_a_hint_that_cannot_be_followed_is_refused(subject: Subject, asked: Any,
 def test_a_hint_is_followed(subject: Subject) -> None:
     assert planned(subject, find({"a": 3}, hint="scan")) == "scan"
     plan = planned(subject, find({"b": 5}, hint="by-a"))
-    assert (plan.index.definition.name, plan.bounded, len(plan.ranges)) == ("by-a", 0, 1)
+    assert (plan.facts.definition.name, plan.bounded, len(plan.ranges)) == ("by-a", 0, 1)
 
 
 def test_an_index_that_is_being_built_is_not_used(subject: Subject) -> None:

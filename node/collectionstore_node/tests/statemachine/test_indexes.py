@@ -211,8 +211,9 @@ def test_a_build_is_bounded_steps_in_the_order_of_ids(view: MemoryView) -> None:
     assert (index.after, index.passed) == (f"d{BUILD_DOCUMENTS - 1:04}", BUILD_DOCUMENTS)
     check(view)
     # Behind the build, ahead of it, and the document at which it stands.
-    run(view, put("d0000", {"a": "new"}), put("d0400", {"a": "ahead"}), Delete(DocumentRef("c", index.after)))
-    run(view, put("a", {"a": 1}), put("z", {"a": 2}), Delete(DocumentRef("c", "d0500")))
+    assert index.after is not None
+    run(view, put("d0000", {"a": "new"}), put("d0200", {"a": "ahead"}), Delete(DocumentRef("c", index.after)))
+    run(view, put("a", {"a": 1}), put("z", {"a": 2}), Delete(DocumentRef("c", "d0210")))
     check(view)
     assert build(view) == 1
     (index,) = indexes_of(view)
