@@ -348,6 +348,35 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 _PROBLEMS,
             ),
             Limit(
+                "indexes of a collection; fields, and paths with the filter, of one",
+                "{indexes.definition:INDEXES_MAX}; {indexes.definition:FIELDS_MAX}, "
+                "{indexes.definition:DEFINITION_BYTES_MAX|bytes}",
+                ("statemachine.index_commands:create_index", "indexes.definition:parse_definition"),
+                "422 `too_many_indexes`; 400 `invalid_index`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "entries of a document in an index; the key of a field",
+                "{indexes.entries:ENTRIES_MAX}; {indexes.encoding:KEY_BYTES_MAX|bytes}",
+                ("indexes.entries:entries_of", "indexes.encoding:key_of"),
+                "422 `index_entries`; a longer key is cut, and ends with its hash",
+                _PROBLEMS,
+            ),
+            Limit(
+                "step of the build of an index",
+                f"{{{_COSTS}:BUILD_DOCUMENTS}} documents, {{{_COSTS}:BUILD_BYTES|bytes}} or "
+                f"{{{_COSTS}:BUILD_ENTRIES}} entries, with the document that reaches it",
+                ("statemachine.index_commands:build_index",),
+                "the next step goes on",
+                ("index_build_documents_total",),
+            ),
+            Limit(
+                "ranges of an index that a query reads; entries counted to choose one; IDs collected from it",
+                "{query.planning:RANGES_MAX}; {query.planning:PROBE_KEYS}; {service.index_reads:GATHERED_MAX}",
+                ("query.planning:plan_of", "service.index_reads:IndexReader"),
+                "fewer fields bound it; an estimate; the collection is read instead",
+            ),
+            Limit(
                 "what a page of a query in the order of IDs reads",
                 "{service.queries:PAGE_DOCUMENTS_MAX} documents, {service.queries:PAGE_BYTES_MAX|bytes}",
                 ("service.queries:Queries",),

@@ -40,6 +40,7 @@ from collectionstore_node.logs import SlowLog
 from collectionstore_node.memory import MemoryBudget
 from collectionstore_node.metrics import (
     HttpSeries,
+    IndexSeries,
     PortSeries,
     ReplicaMetrics,
     TransportSeries,
@@ -87,7 +88,7 @@ from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.security.admin_token import AdminToken
 from collectionstore_node.security.client_tls import ClientTls, is_operator
 from collectionstore_node.security.node_certificate import keep_certificate
-from collectionstore_node.service import Store, StoreLimits
+from collectionstore_node.service import IndexBuilder, Store, StoreLimits
 from collectionstore_node.settings import Settings
 from collectionstore_node.space import SpaceLimits
 from collectionstore_node.storage import Database, Tuning
@@ -267,6 +268,10 @@ async def start(
     exposition = Exposition(metrics, process=process_collectors(), blocking=stored_series(storage))
     stack.callback(exposition.close)
     diagnostics = Diagnostics(environment.levels, slow, Profiler() if settings.profiling == "Enabled" else None)
+    builder = IndexBuilder(replica, IndexSeries(metrics), loop.time, asyncio.sleep)
+    building = asyncio.create_task(builder.run(), name="indexes")
+    building.add_done_callback(partial(_ended, local))
+    stack.push_async_callback(cancel_and_wait, building)
     await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics, environment.serve)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
     reloading.add_done_callback(partial(_ended, local))

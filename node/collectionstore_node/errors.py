@@ -87,16 +87,16 @@ class ChangePending(NotNow):
     """A membership change is in progress, or the requested one is not allowed in the current configuration."""
 
 
+class UpgradePending(NotNow):
+    """The cluster is at a feature level that does not know the command: not all of its members are upgraded yet."""
+
+
 class LeadershipTransferring(NotNow):
     """Leadership is being transferred; proposals are refused until that completes or aborts."""
 
 
 class ReadTimedOut(NotNow):
     """A linearizable read was not confirmed by its deadline; nothing was read."""
-
-
-class UpgradePending(NotNow):
-    """The cluster is at a feature level that does not know the command: not all of its members are upgraded yet."""
 
 
 class TooStale(NotNow):

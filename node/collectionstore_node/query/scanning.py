@@ -42,11 +42,15 @@ class Record(NamedTuple):
 class Meter:
     """What a query has read so far."""
 
-    __slots__ = ("bytes", "documents", "last")
+    __slots__ = ("bytes", "documents", "keys", "last", "plan")
 
     def __init__(self) -> None:
         self.documents = 0
         self.bytes = 0
+        self.keys = 0
+        """Entries of an index."""
+        self.plan: dict[str, Any] | None = None
+        """How an index is used, for an explanation; None if none is."""
         self.last = ""
         """The ID of the document that was looked at last, and is counted."""
 

@@ -138,6 +138,7 @@ class Replica:
             span = self._observer.start_propose(command, parent)
             return self._consensus.submit(encoded, deadline, span)
         if leader := raft.leader:
+            # Here, too: a leader of an older version could not decode it.
             self._member.check_level(command.action)
             span = self._observer.start_forward(command, parent)
             return self._forwarder.propose(leader, encoded, deadline, span, alone=answers_values(command))

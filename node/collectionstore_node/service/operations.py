@@ -29,13 +29,14 @@ from collectionstore_node.statemachine.admissible import (
 )
 from collectionstore_node.statemachine.commands import (
     ANY,
-    Action,
     CompareField,
     CompareOperator,
     CreateCollection,
+    CreateIndex,
     Delete,
     DocumentRef,
     DropCollection,
+    DropIndex,
     Get,
     Image,
     KeyRef,
@@ -46,6 +47,7 @@ from collectionstore_node.statemachine.commands import (
     Update,
     UpdateForm,
 )
+from collectionstore_node.statemachine.commands import ClientAction as Action
 from collectionstore_node.statemachine.commands import Compare as Guard
 from collectionstore_node.statemachine.commands import Operation as TransactionStep
 
@@ -72,6 +74,12 @@ class ReadCollection(msgspec.Struct, frozen=True, gc=False):
     """Read the catalog record of a collection."""
 
     name: str
+
+
+class ReadIndexes(msgspec.Struct, frozen=True, gc=False):
+    """Read the indexes of a collection."""
+
+    collection: str
 
 
 class ListCollections(msgspec.Struct, frozen=True, gc=False):
@@ -146,9 +154,12 @@ Operation: TypeAlias = (
     AnyWrite
     | CreateCollection
     | DropCollection
+    | CreateIndex
+    | DropIndex
     | Transaction
     | Read
     | ReadCollection
+    | ReadIndexes
     | List
     | Query
     | ReadCluster
@@ -176,10 +187,12 @@ __all__ = [
     "Consistency",
     "CountDocuments",
     "CreateCollection",
+    "CreateIndex",
     "Delete",
     "DistinctValues",
     "DocumentRef",
     "DropCollection",
+    "DropIndex",
     "Find",
     "FindDocuments",
     "Get",
@@ -197,6 +210,7 @@ __all__ = [
     "Read",
     "ReadCollection",
     "ReadConsistency",
+    "ReadIndexes",
     "Ref",
     "Transaction",
     "TransactionStep",

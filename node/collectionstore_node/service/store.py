@@ -25,6 +25,7 @@ from collectionstore_node.service.backups import Backups
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.idempotency import command_for, document_id_for, stamped
+from collectionstore_node.service.indexes import Indexes
 from collectionstore_node.service.limits import StoreLimits, check_operation
 from collectionstore_node.service.lists import Lists
 from collectionstore_node.service.membership import (
@@ -37,6 +38,7 @@ from collectionstore_node.service.membership import (
     TransferLeadership,
 )
 from collectionstore_node.service.operations import (
+    Action,
     AnyWrite,
     CreateCollection,
     DocumentRef,
@@ -61,7 +63,7 @@ from collectionstore_node.service.store_replica import StoreReplica
 from collectionstore_node.service.turns import Work
 from collectionstore_node.service.updates import Updates
 from collectionstore_node.statemachine.catalog import find_collection
-from collectionstore_node.statemachine.commands import Action, Command, level_needed
+from collectionstore_node.statemachine.commands import Command, level_needed
 from collectionstore_node.statemachine.levels import ENGINE
 from collectionstore_telemetry.tracing.active import active
 
@@ -85,6 +87,7 @@ class Store:
         "_turns",
         "backups",
         "halves",
+        "indexes",
         "limits",
         "lists",
         "queries",
@@ -115,6 +118,7 @@ class Store:
         self.halves = Halves(door)
         """Single reads and writes, for callers that await nothing."""
         self.backups = Backups(door)
+        self.indexes = Indexes(door)
         self.updates = Updates(self.queries, self._propose, writes_max=limits.inflight_writes_max)
 
     # Admission

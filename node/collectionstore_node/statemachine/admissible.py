@@ -19,14 +19,18 @@ import msgspec
 
 from collectionstore_node.documents.updates.dates import TIME_MS_MAX
 from collectionstore_node.errors import InvalidRequest, TooLarge
+from collectionstore_node.indexes.definition import definition_violation
 from collectionstore_node.statemachine.commands import (
     Action,
+    BuildIndex,
     Command,
     Compare,
     CreateCollection,
+    CreateIndex,
     Delete,
     DocumentRef,
     DropCollection,
+    DropIndex,
     Idempotency,
     KeyRef,
     Operation,
@@ -145,6 +149,18 @@ def check_command(command: Command, limits: CommandLimits) -> None:
 
 def _check_action(action: Action, limits: CommandLimits) -> None:
     match action:
+        case CreateIndex(collection, definition):
+            _check_name(collection, "collection")
+            violation = definition_violation(definition)
+            if violation is not None:
+                raise InvalidRequest("invalid_index", violation)
+        case DropIndex(collection, name):
+            _check_name(collection, "collection")
+            _check_name(name, "index")
+        case BuildIndex(collection, _, after):
+            _check_name(collection, "collection")
+            if after is not None:
+                _check_key(after, "document id")
         case CreateCollection() | DropCollection():
             _check_name(action.name, "collection")
         case Transaction():

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, NamedTuple, TypeAlias
 
 import msgspec
 
+from collectionstore_node.indexes.definition import Definition
 from collectionstore_node.statemachine.codec import decode
 from collectionstore_node.statemachine.levels import ENGINE, FIRST, HIGHEST
 
@@ -189,7 +190,41 @@ class Transaction(msgspec.Struct, frozen=True, array_like=True, tag=5):
     otherwise: tuple[Operation, ...] = ()
 
 
-Action: TypeAlias = Put | Delete | CreateCollection | DropCollection | Transaction | Update
+class CreateIndex(msgspec.Struct, frozen=True, array_like=True, tag=20):
+    """Create an index, whose entries are then made by `BuildIndex`; from level `ENGINE` on.
+
+    INDEX_EXISTS if the collection has one of that name, TOO_MANY_INDEXES if it has no place for another.
+    """
+
+    collection: str
+    definition: Definition
+
+
+class DropIndex(msgspec.Struct, frozen=True, array_like=True, tag=21):
+    """Drop an index with its entries, whatever its state."""
+
+    collection: str
+    name: str
+
+
+class BuildIndex(msgspec.Struct, frozen=True, array_like=True, tag=22):
+    """Make the entries of the next documents, in the order of IDs: a bounded number.
+
+    The leader proposes one after the other. PRECONDITION_FAILED unless the build stands at `after`, so that a step that
+    two leaders propose is done once.
+    """
+
+    collection: str
+    index: int
+    """ID of the index: the revision of its creation."""
+    after: str | None
+    """The ID of the last document that has entries; None at the beginning."""
+
+
+ClientAction: TypeAlias = (
+    Put | Delete | CreateCollection | DropCollection | Transaction | Update | CreateIndex | DropIndex
+)
+Action: TypeAlias = ClientAction | BuildIndex
 
 
 class Idempotency(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -216,15 +251,15 @@ def answers_values(command: Command) -> bool:
     return any(isinstance(one, Get) for branch in (action.then, action.otherwise) for one in branch)
 
 
+_ENGINE: Final = frozenset((Update, CreateIndex, DropIndex, BuildIndex))
+
+
 def level_needed(action: Action) -> int:
     """Return the feature level from which on an action may be proposed: earlier programs cannot decode it."""
-    if isinstance(action, Update):
-        return ENGINE
     if isinstance(action, Transaction):
-        for branch in (action.then, action.otherwise):
-            if any(isinstance(one, Update) for one in branch):
-                return ENGINE
-    return FIRST
+        branches = (action.then, action.otherwise)
+        return ENGINE if any(type(one) is Update for branch in branches for one in branch) else FIRST
+    return ENGINE if type(action) in _ENGINE else FIRST
 
 
 class CommandBatch(msgspec.Struct, frozen=True, array_like=True):
@@ -270,11 +305,10 @@ class Code(enum.IntEnum):
     DEFERRED = 9
     """The commands before it used up ENTRY_COST_MAX; nothing was done. The leader proposes the command again, so that
     no client hears of it."""
-
     CONDITION_FAILED = 20
     """The document does not match the filter of an update; nothing was changed."""
     INVALID_UPDATE = 21
-    """The update is invalid in any state, or comes before its level; nothing was changed."""
+    """The update is invalid in any state; nothing was changed."""
     UPDATE_TYPE = 22
     """From here on: an update does not fit the document (`documents.updates.Reason`), and nothing was changed. Alone,
     `failed_operation` is the position of the part at fault; in a transaction, that of the update."""
@@ -284,6 +318,17 @@ class Code(enum.IntEnum):
     UPDATE_TEST = 26
     UPDATE_SIZE = 27
     UPDATE_COST = 28
+    LEVEL_TOO_LOW = 40
+    """The cluster is not at the level that the command needs: no member proposes such a command."""
+    INDEX_EXISTS = 41
+    INDEX_NOT_FOUND = 42
+    TOO_MANY_INDEXES = 43
+    INVALID_INDEX = 44
+    """The definition is not allowed; members check it before they propose."""
+    UNIQUE_VIOLATION = 45
+    """Another document has the same values in a unique index; see `refused_index`."""
+    INDEX_ENTRIES = 46
+    """The document would have too many entries in an index, or a value in it is nested too deep; see the same."""
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -317,12 +362,32 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     succeeded: bool = True
     """Whether the compares of a transaction held, so that `then` was applied or attempted."""
     items: tuple[Item, ...] = ()
-    """Results of a transaction, in the order of the branch that was applied; of an update, its only one."""
+    """Results of a transaction, in the order of the branch that was applied; of an update, its only one. If an index
+    refused the command, one item for `refused_index`: no field may be added here."""
     replayed: bool = False
     """Whether this is the stored outcome of an earlier request with the same idempotency key."""
     failed_operation: int | None = None
     """Position, in the attempted branch, of the operation that failed the transaction; None if it was a compare. Of the
     part that failed an update, None if it was none of them."""
+
+
+class RefusedBy(NamedTuple):
+    """The index that refused a write."""
+
+    name: str
+    other: str
+    """The ID of the document that has the same values; empty if the reason is another one."""
+
+
+def refused_item(refused: RefusedBy) -> Item:
+    """Return the item that says which index refused a command."""
+    return Item(0, value=refused.other.encode(), content_type=refused.name)
+
+
+def refused_index(outcome: Outcome) -> RefusedBy:
+    """Return which index refused the command, for the codes UNIQUE_VIOLATION and INDEX_ENTRIES."""
+    (item,) = outcome.items
+    return RefusedBy(item.content_type, (item.value or b"").decode())
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -1,8 +1,9 @@
 """What a command and an entry may cost every replica, from level `BOUNDED` on. Evaluated alike on all of them.
 
 Costs are those of what a command READS of the state: `Overlay.cost` counts the bytes, once more for every get that
-answers them. What a command writes is in the entry already. The bounds hold by refusing BEFORE the work is done; a
-bound is exceeded by one record at most, because the size of a record is known only once it is read.
+answers them. What a command writes is in the entry already, but for the entries of indexes that follow from it, which
+are counted. The bounds hold by refusing BEFORE the work is done; a bound is exceeded by one record at most, because the
+size of a record is known only once it is read.
 
 None of this depends on settings, caches, or on how entries are grouped: replicas with other bounds would diverge.
 Changing one needs a new feature level (`levels`).
@@ -48,3 +49,10 @@ PATTERN_COST_BYTES: Final = 128 << 10
 
 UPDATE_STEP_COST_BYTES: Final = 256
 """What a step of an update costs (`documents.updates.budget`): about a quarter of a read."""
+INDEX_ENTRY_COST_BYTES: Final = 512
+"""What it costs to make, keep or remove an entry of an index."""
+
+BUILD_DOCUMENTS: Final = 128
+BUILD_BYTES: Final = 256 << 10
+BUILD_ENTRIES: Final = 2 << 10
+"""A step of a build ends with the document that reaches one of these: documents, their bytes, entries."""

@@ -25,7 +25,7 @@ BOUNDED: Final = 2
 replicated time advances by bounded steps (`header.advance`)."""
 
 ENGINE: Final = 3
-"""Documents can be updated where they are (`Update`)."""
+"""Documents can be updated where they are (`Update`), and have secondary indexes."""
 
 HIGHEST: Final = ENGINE
 """The highest level that this program supports."""

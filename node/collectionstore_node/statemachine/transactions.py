@@ -25,6 +25,7 @@ from collectionstore_node.statemachine.commands import (
     Ref,
     Transaction,
     Update,
+    refused_item,
 )
 from collectionstore_node.statemachine.costs import (
     TRANSACTION_COST_MAX,
@@ -32,6 +33,7 @@ from collectionstore_node.statemachine.costs import (
     TRANSACTION_READ_BYTES_MAX,
     TRANSACTION_WRITE_BYTES_MAX,
 )
+from collectionstore_node.statemachine.indexing import Write, store
 from collectionstore_node.statemachine.stored import decode_stored, value_start
 from collectionstore_node.statemachine.updates import Refused, change, item_of, updated_record
 from collectionstore_node.statemachine.view import Overlay
@@ -107,6 +109,11 @@ class _Records:
         self._known: dict[bytes, bytes | None] = {}
         self._read = self._reads = self._written = self._writes = 0
 
+    @property
+    def cost_max(self) -> int | None:
+        """What `Overlay.cost` may be behind the transaction; None for no bound."""
+        return self._began + TRANSACTION_COST_MAX
+
     def get(self, key: bytes) -> bytes | None:
         """Return the record of `key` before the transaction."""
         if key in self._known:
@@ -161,6 +168,10 @@ class _UnboundedRecords(_Records):
 
     def __init__(self, overlay: Overlay) -> None:
         super().__init__(overlay, None)
+
+    @property
+    def cost_max(self) -> int | None:
+        return None
 
     def get(self, key: bytes) -> bytes | None:
         return self._overlay.get(key)
@@ -219,6 +230,7 @@ def _run(
     succeeded: bool,
 ) -> Outcome:
     staged: dict[bytes, bytes | None] = {}
+    written: list[tuple[int, Write]] = []
     items: list[Item] = []
     read: list[tuple[int, bytes]] = []
     for position, operation in enumerate(branch):
@@ -255,15 +267,13 @@ def _run(
         else:
             staged[key] = None
             items.append(Item(0, previous_revision=current))
+        if key in staged:  # else an update left the document as it was
+            written.append((position, Write(operation.ref, key, record, staged[key])))
     # Only AFTER the last operation: an earlier `return` leaves the overlay as it was.
-    _store(overlay, staged)
+    refused = store(overlay, catalog, [write for _, write in written], records.cost_max)
+    if refused is not None:
+        by = () if refused.code is Code.TRANSACTION_TOO_LARGE else (refused_item(refused.by),)
+        at_fault = written[refused.position][0]
+        return Outcome(refused.code, revision, succeeded=succeeded, items=by, failed_operation=at_fault)
     records.hand_over(read, items)
     return Outcome(Code.OK, revision, succeeded=succeeded, items=tuple(items))
-
-
-def _store(overlay: Overlay, staged: dict[bytes, bytes | None]) -> None:
-    for key, record in staged.items():
-        if record is None:
-            overlay.delete(key)
-        else:
-            overlay.put(key, record)

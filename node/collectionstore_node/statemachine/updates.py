@@ -27,7 +27,7 @@ from collectionstore_node.documents.updates import (
 )
 from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.statemachine.catalog import Catalog
-from collectionstore_node.statemachine.commands import Code, Image, Item, Outcome, Put, Update, UpdateForm
+from collectionstore_node.statemachine.commands import Code, Image, Item, Outcome, Put, Update, UpdateForm, refused_item
 from collectionstore_node.statemachine.costs import (
     FILTER_BYTES_MAX,
     PARSE_COST,
@@ -36,6 +36,7 @@ from collectionstore_node.statemachine.costs import (
     UPDATE_STEP_COST_BYTES,
     UPDATE_VALUES_MAX,
 )
+from collectionstore_node.statemachine.indexing import Write, store
 from collectionstore_node.statemachine.stored import decode_stored
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.statemachine.writing import allows, current_revision, next_record
@@ -192,11 +193,12 @@ def apply_update(
     if isinstance(made, Refused):
         return Outcome(made.code, revision, current_revision=current, failed_operation=made.position)
     if made.changed:
-        new = updated_record(update, made, revision, record)
-        if new is None:
-            overlay.delete(key)
-        else:
-            overlay.put(key, new)
+        by_index = store(
+            overlay, catalog, (Write(update.ref, key, record, updated_record(update, made, revision, record)),)
+        )
+        if by_index is not None:
+            items = (refused_item(by_index.by),)
+            return Outcome(by_index.code, revision, current_revision=current, items=items)
     item = item_of(made, revision, current)
     image = {Image.NONE: None, Image.BEFORE: made.before, Image.AFTER: made.after}[update.image]
     if image is not None:

@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -140,7 +140,11 @@ class StateReader(View):
         """Return the pairs with `lo <= key < hi`, as `StateStore.scan`. Raises `ManyDeleted`."""
         return self._state.family.scan_bounded(lo or _FIRST_KEY, hi, SKIPPED_MAX)
 
-    def pick(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    def scan_ranges(self, ranges: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs in each of `ranges`, as they are at the time of the call. Raises `ManyDeleted`."""
+        return self._state.family.scan_ranges(ranges, SKIPPED_MAX)
+
+    def pick(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
         """Return the pairs of those of `keys` that exist, as they are at the time of the call."""
         return self._state.family.pick(keys, SKIPPED_MAX)
 
@@ -161,9 +165,13 @@ class _FixedState(View):
 
     def scan(self, lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Return the pairs with `lo <= key < hi`. Raises `ManyDeleted`."""
-        return self._family.scan(lo or _FIRST_KEY, hi)
+        return self.scan_ranges(((lo or _FIRST_KEY, hi),))
 
-    def pick(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    def scan_ranges(self, ranges: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs in each of `ranges`. Raises `ManyDeleted`."""
+        return self._family.scan_ranges(ranges)
+
+    def pick(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
         """Return the pairs of those of `keys` that existed."""
         return self._family.pick(keys)
 

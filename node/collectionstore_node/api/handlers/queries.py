@@ -35,6 +35,7 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     filter: dict[str, Any] = msgspec.field(default_factory=dict)
     explain: bool = False
+    hint: str | None = None
 
 
 class Distinct(Selection, frozen=True, kw_only=True):
@@ -78,7 +79,7 @@ async def count(call: Call) -> Answer:
     """Return how many documents match."""
     name = collection_name(call.arguments[0])
     body = await call.json_struct(Selection)
-    query = await checked(call, body.filter, lambda: parse_find(body.filter))
+    query = await checked(call, body.filter, lambda: parse_find(body.filter, hint=body.hint))
     started = perf_counter()
     counted = await call.api.store.queries.count(
         CountDocuments(name, query), consistency=call.options.consistency, timeout_s=call.timeout_s
@@ -93,7 +94,7 @@ async def distinct(call: Call) -> Answer:
     name = collection_name(call.arguments[0])
     body = await call.json_struct(Distinct)
     path = parse_path(body.field, "invalid_query", "/field")
-    query = await checked(call, body.filter, lambda: parse_find(body.filter))
+    query = await checked(call, body.filter, lambda: parse_find(body.filter, hint=body.hint))
     started = perf_counter()
     found = await call.api.store.queries.distinct(
         DistinctValues(name, query, path), consistency=call.options.consistency, timeout_s=call.timeout_s
@@ -105,7 +106,7 @@ async def distinct(call: Call) -> Answer:
 
 async def _found(call: Call, name: str, search: Search) -> Answer:
     query = await checked(
-        call, search.filter, lambda: parse_find(search.filter, search.sort, search.projection, search.skip)
+        call, search.filter, lambda: parse_find(search.filter, search.sort, search.projection, search.skip, search.hint)
     )
     limit = call.api.limits.list_items_default if search.limit is None else search.limit
     scope = _scope(name, search)
@@ -156,7 +157,8 @@ def _explained(body: Selection, query: Find, meter: Meter, returned: int, starte
     if not body.explain:
         return b""
     facts = {
-        "plan": query.plan(),
+        "plan": meter.plan or query.plan(),
+        "keys_examined": meter.keys,
         "examined": meter.documents,
         "examined_bytes": meter.bytes,
         "returned": returned,

@@ -96,7 +96,8 @@ def transaction_refusal(outcome: Outcome) -> Problem:
             "transaction_too_large",
             f"up to and with {operation}; allowed in a transaction: {TRANSACTION_READ_BYTES_MAX} bytes of values that "
             f"are read by get, {TRANSACTION_WRITE_BYTES_MAX} bytes of values that are written, and "
-            f"{TRANSACTION_COST_MAX} bytes of stored values that are compared, read, replaced or deleted",
+            f"{TRANSACTION_COST_MAX} bytes of stored values that are compared, read, replaced or deleted, "
+            "with what indexes of documents cost",
             headers=outcome_lines(outcome),
             revision=outcome.revision,
         )

@@ -17,7 +17,9 @@ from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.space import Room, SpaceLimits
 from collectionstore_node.statemachine.commands import (
     Action,
+    BuildIndex,
     CreateCollection,
+    CreateIndex,
     Get,
     Put,
     Transaction,
@@ -111,7 +113,7 @@ def adds_data(action: Action) -> bool:
         return any(adds_data(step) for step in steps if not isinstance(step, Get))
     if isinstance(action, Update):
         return action.form is not UpdateForm.DELETE
-    return isinstance(action, Put | CreateCollection)
+    return isinstance(action, Put | CreateCollection | CreateIndex | BuildIndex)
 
 
 def refusal(name: str, report: SpaceReport) -> InsufficientStorage:

@@ -9,7 +9,7 @@ Found in the source of rocksdict 0.3.29 and confirmed by test:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, cast
 
 from rocksdict import BottommostLevelCompaction, ColumnFamily, CompactOptions, Rdict, RdictIter, ReadOptions
@@ -96,12 +96,16 @@ class Family:
         Raises `ManyDeleted` beyond that. RocksDB skips them within one call that holds the interpreter, 0.13 us each
         (measured), so a million of them would hold the event loop for as long as an election.
         """
-        return self.fixed(skipped_max).scan(lo, hi)
+        return self.scan_ranges(((lo, hi),), skipped_max)
 
-    def pick(self, keys: Sequence[bytes], skipped_max: int) -> Iterator[tuple[bytes, bytes]]:
-        """Return the pairs of those of `keys`, sorted, that exist, as they are at the time of the call.
+    def scan_ranges(self, ranges: Sequence[tuple[bytes, bytes]], skipped_max: int) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs in each of `ranges`, one after the other, as `scan_bounded`, all as of the call."""
+        return self.fixed(skipped_max).scan_ranges(ranges)
 
-        Skips at most `skipped_max` deleted keys behind one of them.
+    def pick(self, keys: Iterable[bytes], skipped_max: int) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs of those of `keys` that exist, as they are at the time of the call.
+
+        `keys` are asked for one by one. Skips at most `skipped_max` deleted keys behind one of them.
         """
         return self.fixed(skipped_max).pick(keys)
 
@@ -171,29 +175,28 @@ class FixedFamily:
         self._cursor = cursor
         self._failstop = failstop
 
-    def scan(self, lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Return the pairs with `lo <= key < hi`, in key order. Raises `ManyDeleted`."""
+    def scan_ranges(self, ranges: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs in each of `ranges`, in key order, one range after the other. Raises `ManyDeleted`."""
         cursor = self._cursor
-        try:
-            cursor.seek(lo)
-        except Exception as error:  # rocksdict raises nothing more specific
-            raise self._failstop.fail(f"read from {self._family.name}", error) from error
 
         def pairs() -> Iterator[tuple[bytes, bytes]]:
-            last = lo
-            while cursor.valid():
-                last = cursor.key()
-                if last >= hi:
-                    return
-                yield last, cursor.value()
-                cursor.next()
-            if self._gave_up() and self._has_more(last, hi):
-                raise ManyDeleted(lo=last, hi=hi)
+            for lo, hi in ranges:
+                last = lo
+                cursor.seek(lo)
+                while cursor.valid():
+                    last = cursor.key()
+                    if last >= hi:
+                        break
+                    yield last, cursor.value()
+                    cursor.next()
+                else:
+                    if self._gave_up() and self._has_more(last, hi):
+                        raise ManyDeleted(lo=last, hi=hi)
 
         return pairs()
 
-    def pick(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
-        """Return the pairs of those of `keys`, sorted, that exist."""
+    def pick(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs of those of `keys` that exist."""
         cursor = self._cursor
 
         def pairs() -> Iterator[tuple[bytes, bytes]]:

@@ -20,22 +20,32 @@ from collectionstore_node.documents.expressions.scope import RANGE_MAX, STEPS_MA
 from collectionstore_node.documents.expressions.special import SPECIAL
 from collectionstore_node.documents.filters.parsing import DEPTH_MAX, LEAVES_MAX
 from collectionstore_node.documents.regexes import MEMORY_BYTES_MAX, PATTERNS_MAX, SEARCH_MAX
+from collectionstore_node.indexes.definition import DEFINITION_BYTES_MAX, FIELDS_MAX, INDEXES_MAX
+from collectionstore_node.indexes.encoding import KEY_BYTES_MAX as INDEX_KEY_BYTES_MAX
+from collectionstore_node.indexes.encoding import LONG_PREFIX_BYTES
+from collectionstore_node.indexes.entries import ENTRIES_MAX
 from collectionstore_node.query.aggregation.accumulators import SEVERAL, SIMPLE
 from collectionstore_node.query.aggregation.faceting import FACETS_MAX
 from collectionstore_node.query.aggregation.joining import BATCH_DOCUMENTS, VALUES_MAX
 from collectionstore_node.query.aggregation.pipeline import JOINS_MAX, NAMES, STAGES_MAX
 from collectionstore_node.query.find import SKIP_MAX
+from collectionstore_node.query.planning import PROBE_KEYS
 from collectionstore_node.query.scanning import VISITS_MAX
 from collectionstore_node.query.sorting import KEY_BYTES_MAX
 from collectionstore_node.service import StoreLimits
+from collectionstore_node.service.index_reads import GATHERED_MAX
 from collectionstore_node.service.queries import PAGE_BYTES_MAX, PAGE_DOCUMENTS_MAX
 from collectionstore_node.service.query_thread import PLACES, WAITING_MAX
+from collectionstore_node.statemachine.costs import BUILD_BYTES, BUILD_DOCUMENTS, BUILD_ENTRIES
 from collectionstore_node.tests.api.http_clients import Client
+from collectionstore_node.tests.api.memory_replica import MemoryReplica
+from collectionstore_node.tests.api.test_http_indexes import built
 
 PAGES = Path(__file__).parents[4] / "docs" / "reference"
 REFERENCE = (PAGES / "api.md").read_text()
 QUERIES = (PAGES / "queries.md").read_text()
 AGGREGATION = (PAGES / "aggregation.md").read_text()
+INDEXES = (PAGES / "indexes.md").read_text()
 ERRORS = REFERENCE.partition("## Errors")[2]
 
 
@@ -123,8 +133,21 @@ def test_all_stages_and_operators_are_on_the_page() -> None:
     assert {*NAMES, *OPERATORS, *SPECIAL, *SIMPLE, *SEVERAL} - documented == set()
 
 
-@pytest.mark.parametrize("page", [REFERENCE, QUERIES, AGGREGATION], ids=["api", "queries", "aggregation"])
-async def test_the_examples_answer_as_shown(client: Client, page: str) -> None:
+def test_limits_of_indexes_are_as_written() -> None:
+    assert f"A collection has up to {INDEXES_MAX}." in INDEXES
+    assert f"1 to {FIELDS_MAX} [paths]" in INDEXES
+    assert f"at most {DEFINITION_BYTES_MAX >> 10} KiB together" in INDEXES
+    assert f"at most {ENTRIES_MAX:,} entries in an index" in INDEXES
+    assert f"longer than {INDEX_KEY_BYTES_MAX} bytes is indexed by its first {LONG_PREFIX_BYTES} bytes" in INDEXES
+    assert f"at most {BUILD_DOCUMENTS} documents, {BUILD_BYTES >> 10} KiB or some {BUILD_ENTRIES:,} entries" in INDEXES
+    assert f"counted, up to {PROBE_KEYS} entries" in INDEXES
+    assert f"more than {GATHERED_MAX:,} of them" in INDEXES
+
+
+@pytest.mark.parametrize(
+    "page", [REFERENCE, QUERIES, AGGREGATION, INDEXES], ids=["api", "queries", "aggregation", "indexes"]
+)
+async def test_the_examples_answer_as_shown(client: Client, replica: MemoryReplica, page: str) -> None:
     """All of them in their order, on a new store; lines that are shown must be in the answer."""
     blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
     examples = [one for block in blocks for one in re.split(r"^\$ ", block, flags=re.MULTILINE) if one.strip()]
@@ -133,6 +156,7 @@ async def test_the_examples_answer_as_shown(client: Client, page: str) -> None:
         words, shown = _command_and_output(example)
         method, target, body, headers = _curl(words)
         reply = await client.send(method, target, body, headers)
+        await built(replica)
         headers_shown = [f"{name}: {value}" for name, value in reply.headers.items()]
         lines = {line.lower() for line in (*reply.body.decode().splitlines(), *headers_shown)}
         assert reply.status < 300, example

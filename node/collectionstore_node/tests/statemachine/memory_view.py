@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from collectionstore_node.statemachine.view import View, Writes
 
@@ -29,6 +29,11 @@ class MemoryView(View):
         copy = MemoryView()
         copy.values, copy._order = dict(self.values), list(self._order)
         return copy
+
+    def pick(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs of those of `keys` that exist, as they were at the call."""
+        values = dict(self.values)
+        return ((key, values[key]) for key in keys if key in values)
 
     def commit(self, writes: Writes) -> None:
         """Store `writes`."""

@@ -87,6 +87,7 @@ class Model:
                 return self.transact(action)
             case Put() | Delete():
                 return self.write(action)
+        raise TypeError(f"the model has no {type(action).__name__}: see test_indexes")
 
     def home(self, ref: Ref) -> tuple[dict[str, Stored], str]:
         if isinstance(ref, KeyRef):

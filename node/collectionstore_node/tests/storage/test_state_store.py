@@ -224,6 +224,36 @@ def test_picked_keys_are_of_one_state(database: Database) -> None:
     assert list(database.state.reader.pick([])) == []
 
 
+def test_keys_to_pick_may_be_named_one_by_one(database: Database) -> None:
+    """And are of the state at the call all the same."""
+    extend(database, 2)
+    apply(database, 1, {b"a": b"1", b"c": b"2"})
+    wanted: list[bytes] = []
+    found = database.state.reader.pick(iter(lambda: wanted.pop() if wanted else b"none", b"none"))
+    apply(database, 2, {b"a": b"9", b"b": b"9"})
+    wanted.append(b"c")
+    assert next(found) == (b"c", b"2")
+    wanted.append(b"a")
+    assert next(found) == (b"a", b"1")
+    wanted.append(b"b")
+    assert list(found) == []
+
+
+def test_scanned_ranges_are_of_one_state(database: Database) -> None:
+    extend(database, 2)
+    apply(database, 1, {key: b"1" for key in (b"a", b"b", b"c", b"d", b"e")})
+    found = database.state.reader.scan_ranges([(b"a", b"b"), (b"bb", b"c"), (b"c", b"e"), (b"x", b"z")])
+    first = next(found)
+    apply(database, 2, {b"c": None, b"d": b"9", b"bbb": b"9"})
+    assert [first, *found] == [(b"a", b"1"), (b"c", b"1"), (b"d", b"1")]
+    assert list(database.state.reader.scan_ranges([])) == []
+
+
+def test_a_range_with_many_deleted_keys_is_not_scanned(sparse: StateStore) -> None:
+    with pytest.raises(ManyDeleted):
+        list(sparse.reader.scan_ranges([(b"a", b"b"), (b"b", b"f")]))
+
+
 def test_a_picked_key_among_deleted_ones_is_found(sparse: StateStore) -> None:
     """Nothing is compacted for the sake of a key that is gone."""
     assert list(sparse.reader.pick([b"a", b"c", b"e"])) == [(b"a", b"1"), (b"c", b"2"), (b"e", b"3")]
