@@ -17,6 +17,7 @@ from collectionstore_node.documents.filters.tree import (
     ElementMatches,
     Equal,
     Exists,
+    Expression,
     Field,
     HasType,
     In,
@@ -115,16 +116,23 @@ def implies(conditions: tuple[Condition, ...], wanted: tuple[Field, ...]) -> boo
     return all(any(one.path == test.path and _implies(one.test, test.test) for one in conditions) for test in wanted)
 
 
-def paths_of(node: Node) -> frozenset[Path]:
-    """Return the paths that a filter asks about, `_id` and `_revision` among them."""
+def paths_of(node: Node) -> frozenset[Path] | None:
+    """Return the paths that a filter asks about, `_id` and `_revision` among them; None for the whole document."""
     match node:
         case And(children) | Or(children):
-            return frozenset().union(*map(paths_of, children))
+            paths: set[Path] = set()
+            for child in children:
+                found = paths_of(child)
+                if found is None:
+                    return None
+                paths |= found
+            return frozenset(paths)
         case Not(child):
             return paths_of(child)
         case Field(path, _):
             return frozenset((path,))
-    raise TypeError(f"not a node of a filter: {type(node).__name__}")
+        case Expression():
+            return None
 
 
 def _points(operands: list[Any], *, folded: bool) -> Intervals | None:

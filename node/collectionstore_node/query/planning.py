@@ -138,9 +138,9 @@ def plan_of(
     return best if not complete or best.cost <= max(complete) * SCANNED_COST else None
 
 
-def needs_of(asked: frozenset[Path], shown: frozenset[Path] | None, order: Order = ()) -> frozenset[Path] | None:
+def needs_of(asked: frozenset[Path] | None, shown: frozenset[Path] | None, order: Order = ()) -> frozenset[Path] | None:
     """Return the paths that a query needs of a document; None for all of it."""
-    return None if shown is None else asked | shown | {one.path for one in order}
+    return None if asked is None or shown is None else asked | shown | {one.path for one in order}
 
 
 def _bounded(

@@ -394,7 +394,7 @@ def _use_of(request: Query) -> tuple[Use, frozenset[Path] | None]:
         case CountDocuments():
             return Use.COUNT, asked
         case DistinctValues(path=path):
-            return Use.DISTINCT, asked | {path}
+            return Use.DISTINCT, None if asked is None else asked | {path}
     use = Use.SORT if find.order else Use.PAGES_BY_ID
     return use, needs_of(asked, find.shown_paths, find.order)
 
