@@ -14,17 +14,34 @@ from collectionstore_node.api.http.problems import CODES, KINDS, problem_of
 from collectionstore_node.api.url_table import CLIENT, PROBES
 from collectionstore_node.documents.filters.parsing import DEPTH_MAX, LEAVES_MAX
 from collectionstore_node.documents.filters.regexes import MEMORY_BYTES_MAX, PATTERNS_MAX, SEARCH_MAX
+from collectionstore_node.documents.updates.budget import DEPTH_MAX as DEPTH_MAX_OF_UPDATES
+from collectionstore_node.documents.updates.budget import STEPS_MAX
+from collectionstore_node.documents.updates.conditions import SEARCH_STEP
+from collectionstore_node.documents.updates.json_patch import OPERATIONS_MAX
+from collectionstore_node.documents.updates.operators import ARRAY_FILTERS_MAX
+from collectionstore_node.documents.updates.parsing import CLAUSES_MAX, NAMES
 from collectionstore_node.query.find import SKIP_MAX
 from collectionstore_node.query.scanning import VISITS_MAX
 from collectionstore_node.query.sorting import KEY_BYTES_MAX
 from collectionstore_node.service import StoreLimits
 from collectionstore_node.service.queries import PAGE_BYTES_MAX, PAGE_DOCUMENTS_MAX
 from collectionstore_node.service.query_thread import PLACES, WAITING_MAX
+from collectionstore_node.service.updates import (
+    ATTEMPTS_MAX,
+    BATCH_DOCUMENTS,
+    BULK_ITEMS_MAX,
+    MANY_DOCUMENTS,
+    MANY_DOCUMENTS_MAX,
+    TIME_SHARE,
+)
+from collectionstore_node.statemachine.costs import FILTER_BYTES_MAX, UPDATE_BYTES_MAX, UPDATE_VALUES_MAX
+from collectionstore_node.statemachine.levels import ENGINE
 from collectionstore_node.tests.api.http_clients import Client
 
 PAGES = Path(__file__).parents[4] / "docs" / "reference"
 REFERENCE = (PAGES / "api.md").read_text()
 QUERIES = (PAGES / "queries.md").read_text()
+UPDATES = (PAGES / "updates.md").read_text()
 ERRORS = REFERENCE.partition("## Errors")[2]
 
 
@@ -89,7 +106,32 @@ def test_limits_of_queries_are_as_written() -> None:
     assert f"at most {KEY_BYTES_MAX:,} bytes" in QUERIES
 
 
-@pytest.mark.parametrize("page", [REFERENCE, QUERIES], ids=["api", "queries"])
+def test_limits_of_updates_are_as_written() -> None:
+    assert f"{UPDATE_BYTES_MAX:,} bytes and {UPDATE_VALUES_MAX:,} values in an update" in UPDATES
+    assert f"{FILTER_BYTES_MAX:,} bytes in its filter" in UPDATES
+    assert f"an update {UPDATE_BYTES_MAX >> 10} KiB" in REFERENCE
+    assert f"{CLAUSES_MAX} paths, or operations of a JSON Patch; {ARRAY_FILTERS_MAX} array filters" in UPDATES
+    assert f"{PATTERNS_MAX} patterns, and as many in the filter" in UPDATES
+    assert OPERATIONS_MAX == CLAUSES_MAX
+    assert f"(1 MiB), nested {DEPTH_MAX_OF_UPDATES} deep" in UPDATES
+    assert f"{STEPS_MAX:,} steps" in UPDATES
+    assert f"one for {SEARCH_STEP} instructions" in UPDATES
+    assert f"up to {ATTEMPTS_MAX} times" in UPDATES
+    assert f"Up to {BATCH_DOCUMENTS} are under way" in UPDATES
+    assert f"(1 to {MANY_DOCUMENTS_MAX:,}, default {MANY_DOCUMENTS:,})" in UPDATES
+    assert "half of its `timeout`" in UPDATES
+    assert TIME_SHARE == 0.5
+    assert f"| {BULK_ITEMS_MAX:,} | one after the other" in UPDATES
+    assert f"| {StoreLimits().transaction_items_max} | as one transaction" in UPDATES
+    assert f"feature level {ENGINE}" in UPDATES
+
+
+def test_every_operator_of_updates_is_described() -> None:
+    table = UPDATES.partition("## Operators")[2].partition("**Paths**")[0]
+    assert set(re.findall(r"`(\$[a-zA-Z]+)`", table)) >= set(NAMES)
+
+
+@pytest.mark.parametrize("page", [REFERENCE, QUERIES, UPDATES], ids=["api", "queries", "updates"])
 async def test_the_examples_answer_as_shown(client: Client, page: str) -> None:
     """All of them in their order, on a new store; lines that are shown must be in the answer."""
     blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
