@@ -125,7 +125,7 @@ def any_change(random: Random) -> bytes:
         return orjson.dumps(any_update(random))
     form = random.choice(["update", "merge_patch", "json_patch", "replacement"])
     if random.random() < 0.4:
-        kinds = [
+        kinds: list[dict[str, object]] = [
             {"op": "put", "document": {}},
             {"op": "delete"},
             {"op": "update", form: any_update(random)},

@@ -32,6 +32,7 @@ from collectionstore_node.statemachine.commands import (
     Put,
     Ref,
     Transaction,
+    Update,
     encode_batch,
 )
 from collectionstore_node.statemachine.keys import DOCUMENTS, HEADER_KEY, prefix_end
@@ -87,6 +88,8 @@ class Model:
                 return self.transact(action)
             case Put() | Delete():
                 return self.write(action)
+            case Update():
+                raise TypeError("the model knows no updates; test_updates compares replicas")
 
     def home(self, ref: Ref) -> tuple[dict[str, Stored], str]:
         if isinstance(ref, KeyRef):
@@ -125,7 +128,7 @@ class Model:
         for position, operation in enumerate(transaction.then if held else transaction.otherwise):
             try:
                 before = trial.find(operation.ref)
-                outcome = None if isinstance(operation, Get) else trial.write(operation)
+                outcome = trial.write(operation) if isinstance(operation, Put | Delete) else None
             except NoCollection:
                 return Outcome(Code.COLLECTION_NOT_FOUND, self.revision, succeeded=held, failed_operation=position)
             if outcome is not None and outcome.code is Code.PRECONDITION_FAILED:
