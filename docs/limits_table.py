@@ -432,6 +432,42 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 _PROBLEMS,
             ),
             Limit(
+                "an update: its text and values; its filter, and its array filters",
+                "{statemachine.costs:UPDATE_BYTES_MAX|bytes}, {statemachine.costs:UPDATE_VALUES_MAX} values; "
+                "{statemachine.costs:FILTER_BYTES_MAX|bytes}",
+                ("statemachine.updates:parse", "statemachine.admissible:check_command"),
+                "413 `too_large`, 400 `invalid_update`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "paths of an update; operations of a JSON Patch; array filters",
+                "{documents.updates.parsing:CLAUSES_MAX}; {documents.updates.json_patch:OPERATIONS_MAX}; "
+                "{documents.updates.operators:ARRAY_FILTERS_MAX}",
+                ("documents.updates:parse_update",),
+                "400 `invalid_update`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "steps of an update; nesting of its document",
+                "{documents.updates.budget:STEPS_MAX}; {documents.updates.budget:DEPTH_MAX}",
+                ("documents.updates.budget:Budget",),
+                "422 `update_too_costly`; 422 `update_too_large`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "documents that one request changes; those under way together",
+                "{service.updates:MANY_DOCUMENTS_MAX}; {service.updates:BATCH_DOCUMENTS}",
+                ("service.updates:Updates.many",),
+                "the request ends with `next_cursor`",
+            ),
+            Limit(
+                "lines of a bulk",
+                "{service.updates:BULK_ITEMS_MAX}",
+                ("api.handlers.bulk:post",),
+                "400 `invalid_body`",
+                _PROBLEMS,
+            ),
+            Limit(
                 "tests of one `$elemMatch` times values of a document",
                 "{query.scanning:VISITS_MAX}",
                 ("query.scanning:matching",),

@@ -107,7 +107,6 @@ KINDS: Final[dict[str, Kind]] = {
     "document_exists": Kind(409, "The document exists already"),
     "precondition_failed": Kind(412, "A precondition does not hold"),
     "patch_test_failed": Kind(409, "A test of the patch does not hold"),
-    "update_conflict": Kind(409, "Other writes came first each time", retryable=True),
     "update_failed": Kind(422, "The update does not fit the document"),
     "update_too_large": Kind(422, "The updated document would be too large"),
     "update_too_costly": Kind(422, "The update would take too many steps"),

@@ -28,6 +28,9 @@ class _Kept:
 KEPT: Final = _Kept()
 """Stands for the value of a field that is not decoded."""
 
+VALUES_STEP: Final = 8
+"""Values that are decoded in a step, but objects and arrays, which take one each."""
+
 _decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -35,11 +38,12 @@ _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 class Fields:
     """The fields of one document. Methods raise `Failed` for a text that is not a JSON object."""
 
-    __slots__ = ("_budget", "_decoded", "_size", "_texts")
+    __slots__ = ("_budget", "_canonical", "_decoded", "_size", "_texts")
 
     def __init__(self, text: bytes, budget: Budget) -> None:
         self._budget = budget
         self._decoded: dict[str, Value] = {}
+        self._canonical: dict[str, bytes] = {}
         self._size = len(text)
         try:
             self._texts = {name: bytes(one) for name, one in _decoder.decode(text).items()}
@@ -82,24 +86,26 @@ class Fields:
     def _written(self, name: str, value: Value) -> bytes:
         text = orjson.dumps(value)
         self._budget.written_bytes += len(text)
-        old = self._texts.get(name)
-        # The same value, written in another way: the digits of its numbers stay.
-        if old is not None and text != old and text == orjson.dumps(self._loaded(old)):
-            return old
-        return text
+        # The same value, if perhaps written in another way before: the digits of its numbers stay.
+        return self._texts[name] if text == self._canonical.get(name) else text
 
     def _value(self, name: str) -> Value:
         if name not in self._decoded:
-            self._decoded[name] = self._loaded(self._texts[name])
+            value = self._decoded[name] = self._loaded(self._texts[name])
+            # Now: an update changes the value where it is.
+            self._canonical[name] = orjson.dumps(value)
         return self._decoded[name]
 
     def _loaded(self, text: bytes) -> Value:
         self._budget.read_bytes += len(text)
+        opened = text.count(b"[") + text.count(b"{")
+        # An object or array takes ten times as long as a number, most of it for the garbage collector.
+        self._budget.step(opened + text.count(b",") // VALUES_STEP)
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError:
             raise Failed(Reason.TYPE) from None
         # No document is, but this is where it would do harm: recursion has a limit that differs from place to place.
-        if text.count(b"[") + text.count(b"{") >= DEPTH_MAX and too_deep(value, DEPTH_MAX - 1):
+        if opened >= DEPTH_MAX and too_deep(value, DEPTH_MAX - 1):
             raise Failed(Reason.TYPE)
         return value

@@ -12,31 +12,15 @@ from collectionstore_node import errors
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.problems import CODES, KINDS, problem_of
 from collectionstore_node.api.url_table import CLIENT, PROBES
-from collectionstore_node.documents.expressions.operators import OPERATORS
-from collectionstore_node.documents.expressions.parsing import DEPTH_MAX as NESTED_MAX
-from collectionstore_node.documents.expressions.parsing import NODES_MAX
-from collectionstore_node.documents.expressions.scope import DEPTH_MAX as VALUE_DEPTH_MAX
-from collectionstore_node.documents.expressions.scope import RANGE_MAX, STEPS_MAX, VALUE_BYTES_MAX
-from collectionstore_node.documents.expressions.special import SPECIAL
 from collectionstore_node.documents.filters.parsing import DEPTH_MAX, LEAVES_MAX
 from collectionstore_node.documents.regexes import MEMORY_BYTES_MAX, PATTERNS_MAX, SEARCH_MAX
-from collectionstore_node.indexes.definition import DEFINITION_BYTES_MAX, FIELDS_MAX, INDEXES_MAX
-from collectionstore_node.indexes.encoding import KEY_BYTES_MAX as INDEX_KEY_BYTES_MAX
-from collectionstore_node.indexes.encoding import LONG_PREFIX_BYTES
-from collectionstore_node.indexes.entries import ENTRIES_MAX
-from collectionstore_node.query.aggregation.accumulators import SEVERAL, SIMPLE
-from collectionstore_node.query.aggregation.faceting import FACETS_MAX
-from collectionstore_node.query.aggregation.joining import BATCH_DOCUMENTS, VALUES_MAX
-from collectionstore_node.query.aggregation.pipeline import JOINS_MAX, NAMES, STAGES_MAX
 from collectionstore_node.query.find import SKIP_MAX
-from collectionstore_node.query.planning import PROBE_KEYS
 from collectionstore_node.query.scanning import VISITS_MAX
 from collectionstore_node.query.sorting import KEY_BYTES_MAX
 from collectionstore_node.service import StoreLimits
-from collectionstore_node.service.index_reads import GATHERED_MAX
 from collectionstore_node.service.queries import PAGE_BYTES_MAX, PAGE_DOCUMENTS_MAX
 from collectionstore_node.service.query_thread import PLACES, WAITING_MAX
-from collectionstore_node.statemachine.costs import BUILD_BYTES, BUILD_DOCUMENTS, BUILD_ENTRIES
+from collectionstore_node.statemachine.costs import UPDATE_BYTES_MAX
 from collectionstore_node.tests.api.http_clients import Client
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 from collectionstore_node.tests.api.test_http_indexes import built
@@ -46,6 +30,7 @@ REFERENCE = (PAGES / "api.md").read_text()
 QUERIES = (PAGES / "queries.md").read_text()
 AGGREGATION = (PAGES / "aggregation.md").read_text()
 INDEXES = (PAGES / "indexes.md").read_text()
+UPDATES = (PAGES / "updates.md").read_text()
 ERRORS = REFERENCE.partition("## Errors")[2]
 
 
@@ -73,6 +58,7 @@ def test_limits_are_as_written() -> None:
 
     assert f"at most {store_limits.document_bytes_max >> 20} MiB" in REFERENCE
     assert f"{limits.transaction_bytes_max >> 20} MiB and {store_limits.transaction_items_max} items" in REFERENCE
+    assert f"an update {UPDATE_BYTES_MAX >> 10} KiB" in REFERENCE
     assert f"every other body {limits.control_bytes_max >> 10} KiB" in REFERENCE
     assert f"path and query {limits.target_bytes_max >> 10} KiB" in REFERENCE
     assert f"1-{limits.key_bytes_max} bytes" in REFERENCE
@@ -110,42 +96,10 @@ def test_limits_of_queries_are_as_written() -> None:
     assert f"at most {KEY_BYTES_MAX:,} bytes" in QUERIES
 
 
-def test_limits_of_aggregation_are_as_written() -> None:
-    limits = StoreLimits()
-
-    assert f"{STAGES_MAX} stages" in AGGREGATION
-    assert f"{JOINS_MAX} `$lookup` and `$unionWith`, {FACETS_MAX} pipelines" in AGGREGATION
-    assert f"{NODES_MAX:,} parts of expressions, nested {NESTED_MAX} deep; {PATTERNS_MAX} patterns" in AGGREGATION
-    assert f"{limits.query_documents_max:,} documents and {limits.query_bytes_max >> 30} GiB read" in AGGREGATION
-    assert f"{STEPS_MAX:,} steps" in AGGREGATION
-    assert f"a `$range` of {RANGE_MAX:,}" in AGGREGATION
-    assert f"{VALUE_BYTES_MAX >> 20} MiB in a value or document that is built, {VALUE_DEPTH_MAX} deep" in AGGREGATION
-    assert f"{limits.query_memory_bytes_max >> 20} MiB kept" in AGGREGATION
-    assert f"{VALUES_MAX:,} values of one document" in AGGREGATION
-    assert f"{KEY_BYTES_MAX:,} bytes of what one document is sorted by" in AGGREGATION
-    assert f"{limits.list_items_max:,} documents, {limits.list_bytes_max >> 20} MiB in the answer" in AGGREGATION
-    assert f"once for each {BATCH_DOCUMENTS} documents" in AGGREGATION
-
-
-def test_all_stages_and_operators_are_on_the_page() -> None:
-    documented = set(re.findall(r"\$[A-Za-z0-9]+", AGGREGATION.partition("## Different")[0]))
-
-    assert {*NAMES, *OPERATORS, *SPECIAL, *SIMPLE, *SEVERAL} - documented == set()
-
-
-def test_limits_of_indexes_are_as_written() -> None:
-    assert f"A collection has up to {INDEXES_MAX}." in INDEXES
-    assert f"1 to {FIELDS_MAX} [paths]" in INDEXES
-    assert f"at most {DEFINITION_BYTES_MAX >> 10} KiB together" in INDEXES
-    assert f"at most {ENTRIES_MAX:,} entries in an index" in INDEXES
-    assert f"longer than {INDEX_KEY_BYTES_MAX} bytes is indexed by its first {LONG_PREFIX_BYTES} bytes" in INDEXES
-    assert f"at most {BUILD_DOCUMENTS} documents, {BUILD_BYTES >> 10} KiB or some {BUILD_ENTRIES:,} entries" in INDEXES
-    assert f"counted, up to {PROBE_KEYS} entries" in INDEXES
-    assert f"more than {GATHERED_MAX:,} of them" in INDEXES
-
-
 @pytest.mark.parametrize(
-    "page", [REFERENCE, QUERIES, AGGREGATION, INDEXES], ids=["api", "queries", "aggregation", "indexes"]
+    "page",
+    [REFERENCE, QUERIES, AGGREGATION, INDEXES, UPDATES],
+    ids=["api", "queries", "aggregation", "indexes", "updates"],
 )
 async def test_the_examples_answer_as_shown(client: Client, replica: MemoryReplica, page: str) -> None:
     """All of them in their order, on a new store; lines that are shown must be in the answer."""

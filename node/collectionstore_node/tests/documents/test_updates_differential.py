@@ -198,7 +198,7 @@ def test_anything_is_refused_or_carried_out_and_twice_the_same(
     except InvalidPart:
         return
     text = orjson.dumps(document)
-    results = []
+    results: list[tuple[Any, ...]] = []
     for one in (program, program, parse_update(form, update)):
         budget = Budget()
         try:

@@ -45,10 +45,13 @@ from collectionstore_node.statemachine.commands import (
     DropCollection,
     Get,
     Idempotency,
+    Image,
     KeyRef,
     Precondition,
     Put,
     Transaction,
+    Update,
+    UpdateForm,
     encode_command,
 )
 from collectionstore_node.transport.requests.client import Reply, ReplyStatus, Request
@@ -228,10 +231,30 @@ class Inputs:
             return DocumentRef(self._text(), self._text())
         return KeyRef(self._text(), self._text())
 
-    def _step(self) -> Put | Delete | Get:
+    def _step(self) -> Put | Delete | Get | Update:
         condition = Precondition(self._random.choice((None, True, False)), self._random.choice((None, (1,), (0, -5))))
         put = Put(self._ref(), self._bytes(), condition, self._text())
-        return self._random.choice((put, put, Delete(self._ref(), condition), Get(self._ref())))
+        return self._random.choice(
+            (put, put, Delete(self._ref(), condition), Get(self._ref()), self._update(condition))
+        )
+
+    def _update(self, condition: Precondition) -> Update:
+        choose = self._random.choice
+        return Update(
+            DocumentRef(self._text(), self._text()),
+            choose(tuple(UpdateForm)),
+            choose(
+                (b"", b"{}", b'{"$inc":{"n":1}}', b'[{"op":"add","path":"/a","value":1}]', b"[" * 900, self._bytes())
+            ),
+            choose((b"", b"", b'[{"x":1}]', self._bytes())),
+            choose((b"", b"{}", b'{"a":{"$regex":"("}}', b'{"a":' * 90, self._bytes())),
+            condition,
+            upsert=choose((True, False)),
+            image=choose(tuple(Image)),
+            unchanged_since=choose((0, -1, self._number())),
+            time_ms=choose((0, -1, self._number())),
+            bytes_max=choose((0, -1, self._number())),
+        )
 
     def _action(self) -> Any:
         random = self._random

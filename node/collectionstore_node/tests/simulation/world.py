@@ -133,7 +133,10 @@ class World:
             now=lambda: self.loop.now,
             random=Random(self.random.getrandbits(64)),
             settings=WorkloadSettings(
-                clients=self.random.choice((2, 3, 5)), pause_s=self.random.choice((0.15, 0.3, 0.6)), timeout_s=1.0
+                clients=self.random.choice((2, 3, 5)),
+                pause_s=self.random.choice((0.15, 0.3, 0.6)),
+                timeout_s=1.0,
+                updates=0.5,
             ),
         )
         preparing = self._use(self.workload.prepare())

@@ -464,7 +464,16 @@ BODIES = st.one_of(
 ).map(lambda pair: (pair[0], orjson.dumps(pair[1])))
 UPDATES = st.builds(
     lambda name, pair, filters, when, precondition, upsert, image, since: Update(
-        DocumentRef("c", name), *pair, filters, when, precondition, upsert, image, since, 1_700_000_000_000
+        DocumentRef("c", name),
+        pair[0],
+        pair[1],
+        filters,
+        when,
+        precondition,
+        upsert=upsert,
+        image=image,
+        unchanged_since=since,
+        time_ms=1_700_000_000_000,
     ),
     IDS,
     BODIES | st.just((UpdateForm.DELETE, b"")),
