@@ -94,13 +94,15 @@ def test_long_work_is_paused(given: list[dict[str, Any]], documents: list[dict[s
     assert most < 20 * STEP_NS
 
 
+AT_LAST: dict[str, Any] = {"$set": {"b": {"$literal": {}}}}
+
 # fmt: off
 BOMBS: list[tuple[list[dict[str, Any]], str]] = [
     ([{"$set": {"b": ["$$ROOT", "$$ROOT"]}}] * 40, "query_memory_exceeded"),
     ([{"$set": {"b": "$$ROOT"}}] * 64, "query_memory_exceeded"),
     ([{"$project": {f"f{at}": "$$ROOT" for at in range(100)}}] * 4, "query_memory_exceeded"),
     ([{"$replaceWith": {"a": "$$ROOT", "b": "$$ROOT"}}] * 60, "query_memory_exceeded"),
-    ([{"$replaceWith": {"a": "$$ROOT"}}] * 60 + [{"$set": {"b": _deep}} for _deep in [{"$literal": {}}]], ""),
+    ([{"$replaceWith": {"a": "$$ROOT"}}] * 60 + [AT_LAST], ""),
     ([{"$group": {"_id": "$$ROOT", "a": {"$push": {"x": ["$$ROOT"] * 50}}}}] * 4, "query_memory_exceeded"),
     ([{"$facet": {f"f{at}": [] for at in range(16)}}] * 6, "query_memory_exceeded"),
     ([JOIN, {"$unwind": "$j"}, {"$set": {"k": 1}}, JOIN, {"$set": {"j": ["$j"] * 100}}], "query_memory_exceeded"),
@@ -125,7 +127,7 @@ def test_a_bomb_is_refused_within_its_bound(given: list[dict[str, Any]], code: s
         "r": list(range(20_000)),
     }
 
-    if given[-1] == {"$set": {"b": {"$literal": {}}}}:
+    if given[-1] is AT_LAST:
         # As deep as a document may be.
         assert run(given, [document], {"same": SAME})
         return
