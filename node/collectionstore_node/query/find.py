@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from collectionstore_node.documents.expressions import ExpressionParser
+from collectionstore_node.documents.expressions import ExpressionParser, Spent
 from collectionstore_node.documents.filters import Node, compile_filter, heaviest, parse_filter
 from collectionstore_node.documents.filters.tree import And, leaves
 from collectionstore_node.documents.paths import ID, REVISION
@@ -79,7 +79,9 @@ def parse_find(filter_: Value = None, sort: Value = None, projection: Value = No
 
 def find_where(node: Node, order: Order = (), project: Project | None = None, skip: int = 0) -> Find:
     """Return the query for the documents for which `node` holds."""
-    return Find(Asked(compile_filter(node), node, leaves(node), heaviest(node)), ids_of(node), order, project, skip)
+    spent = Spent()
+    asked = Asked(compile_filter(node, spent), node, leaves(node), heaviest(node), spent)
+    return Find(asked, ids_of(node), order, project, skip)
 
 
 def parse_sort_text(text: str) -> dict[str, int]:

@@ -11,7 +11,8 @@ from collectionstore_node.documents.expressions import weigh
 from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.query.aggregation import Work, parse_pipeline
 from collectionstore_node.query.aggregation.work import Item
-from collectionstore_node.query.scanning import STEP_NS
+from collectionstore_node.query.find import parse_find
+from collectionstore_node.query.scanning import STEP_NS, Meter, Record, matching
 from collectionstore_node.query.sorting import KEY_BYTES_MAX
 from collectionstore_node.tests.query.running import Lists, items, run
 
@@ -73,6 +74,7 @@ HEAVY: list[tuple[list[dict[str, Any]], list[dict[str, Any]]]] = [
     ([{"$project": {"s": {"$sum": "$list"}}}, {"$match": {"s": 0}}], MANY),
     ([{"$facet": {"a": [{"$unwind": "$list"}, {"$count": "n"}], "b": [{"$match": {"n": -1}}]}}], MANY),
     ([{"$unwind": "$a"}, {"$match": {"a": -1}}], WIDE),
+    ([{"$skip": 1}, {"$match": {"$expr": {"$in": [-1, {"$range": [0, 500]}]}}}], MANY[:50]),
     ([{"$limit": 50}, JOIN, {"$unwind": "$j"}, {"$match": {"k": 2}}], SAME[:600]),
 ]
 
@@ -151,3 +153,14 @@ def test_the_limit_of_a_sort_bounds_its_memory() -> None:
 
     assert [item.document for item in made] == [{"n": 3}]
     assert len([item for item in taken if item is not None]) == 3
+
+
+def test_expressions_in_the_filter_of_a_query_are_paused() -> None:
+    """A small document may take long: what its expressions did is counted, not its bytes."""
+    find = parse_find({"$expr": {"$in": [-1, {"$range": [0, 2_000]}]}})
+    records = (Record(f"{at}", 1, b"{}", 2) for at in range(100))
+
+    pauses = [found for found in matching(records, find.asked, Meter())]
+
+    assert len(pauses) > 30
+    assert {*pauses} == {None}
