@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Final
 
 from collectionstore_attack.field import Attack, Field
@@ -51,7 +52,7 @@ async def scans(field: Field) -> None:
     await flood(field, CONCURRENCY, lambda number: asked[number % len(asked)])
 
 
-def _pipeline(*stages: dict[str, object]) -> Request:
+def _pipeline(*stages: Mapping[str, object]) -> Request:
     return _query(COLLECTION, "aggregate", {"pipeline": stages})
 
 

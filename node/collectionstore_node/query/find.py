@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from collectionstore_node.documents.expressions import ExpressionParser
+from collectionstore_node.documents.expressions import ExpressionParser, Spent
 from collectionstore_node.documents.filters import Node, compile_filter, heaviest, parse_filter
 from collectionstore_node.documents.filters.tree import And, leaves
 from collectionstore_node.documents.paths import ID, REVISION, Path
@@ -97,7 +97,8 @@ def find_where(
     hint: str | None = None,
 ) -> Find:
     """Return the query for the documents for which `node` holds."""
-    asked = Asked(compile_filter(node), node, leaves(node), heaviest(node))
+    spent = Spent()
+    asked = Asked(compile_filter(node, spent), node, leaves(node), heaviest(node), spent)
     return Find(asked, ids_of(node), order, project, skip, shown_paths, hint)
 
 

@@ -65,7 +65,7 @@ class ConditionalWrite(Target, frozen=True, kw_only=True):
 class Put(ConditionalWrite, frozen=True, kw_only=True, tag_field="op", tag="put"):
     """Store `document`, or `value` (base64) with its `content_type`."""
 
-    document: msgspec.Raw = _NOTHING
+    document: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     value: str | None = None
     content_type: str | None = None
 

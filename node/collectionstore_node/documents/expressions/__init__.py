@@ -6,7 +6,7 @@
 
 from collectionstore_node.documents.expressions.compiling import Compute, compile_expression
 from collectionstore_node.documents.expressions.parsing import ExpressionParser
-from collectionstore_node.documents.expressions.scope import Scope, truthy, weigh
+from collectionstore_node.documents.expressions.scope import Scope, Spent, truthy, weigh
 from collectionstore_node.documents.expressions.tree import Node, nodes_of
 
-__all__ = ["Compute", "ExpressionParser", "Node", "Scope", "compile_expression", "nodes_of", "truthy", "weigh"]
+__all__ = ["Compute", "ExpressionParser", "Node", "Scope", "Spent", "compile_expression", "nodes_of", "truthy", "weigh"]

@@ -120,6 +120,20 @@ class Scope:
         return sort_key(value)
 
 
+class Spent:
+    """The steps of expressions that are hidden in something else, such as a filter."""
+
+    __slots__ = ("steps",)
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def taken(self) -> int:
+        """Return the steps since the last call."""
+        steps, self.steps = self.steps, 0
+        return steps
+
+
 def too_large() -> InvalidRequest:
     """Return the error for a value with more than `VALUE_BYTES_MAX`."""
     return InvalidRequest("query_memory_exceeded", f"a value or document has more than {VALUE_BYTES_MAX >> 20} MiB")

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 import orjson
 
-from collectionstore_node.documents.expressions import ExpressionParser
+from collectionstore_node.documents.expressions import ExpressionParser, Spent
 from collectionstore_node.documents.filters import Node, compile_filter, parse_filter
 from collectionstore_node.documents.filters.tree import leaves
 from collectionstore_node.documents.paths import Match
@@ -17,7 +17,7 @@ from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.query.aggregation.mistakes import invalid, whole
 from collectionstore_node.query.aggregation.stage import Surroundings
 from collectionstore_node.query.aggregation.work import KEPT_BYTES, STAGE_NS, Item, Items, Work
-from collectionstore_node.query.scanning import TEST_NS, VISIT_NS, VISITS_MAX
+from collectionstore_node.query.scanning import STEPS_NS, TEST_NS, VISIT_NS, VISITS_MAX
 from collectionstore_node.query.sorting import Order, key_of, parse_sort
 
 COUNT_MAX: Final = 1_000_000
@@ -34,6 +34,7 @@ class MatchStage(msgspec.Struct, frozen=True):
     node: Node
     match: Match
     weight: int
+    spent: Spent
     name: str = "$match"
 
     def run(self, items: Items, around: Surroundings) -> Items:
@@ -51,7 +52,9 @@ class MatchStage(msgspec.Struct, frozen=True):
                     f"a document has too many values for a $match of {weight} tests here; put it first, or $unwind",
                 )
             work.spent += fixed + VISIT_NS * visits
-            if match(item.document):
+            matches = match(item.document)
+            work.spent += STEPS_NS * self.spent.taken()
+            if matches:
                 yield item
             if work.due:
                 yield None
@@ -140,7 +143,8 @@ class Sort(msgspec.Struct, frozen=True):
 def parse_match(name: str, given: Value, pointer: str, expressions: ExpressionParser) -> MatchStage:
     """Return a `$match`. Raises `InvalidPart`."""
     node = parse_filter(given, pointer, expressions)
-    return MatchStage(node, compile_filter(node), leaves(node))
+    spent = Spent()
+    return MatchStage(node, compile_filter(node, spent), leaves(node), spent)
 
 
 def parse_sort_stage(name: str, given: Value, pointer: str, expressions: ExpressionParser) -> Sort:

@@ -14,12 +14,11 @@ from collectionstore_node.documents.expressions import Compute, Scope, weigh
 from collectionstore_node.documents.expressions.scope import VALUE_BYTES_MAX, too_large
 from collectionstore_node.documents.values import Value
 from collectionstore_node.errors import InvalidRequest
-from collectionstore_node.query.scanning import STEP_NS
+from collectionstore_node.query.scanning import STEP_NS, STEPS_NS
 
 STAGE_NS: Final = 1_000
-NODE_NS: Final = 150
 WEIGHT_NS: Final = 15
-"""What a stage costs for each document: itself, by node and step of its expressions, by `weigh` of what it makes."""
+"""What a stage costs for each document: itself, and by `weigh` of what it makes; nodes and steps beside."""
 KEPT_BYTES: Final = 96
 """What keeping anything takes beside its text."""
 SCALAR_BYTES: Final = 32
@@ -68,7 +67,7 @@ class Work:
 
     def spend(self, nodes: int) -> None:
         """Count a stage for one document, with what its expressions have taken since `scope.begin`."""
-        self.spent += STAGE_NS + NODE_NS * (nodes + self.scope.steps)
+        self.spent += STAGE_NS + STEPS_NS * (nodes + self.scope.steps)
 
     def item(self, document: dict[str, Any]) -> Item:
         """Return a document that a stage has made. Raises `InvalidRequest("query_memory_exceeded")`."""

@@ -11,6 +11,7 @@ import pytest
 from collectionstore_node import errors
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.problems import CODES, KINDS, problem_of
+from collectionstore_node.api.openapi import described
 from collectionstore_node.api.url_table import CLIENT, PROBES
 from collectionstore_node.documents.filters.parsing import DEPTH_MAX, LEAVES_MAX
 from collectionstore_node.documents.regexes import MEMORY_BYTES_MAX, PATTERNS_MAX, SEARCH_MAX
@@ -49,7 +50,7 @@ def test_every_code_is_in_the_table_under_its_status() -> None:
 
 def test_every_route_is_in_the_table() -> None:
     endpoints = REFERENCE.partition("## Names")[0].replace("...", "/api/v1/collections/{collection}")
-    for route in (*CLIENT, *PROBES):
+    for route in described((*CLIENT, *PROBES)):
         assert route.pattern.replace("...", "") in endpoints, route.pattern
 
 

@@ -165,7 +165,9 @@ async def test_a_request_is_refused(
 
 async def test_a_pipeline_that_explodes_ends_with_its_time(crowd: Client) -> None:
     """Nothing is kept and nothing comes out: it is the deadline that ends it, and the node answers others."""
-    explode = [{"$set": {"a": {"$range": [0, 1_000]}, "b": {"$range": [0, 1_000]}, "c": {"$range": [0, 1_000]}}}]
+    explode: list[dict[str, Any]] = [
+        {"$set": {"a": {"$range": [0, 1_000]}, "b": {"$range": [0, 1_000]}, "c": {"$range": [0, 1_000]}}}
+    ]
     explode += [{"$unwind": "$a"}, {"$unwind": "$b"}, {"$unwind": "$c"}, {"$match": {"a": -1}}]
 
     reply = await crowd.post(f"{COLLECTION}:aggregate?timeout=300ms", {"pipeline": explode})

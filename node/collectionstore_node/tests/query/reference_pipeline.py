@@ -158,7 +158,7 @@ def _unwind(operand: Any, documents: list[Document]) -> list[Document]:
 
 def _bucket(operand: Document, documents: list[Document]) -> list[Document]:
     low, *ends = operand["boundaries"]
-    made = []
+    made: list[Document] = []
     for end in ends:
         members = [
             document

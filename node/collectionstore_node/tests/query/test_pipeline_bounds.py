@@ -11,7 +11,8 @@ from collectionstore_node.documents.expressions import weigh
 from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.query.aggregation import Work, parse_pipeline
 from collectionstore_node.query.aggregation.work import Item
-from collectionstore_node.query.scanning import STEP_NS
+from collectionstore_node.query.find import parse_find
+from collectionstore_node.query.scanning import STEP_NS, Meter, Record, matching
 from collectionstore_node.query.sorting import KEY_BYTES_MAX
 from collectionstore_node.tests.query.running import Lists, items, run
 
@@ -73,6 +74,7 @@ HEAVY: list[tuple[list[dict[str, Any]], list[dict[str, Any]]]] = [
     ([{"$project": {"s": {"$sum": "$list"}}}, {"$match": {"s": 0}}], MANY),
     ([{"$facet": {"a": [{"$unwind": "$list"}, {"$count": "n"}], "b": [{"$match": {"n": -1}}]}}], MANY),
     ([{"$unwind": "$a"}, {"$match": {"a": -1}}], WIDE),
+    ([{"$skip": 1}, {"$match": {"$expr": {"$in": [-1, {"$range": [0, 500]}]}}}], MANY[:50]),
     ([{"$limit": 50}, JOIN, {"$unwind": "$j"}, {"$match": {"k": 2}}], SAME[:600]),
 ]
 
@@ -94,13 +96,15 @@ def test_long_work_is_paused(given: list[dict[str, Any]], documents: list[dict[s
     assert most < 20 * STEP_NS
 
 
+AT_LAST: dict[str, Any] = {"$set": {"b": {"$literal": {}}}}
+
 # fmt: off
 BOMBS: list[tuple[list[dict[str, Any]], str]] = [
     ([{"$set": {"b": ["$$ROOT", "$$ROOT"]}}] * 40, "query_memory_exceeded"),
     ([{"$set": {"b": "$$ROOT"}}] * 64, "query_memory_exceeded"),
     ([{"$project": {f"f{at}": "$$ROOT" for at in range(100)}}] * 4, "query_memory_exceeded"),
     ([{"$replaceWith": {"a": "$$ROOT", "b": "$$ROOT"}}] * 60, "query_memory_exceeded"),
-    ([{"$replaceWith": {"a": "$$ROOT"}}] * 60 + [{"$set": {"b": _deep}} for _deep in [{"$literal": {}}]], ""),
+    ([{"$replaceWith": {"a": "$$ROOT"}}] * 60 + [AT_LAST], ""),
     ([{"$group": {"_id": "$$ROOT", "a": {"$push": {"x": ["$$ROOT"] * 50}}}}] * 4, "query_memory_exceeded"),
     ([{"$facet": {f"f{at}": [] for at in range(16)}}] * 6, "query_memory_exceeded"),
     ([JOIN, {"$unwind": "$j"}, {"$set": {"k": 1}}, JOIN, {"$set": {"j": ["$j"] * 100}}], "query_memory_exceeded"),
@@ -125,7 +129,7 @@ def test_a_bomb_is_refused_within_its_bound(given: list[dict[str, Any]], code: s
         "r": list(range(20_000)),
     }
 
-    if given[-1] == {"$set": {"b": {"$literal": {}}}}:
+    if given[-1] is AT_LAST:
         # As deep as a document may be.
         assert run(given, [document], {"same": SAME})
         return
@@ -149,3 +153,14 @@ def test_the_limit_of_a_sort_bounds_its_memory() -> None:
 
     assert [item.document for item in made] == [{"n": 3}]
     assert len([item for item in taken if item is not None]) == 3
+
+
+def test_expressions_in_the_filter_of_a_query_are_paused() -> None:
+    """A small document may take long: what its expressions did is counted, not its bytes."""
+    find = parse_find({"$expr": {"$in": [-1, {"$range": [0, 2_000]}]}})
+    records = (Record(f"{at}", 1, b"{}", 2) for at in range(100))
+
+    pauses = [found for found in matching(records, find.asked, Meter())]
+
+    assert len(pauses) > 30
+    assert {*pauses} == {None}
