@@ -22,7 +22,7 @@ _REFUSALS: Final = {
     Code.INDEX_EXISTS: ("index_exists", "drop it first to change it"),
     Code.TOO_MANY_INDEXES: ("too_many_indexes", f"a collection has at most {INDEXES_MAX} indexes; drop another one"),
     Code.INVALID_INDEX: ("invalid_index", "the members of the cluster do not accept this definition"),
-    Code.LEVEL_TOO_LOW: ("upgrading", "not all members of the cluster are of a version that can do this"),
+    Code.LEVEL_TOO_LOW: ("upgrade_pending", "not all members of the cluster are of a version that can do this"),
     Code.INVALID_TRANSACTION: ("invalid_body", "the transaction contradicts itself or has too many operations"),
     Code.IDEMPOTENCY_KEY_REUSED: ("idempotency_key_reused", "send a new key with a new request"),
 }
