@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 
 from collectionstore_node.metrics.table.process import STALLS
-from collectionstore_node.metrics.table.raft import FAILED_PROPOSALS, FAILED_READS, ROLES
+from collectionstore_node.metrics.table.raft import FAILED_PROPOSALS, FAILED_READS, RESULTS, ROLES
 from collectionstore_node.metrics.table.storage import BATCHES, OPERATIONS, SHORTAGES
 from collectionstore_node.raft.ready import Role
 from collectionstore_node.statemachine.commands import Code, Outcome
@@ -36,7 +36,9 @@ class ReplicaMetrics:
         self._roles = {role: metrics.gauge("raft_role", role) for role in ROLES}
         self._is_leader = metrics.gauge("raft_is_leader")
         self._has_leader = metrics.gauge("raft_has_leader")
-        self._results = {code: metrics.counter("commands_applied_total", code.name.lower()) for code in Code}
+        # By code, whose numbers need not be without gaps.
+        counters = [metrics.counter("commands_applied_total", result) for result in RESULTS]
+        self._results = dict(zip(Code, counters, strict=True))
         self._replayed = metrics.counter("commands_replayed_total")
         self._apply_seconds = metrics.histogram("raft_apply_duration_seconds")
         self._last_leader = 0

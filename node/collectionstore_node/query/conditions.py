@@ -44,8 +44,11 @@ from collectionstore_node.indexes.encoding import (
 from collectionstore_node.indexes.folding import fold
 from collectionstore_node.query.spans import literal_prefix
 
-PAIRS_MAX: Final = 10_000
+PAIRS_MAX: Final = 1_000
 """Of intervals that are intersected with each other; beyond that one side is left out."""
+
+VALUES_MAX: Final = 2_000
+"""Operands of a filter whose keys are made: planning holds up the event loop."""
 
 
 class Condition(NamedTuple):
@@ -66,6 +69,24 @@ class Intervals(NamedTuple):
     def points(self) -> bool:
         """Whether each is a single value."""
         return all(one.point for one in self.all)
+
+
+class Bounds:
+    """The intervals of a filter's conditions, made once for all indexes, and of a bounded number of values."""
+
+    __slots__ = ("_known", "_left")
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, bool], Intervals | None] = {}
+        self._left = VALUES_MAX
+
+    def of(self, position: int, test: Test, *, folded: bool) -> Intervals | None:
+        """Return the intervals of the condition at `position`, None if it says nothing, or there are too many."""
+        key = position, folded
+        if key not in self._known:
+            self._left -= len(test.operands) if isinstance(test, In) else 1
+            self._known[key] = intervals_of(test, folded=folded) if self._left >= 0 else None
+        return self._known[key]
 
 
 def conditions_of(node: Node) -> tuple[tuple[Condition, ...], bool]:

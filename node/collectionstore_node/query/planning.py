@@ -18,11 +18,11 @@ from collectionstore_node.errors import InvalidPart
 from collectionstore_node.indexes.definition import SCAN, Definition, filter_of, path_of, tests_of
 from collectionstore_node.indexes.encoding import Interval, after, key_of
 from collectionstore_node.query.conditions import (
+    Bounds,
     Condition,
     Intervals,
     conditions_of,
     implies,
-    intervals_of,
     narrowed,
 )
 from collectionstore_node.query.find import Find
@@ -31,8 +31,11 @@ from collectionstore_node.query.spans import Ids
 
 RANGES_MAX: Final = 1_000
 """Ranges of one index that a query reads."""
+RANGES_PLANNED_MAX: Final = 4_000
+"""Ranges of all indexes that are looked at together; those that were made first are looked at first."""
 PROBE_KEYS: Final = 128
-"""Entries that are counted, of each index, before one is chosen."""
+PROBE_RANGES: Final = 32
+"""Entries that are counted, and ranges in which they are, of each index before one is chosen."""
 
 POINT_SHARE: Final = 0.1
 RANGE_SHARE: Final = 1 / 3
@@ -88,6 +91,8 @@ class IndexPlan(NamedTuple):
     """Whether every document with an entry in the ranges matches, and has one entry in them."""
     covered: bool
     """Whether entries tell all that is asked of a document, as far as they have a shape."""
+    keys: float = 0.0
+    """How many entries are in the ranges: counted, or estimated."""
     cost: float = 0.0
 
     def shown(self) -> dict[str, Any]:
@@ -116,26 +121,27 @@ def plan_of(
     if hint is None and isinstance(find.place, Ids):
         return None
     conditions, whole = conditions_of(find.asked.node)
+    bounds = Bounds()
     if hint is not None:
         named = [one for one in indexes if one.definition.name == hint]
         if not named:
             raise _bad_hint("there is no index of this name, or it is not ready; 'scan' asks for none")
-        made = _bounded(named[0], conditions, find.order, whole=whole, forced=True)
+        made = _bounded(named[0], conditions, bounds, find.order, whole=whole, forced=True)
         if made is None:
             raise _bad_hint("the index leaves out documents that the filter may match")
         return _costed(made, probe, needs, use, limit + find.skip)
-    plans = [
-        _costed(made, probe, needs, use, limit + find.skip)
-        for one in indexes
-        if (made := _bounded(one, conditions, find.order, whole=whole, forced=False)) is not None
-    ]
+    plans: list[IndexPlan] = []
+    for one in indexes:
+        made = _bounded(one, conditions, bounds, find.order, whole=whole, forced=False)
+        if made is not None and sum(len(other.ranges) for other in plans) < RANGES_PLANNED_MAX:
+            plans.append(_costed(made, probe, needs, use, limit + find.skip))
     if not plans:
         return None
     # Among equals one that leaves nothing to be sorted, then one whose fields are all of use.
     best = min(plans, key=lambda one: (one.cost, one.order == "memory", len(one.facts.definition.fields)))
     # Those that leave out no document count them all.
     complete = [one.documents for one in indexes if not one.definition.sparse and not one.definition.filter]
-    return best if not complete or best.cost <= max(complete) * SCANNED_COST else None
+    return best if not complete or best.cost <= _scan_cost(best, max(complete), use, limit + find.skip) else None
 
 
 def needs_of(asked: frozenset[Path] | None, shown: frozenset[Path] | None, order: Order = ()) -> frozenset[Path] | None:
@@ -144,7 +150,13 @@ def needs_of(asked: frozenset[Path] | None, shown: frozenset[Path] | None, order
 
 
 def _bounded(
-    index: IndexFacts, conditions: tuple[Condition, ...], order: Order, *, whole: bool, forced: bool
+    index: IndexFacts,
+    conditions: tuple[Condition, ...],
+    bounds: Bounds,
+    order: Order,
+    *,
+    whole: bool,
+    forced: bool,
 ) -> IndexPlan | None:
     """Return how the index finds all matches, without its cost; None if it does not, or is of no use."""
     definition = index.definition
@@ -155,7 +167,7 @@ def _bounded(
     used: set[int] = set()
     count, fixed = 1, 0
     for field in definition.fields:
-        found = _of_path(index, path_of(field), conditions, used, folded=field.fold)
+        found = _of_path(index, path_of(field), conditions, bounds, used, folded=field.fold)
         if found is None or count * len(found.all) > RANGES_MAX:
             break
         chosen.append(found)
@@ -179,12 +191,18 @@ def _bounded(
 
 
 def _of_path(
-    index: IndexFacts, path: Path, conditions: tuple[Condition, ...], used: set[int], *, folded: bool
+    index: IndexFacts,
+    path: Path,
+    conditions: tuple[Condition, ...],
+    bounds: Bounds,
+    used: set[int],
+    *,
+    folded: bool,
 ) -> Intervals | None:
     """Return where the entries of a field are; adds the positions of the conditions that it takes in full to `used`."""
     found: Intervals | None = None
     for position, one in enumerate(conditions):
-        intervals = intervals_of(one.test, folded=folded) if one.path == path else None
+        intervals = bounds.of(position, one.test, folded=folded) if one.path == path else None
         if intervals is None:
             continue
         if found is None:
@@ -248,14 +266,33 @@ def _costed(plan: IndexPlan, probe: Probe, needs: frozenset[Path] | None, use: U
     covered = needs is not None and apart and not plan.facts.multikey and needs <= told
     # By ID, documents are fetched when their IDs have been sorted.
     covered = covered and (use is not Use.PAGES_BY_ID or plan.order != "memory")
-    keys = float(probe(plan.ranges)) if plan.ranges else 0.0
-    if keys >= PROBE_KEYS:
-        keys = max(keys, plan.facts.entries * _share(plan))
-    if limit and plan.order != "memory":
-        # The page ends with its last match. How many entries are none is not known, if the filter asks for more.
-        keys = min(keys, float(limit if plan.exact else limit * INEXACT_FACTOR))
+    keys = _keys(plan, probe)
+    # A page ends with its last match. How many entries are none is not known, if the filter asks for more.
+    looked = wanted = min(keys, float(limit if plan.exact else limit * INEXACT_FACTOR)) if limit else keys
+    if plan.order == "memory":
+        # All are looked at; documents are fetched in the order of IDs, for what is not sorted.
+        looked, wanted = keys, wanted if use is Use.PAGES_BY_ID else keys
     free = covered or (use is Use.COUNT and plan.exact)
-    return plan._replace(covered=covered, cost=keys * (ENTRY_COST if free else DOCUMENT_COST))
+    cost = looked * ENTRY_COST + (0.0 if free else wanted * DOCUMENT_COST)
+    return plan._replace(covered=covered, keys=keys, cost=cost)
+
+
+def _keys(plan: IndexPlan, probe: Probe) -> float:
+    ranges = plan.ranges
+    if not ranges:
+        return 0.0
+    asked = ranges[:: 1 + (len(ranges) - 1) // PROBE_RANGES]
+    counted = probe(asked)
+    if counted < PROBE_KEYS:
+        return counted * len(ranges) / len(asked)
+    return max(float(counted), plan.facts.entries * _share(plan))
+
+
+def _scan_cost(best: IndexPlan, documents: int, use: Use, limit: int) -> float:
+    """Return what reading documents one after the other costs; a page by ID ends with its last match."""
+    if use is Use.PAGES_BY_ID and limit and best.exact and best.keys > limit:
+        return SCANNED_COST * documents * limit / best.keys
+    return SCANNED_COST * documents
 
 
 def _share(plan: IndexPlan) -> float:

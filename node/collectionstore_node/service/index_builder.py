@@ -7,11 +7,12 @@ over when another member leads, and nothing to remember across a restart: every 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 import structlog
 
-from collectionstore_node.errors import InvariantViolated, ManyDeleted, NotNow, OutcomeUnknown
+from collectionstore_node.errors import InvariantViolated, ManyDeleted, NotNow, OutcomeUnknown, ReadTimedOut
 from collectionstore_node.service.store_replica import StoreReplica
 from collectionstore_node.statemachine.catalog import find_collection
 from collectionstore_node.statemachine.commands import BuildIndex, Code, Command
@@ -67,13 +68,17 @@ class IndexBuilder:
             try:
                 while await self.build_some():
                     pass
-            except ManyDeleted as gap:
-                await self._replica.reclaim(gap.lo, gap.hi, timeout_s=STEP_TIMEOUT_S)
-            except (NotNow, OutcomeUnknown):
+            except (NotNow, OutcomeUnknown) as error:
+                if isinstance(error, ManyDeleted):
+                    await self._reclaim(error)
                 # Not the leader any more, short of space, or overloaded. A step that may yet be applied is done once:
                 # the next one says from where on it is.
                 await self._sleep(RETRY_S)
             await self._sleep(LOOK_S)
+
+    async def _reclaim(self, gap: ManyDeleted) -> None:
+        with suppress(ReadTimedOut):  # it goes on, and the next look finds it done
+            await self._replica.reclaim(gap.lo, gap.hi, timeout_s=STEP_TIMEOUT_S)
 
     async def build_some(self) -> bool:
         """Propose a step of every index that is being built, if this member leads; return whether there was one.

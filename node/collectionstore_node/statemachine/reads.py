@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from collectionstore_node.errors import InvalidRequest, InvariantViolated
+from collectionstore_node.errors import InvalidRequest, ManyDeleted
 from collectionstore_node.statemachine.catalog import Collection, find_collection, scan_collections
 from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.keys import (
@@ -146,11 +146,13 @@ class Fetch:
         self._found = view.pick(iter(self._next, None))  # None ends the keys
 
     def __call__(self, name: str) -> tuple[int, Listed]:
-        """Return a document, which exists, and its stored size. Raises `InvariantViolated` if it does not."""
-        self._wanted.append(self._space + name.encode())
+        """Return a document, which exists in that state, and its stored size. Raises `ManyDeleted`."""
+        key = self._space + name.encode()
+        self._wanted.append(key)
         for _, record in self._found:
             return len(record), Listed(name, decode_stored(record))
-        raise InvariantViolated("an entry of an index names a document that does not exist")
+        # It was deleted since, and so much behind it that the cursor cannot find it any more: see `View.pick`.
+        raise ManyDeleted(lo=key, hi=prefix_end(self._space))
 
     def _next(self) -> bytes | None:
         return self._wanted.pop() if self._wanted else None

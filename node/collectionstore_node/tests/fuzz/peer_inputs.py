@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from collectionstore_node.indexes.definition import Definition, IndexField
 from collectionstore_node.raft.messages import (
     AppendEntries,
     AppendReply,
@@ -35,14 +36,17 @@ from collectionstore_node.raft.messages import (
 from collectionstore_node.replica.membership.changes import MemberChange, MembersRequest
 from collectionstore_node.replica.peers import calls
 from collectionstore_node.statemachine.commands import (
+    BuildIndex,
     Command,
     Compare,
     CompareField,
     CompareOperator,
     CreateCollection,
+    CreateIndex,
     Delete,
     DocumentRef,
     DropCollection,
+    DropIndex,
     Get,
     Idempotency,
     Image,
@@ -268,8 +272,21 @@ class Inputs:
             random.choice(tuple(CompareOperator)),
             random.choice((b"", 0, -1, 2**62)),
         )
+        definition = Definition(
+            random.choice(("one", self._text())),
+            tuple(IndexField(random.choice(("a", "a.b", self._text()))) for _ in range(random.choice((0, 1, 3, 9)))),
+            unique=random.random() < 0.5,
+            filter=random.choice((b"", b'{"a":{"$gt":1}}', b"[" * 3_000, self._bytes())),
+        )
         return random.choice(
-            (Transaction((guard,), steps, ()), Transaction((), (), steps), DropCollection(self._text()))
+            (
+                Transaction((guard,), steps, ()),
+                Transaction((), (), steps),
+                DropCollection(self._text()),
+                CreateIndex(self._text(), definition),
+                DropIndex(self._text(), self._text()),
+                BuildIndex(self._text(), random.choice((0, 1, 2**62)), random.choice((None, self._text()))),
+            )
         )
 
     def _snapshot(self) -> bytes:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectionstore_node.errors import InvalidPart
+from collectionstore_node.errors import InvalidPart, ManyDeleted
+from collectionstore_node.query.conditions import Bounds, conditions_of
 from collectionstore_node.query.find import parse_find
-from collectionstore_node.query.planning import plan_of
+from collectionstore_node.query.planning import PROBE_KEYS, PROBE_RANGES, RANGES_MAX, Use, plan_of
 from collectionstore_node.service.index_reads import count_keys, indexes_of
 from collectionstore_node.service.operations import CountDocuments, DistinctValues, FindDocuments
 from collectionstore_node.service.queries import _use_of
@@ -121,6 +122,35 @@ def test_an_index_that_is_being_built_is_not_used(subject: Subject) -> None:
     assert planned(subject, find({"b": 5})) == "scan"
     with pytest.raises(InvalidPart, match="not ready"):
         planned(subject, find({"b": 5}, hint="late"))
+
+
+def test_planning_is_bounded(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds up the event loop: so many values are made keys, so many ranges looked at and counted in."""
+    asked = {"a": {"$in": list(range(1_000))}, "b": {"$in": list(range(1_000))}}
+    counted: list[int] = []
+
+    def probe(ranges: Any) -> int:
+        counted.append(len(ranges))
+        return PROBE_KEYS
+
+    indexes = indexes_of(subject.replica.view, "c")
+    plan = plan_of(parse_find(asked), indexes * 4, probe, needs=None, use=Use.PAGES_BY_ID, limit=100)
+    assert max(counted) <= PROBE_RANGES
+    assert sum(counted) <= 4 * len(indexes) * PROBE_RANGES
+    assert plan is None or len(plan.ranges) <= RANGES_MAX
+    many = {f"f{number}": {"$in": list(range(1_000))} for number in range(3)}
+    bounds = Bounds()
+    conditions, _ = conditions_of(parse_find(many).asked.node)
+    known = [bounds.of(position, one.test, folded=False) for position, one in enumerate(conditions)]
+    assert [one is None for one in known] == [False, False, True]
+
+
+def test_entries_that_deleted_keys_hide_count_as_many(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hidden(ranges: Any) -> Any:
+        raise ManyDeleted
+
+    monkeypatch.setattr(subject.replica.view, "scan_ranges", hidden)
+    assert count_keys(subject.replica.view, ((b"a", b"b"),)) == PROBE_KEYS
 
 
 def test_a_cursor_is_valid_for_every_plan(subject: Subject) -> None:
