@@ -342,3 +342,18 @@ def test_admission_policies_refuse_protected_deletions_and_are_bound(render: Ren
         "collectionstore.io/deletion-protection": "true"
     }
     assert not render({"admissionPolicies": {"enabled": False}}).of("ValidatingAdmissionPolicy")
+
+
+def test_admission_policies_are_for_the_watched_namespaces(render: Render) -> None:
+    """Clusters of another installation are protected by it, or are not, as it was installed."""
+
+    def selected(watched: list[str]) -> list[object]:
+        bindings = render({"watchNamespaces": watched}).of("ValidatingAdmissionPolicyBinding")
+        (clusters,) = [one["spec"] for one in bindings if one["metadata"]["name"].endswith("protected-clusters")]
+        expressions: list[object] = (
+            clusters.get("matchResources", {}).get("namespaceSelector", {}).get("matchExpressions", [])
+        )
+        return expressions
+
+    assert selected([]) == []
+    assert selected(["a", "b"]) == [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["a", "b"]}]
