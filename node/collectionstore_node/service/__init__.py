@@ -4,7 +4,7 @@
 - `halves.py` `lists.py` `queries.py` `backups.py`  its parts: single reads and writes in halves, pages, what matches a
   filter, reads of everything
 - `door.py`           what every operation passes, and the state behind it
-- `updates.py`        writes of what matches a filter, and many writes of one request
+- `updates.py` `update_checks.py`  writes of what matches a filter, and many writes of one request
 - `operations.py`     the requests: one frozen struct per operation
 - `results.py`        the results, with the revision at which they were read
 - `membership.py`     the same for the cluster: membership requests and status

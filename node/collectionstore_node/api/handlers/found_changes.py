@@ -23,14 +23,8 @@ from collectionstore_node.service.limits import UPDATE_BYTES_MAX
 from collectionstore_node.service.operations import ANY, DocumentRef, Find, Image, Update, UpdateForm
 from collectionstore_node.service.queries import parse_find
 from collectionstore_node.service.results import Code
-from collectionstore_node.service.updates import (
-    MANY_DOCUMENTS,
-    Changed,
-    Changes,
-    Place,
-    Program,
-    Progress,
-)
+from collectionstore_node.service.update_checks import Program
+from collectionstore_node.service.updates import MANY_DOCUMENTS, Changed, Changes, Place, Progress
 
 _NOT_GIVEN: Final = msgspec.Raw()
 _EVERYTHING: Final = msgspec.Raw(b"{}")

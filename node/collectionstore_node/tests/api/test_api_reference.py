@@ -34,7 +34,12 @@ from collectionstore_node.service.updates import (
     MANY_DOCUMENTS_MAX,
     TIME_SHARE,
 )
-from collectionstore_node.statemachine.costs import FILTER_BYTES_MAX, UPDATE_BYTES_MAX, UPDATE_VALUES_MAX
+from collectionstore_node.statemachine.costs import (
+    FILTER_BYTES_MAX,
+    TRANSACTION_PATTERNS_MAX,
+    UPDATE_BYTES_MAX,
+    UPDATE_VALUES_MAX,
+)
 from collectionstore_node.statemachine.levels import ENGINE
 from collectionstore_node.tests.api.http_clients import Client
 
@@ -112,6 +117,7 @@ def test_limits_of_updates_are_as_written() -> None:
     assert f"an update {UPDATE_BYTES_MAX >> 10} KiB" in REFERENCE
     assert f"{CLAUSES_MAX} paths, or operations of a JSON Patch; {ARRAY_FILTERS_MAX} array filters" in UPDATES
     assert f"{PATTERNS_MAX} patterns, and as many in the filter" in UPDATES
+    assert f"{TRANSACTION_PATTERNS_MAX} in the updates of a transaction" in UPDATES
     assert OPERATIONS_MAX == CLAUSES_MAX
     assert f"(1 MiB), nested {DEPTH_MAX_OF_UPDATES} deep" in UPDATES
     assert f"{STEPS_MAX:,} steps" in UPDATES
