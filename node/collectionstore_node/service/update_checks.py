@@ -13,57 +13,47 @@ from collectionstore_node.query.find import Find
 from collectionstore_node.query.spans import Ids
 from collectionstore_node.service.idempotency import document_id_for
 from collectionstore_node.service.operations import Update, UpdateForm, key_violation
-from collectionstore_node.statemachine.costs import UPDATE_VALUES_MAX
+from collectionstore_node.statemachine.costs import FILTER_BYTES_MAX, UPDATE_BYTES_MAX, UPDATE_VALUES_MAX
 from collectionstore_node.statemachine.updates import check_patterns
 
 __all__ = ["Program", "check_patterns", "check_text", "upserted_id"]
 
 
-def check(
-    form: UpdateForm,
-    body: Value,
-    *,
-    when: Value = None,
-    array_filters: Value = None,
-    pointers: tuple[str, str, str] = ("", "/when", "/array_filters"),
-) -> tuple[Program | None, Condition | None]:
-    """Return a checked update and its filter. Raises `InvalidPart`.
+def check_text(update: Update, pointers: tuple[str, str, str] = ("", "/when", "/array_filters")) -> Program | None:
+    """Return the checked program of an update in JSON; None for a whole document and a delete. Raises `InvalidPart`.
 
-    `body` is ignored for a whole document and a delete. `pointers` are where body, filter and array filters are.
+    `pointers` are where its body, its filter and its array filters are in the request. The state machine checks again
+    (`statemachine.updates.parse`), and knows no places.
     """
     of_body, of_filter, of_array_filters = pointers
-    condition = None if when is None else Condition(parse_filter(when, of_filter))
-    if form is UpdateForm.REPLACE or form is UpdateForm.DELETE:
-        if array_filters is not None:
+    whole = update.form is UpdateForm.REPLACE or update.form is UpdateForm.DELETE
+    condition = None
+    if update.when:
+        condition = Condition(parse_filter(_json(update.when, FILTER_BYTES_MAX, of_filter), of_filter))
+    filters = None
+    if update.array_filters:
+        filters = _json(update.array_filters, FILTER_BYTES_MAX, of_array_filters)
+        if whole:
             raise InvalidPart("invalid_update", of_array_filters, "array filters go with operators")
-        return None, condition
-    program = parse_update(
-        Form(form),
-        body,
-        array_filters=array_filters,
+    if whole:
+        return None
+    given = _json(update.body, UPDATE_BYTES_MAX, of_body)
+    return parse_update(
+        Form(update.form),
+        given,
+        array_filters=filters,
         condition=condition,
         pointer=of_body,
         filters_pointer=of_array_filters,
     )
-    return program, condition
 
 
-def check_text(update: Update, pointers: tuple[str, str, str] = ("", "/when", "/array_filters")) -> Program | None:
-    """Return the checked program of an update in JSON; None for a whole document and a delete. Raises `InvalidPart`."""
-    body = update.body
-    if update.form is UpdateForm.REPLACE or update.form is UpdateForm.DELETE:
-        body = b""
-    for text, pointer in zip((body, update.when, update.array_filters), pointers, strict=True):
-        if sum(map(text.count, (b",", b"[", b"{"))) > UPDATE_VALUES_MAX:
-            raise InvalidPart("invalid_update", pointer, f"an update has at most {UPDATE_VALUES_MAX} values")
-    program, _ = check(
-        update.form,
-        orjson.loads(body) if body else None,
-        when=orjson.loads(update.when) if update.when else None,
-        array_filters=orjson.loads(update.array_filters) if update.array_filters else None,
-        pointers=pointers,
-    )
-    return program
+def _json(text: bytes, bytes_max: int, pointer: str) -> Value:
+    if len(text) > bytes_max or sum(map(text.count, (b",", b"[", b"{"))) > UPDATE_VALUES_MAX:
+        raise InvalidPart(
+            "invalid_update", pointer, f"at most {bytes_max} bytes and {UPDATE_VALUES_MAX} values are allowed here"
+        )
+    return orjson.loads(text)
 
 
 def upserted_id(find: Find, collection: str, key: str | None) -> str:

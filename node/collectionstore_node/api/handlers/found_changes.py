@@ -158,10 +158,14 @@ async def _checked(
 ) -> _Change:
     """Return the change that a body describes. Raises `Problem` or `InvalidPart`."""
     form, field, given = _form(body)
-    upsert = False if type(body) is Deletion else bool(getattr(body, "upsert"))  # noqa: B009 - of two types
-    array_filters = bytes(getattr(body, "array_filters", b"")) or None
+    upsert, array_filters = False, b""
+    if isinstance(body, Modification | FindAndModify):
+        upsert, array_filters = body.upsert, bytes(body.array_filters)
     projection = body.projection if isinstance(body, FindAndModify) else None
     when = bytes(body.filter)
+    if when[:1] != b"{":
+        # Null, too: a filter that is left out by mistake must not be every document.
+        raise InvalidPart("invalid_filter", "/filter", 'a filter is an object, such as {"age": {"$gte": 18}}')
     if form is UpdateForm.REPLACE:
         _check_document(given)
 
@@ -170,7 +174,7 @@ async def _checked(
 
     find = await in_thread(call, parse, when)
     pointers = (f"/{field}", "/filter", "/array_filters")
-    template = Update(DocumentRef(name, ""), form, given, array_filters or b"", when, upsert=upsert, image=image)
+    template = Update(DocumentRef(name, ""), form, given, array_filters, when, upsert=upsert, image=image)
     program = await checked(call, template, pointers)
     return _Change(Changes(name, find, template, b"%b\0%b\0%b" % (verb, name.encode(), text)), program)
 
