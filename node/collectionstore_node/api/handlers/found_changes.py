@@ -27,7 +27,6 @@ from collectionstore_node.service.update_checks import Program
 from collectionstore_node.service.updates import MANY_DOCUMENTS, Changed, Changes, Place, Progress
 
 _NOT_GIVEN: Final = msgspec.Raw()
-_EVERYTHING: Final = msgspec.Raw(b"{}")
 _BODIES: Final = {
     "update": UpdateForm.OPERATORS,
     "merge_patch": UpdateForm.MERGE_PATCH,
@@ -39,7 +38,8 @@ _BODIES: Final = {
 class Deletion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The body of a delete."""
 
-    filter: msgspec.Raw = _EVERYTHING
+    filter: msgspec.Raw
+    """Required: what is left out by mistake must not be every document."""
     sort: dict[str, Any] | None = None
     many: bool = False
     limit: int | None = None
@@ -59,7 +59,8 @@ class Modification(Deletion, frozen=True, kw_only=True):
 class FindAndModify(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The body of a find-and-modify: an update, a replacement, or a removal."""
 
-    filter: msgspec.Raw = _EVERYTHING
+    filter: msgspec.Raw
+    """Required: what is left out by mistake must not be every document."""
     sort: dict[str, Any] | None = None
     projection: dict[str, Any] | None = None
     update: msgspec.Raw = _NOT_GIVEN
