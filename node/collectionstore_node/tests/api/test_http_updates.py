@@ -581,8 +581,8 @@ async def test_a_mistake_in_a_body_is_named_with_its_place(
 
 
 async def test_what_else_is_refused(crowd: Client) -> None:
-    inc = {"filter": {}, "update": {"$inc": {"n": 1}}}
-    many = {**inc, "many": True}
+    inc: dict[str, Any] = {"filter": {}, "update": {"$inc": {"n": 1}}}
+    many: dict[str, Any] = {**inc, "many": True}
     (await crowd.post(f"{COLLECTION}:update", {**inc, "foo": 1})).problem(400, "invalid_body")
     for verb, body in (
         ("update", {"update": inc["update"]}),
