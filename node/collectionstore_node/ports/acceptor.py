@@ -129,7 +129,7 @@ class Port:
         self._admission = Admission(limits)
         self._loop = asyncio.get_running_loop()
         self._sockets: list[socket.socket] = []
-        self._accepting: list[asyncio.Task[None]] = []
+        self._pauses: dict[socket.socket, asyncio.TimerHandle] = {}
         self._arriving: set[asyncio.Task[bool]] = set()
         self._exhausted = False
         metrics.port(purpose, lambda: self._admission.connections, limits.connections_max)
@@ -142,7 +142,7 @@ class Port:
     @property
     def serving(self) -> bool:
         """Whether the port accepts connections."""
-        return bool(self._accepting)
+        return bool(self._sockets)
 
     async def open(self, host: str, port: int) -> int:
         """Listen on all addresses of `host`; return the port, which differs from `port` when that is 0.
@@ -164,51 +164,63 @@ class Port:
                 missing = error
         if not self._sockets:
             raise missing or OSError(f"{host} has no address")
-        self._accepting = [self._loop.create_task(self._accept(one), name="accept") for one in self._sockets]
+        for one in self._sockets:
+            self._listen(one)
         number: int = self._sockets[0].getsockname()[1]
         return number
 
     async def close(self) -> None:
         """Stop listening, and end the handshakes; admitted connections stay."""
-        tasks: list[asyncio.Task[None] | asyncio.Task[bool]] = [*self._accepting, *self._arriving]
-        self._accepting = []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for pause in self._pauses.values():
+            pause.cancel()
+        self._pauses = {}
+        for one in self._sockets:
+            self._loop.remove_reader(one)
         self._close_sockets()
+        arriving = tuple(self._arriving)
+        for task in arriving:
+            task.cancel()
+        await asyncio.gather(*arriving, return_exceptions=True)
 
     def _close_sockets(self) -> None:
         for one in self._sockets:
             one.close()
         self._sockets = []
 
-    async def _accept(self, listening: socket.socket) -> None:
-        while True:
-            try:
-                accepted, address = await self._accept_once(listening)
-            except OSError as error:
-                await self._accept_failed(error)
-                continue
-            self._exhausted = False
-            self._arrived(accepted, address)
-            # `sock_accept` does not yield while connections wait: a flood of them must not keep the loop.
-            await asyncio.sleep(0)
+    def _listen(self, listening: socket.socket) -> None:
+        # A reader, and not `sock_accept`: a coroutine that is cancelled just then loses what it has accepted.
+        self._pauses.pop(listening, None)
+        self._loop.add_reader(listening, self._accept, listening)
 
-    async def _accept_once(self, listening: socket.socket) -> tuple[socket.socket, object]:
-        return await self._loop.sock_accept(listening)
+    def _accept(self, listening: socket.socket) -> None:
+        # One connection in a turn of the loop, which comes back while others wait: a flood of them must not keep it.
+        try:
+            accepted, address = self._accept_once(listening)
+        except (BlockingIOError, InterruptedError):
+            return  # it has gone
+        except OSError as error:
+            self._accept_failed(listening, error)
+            return
+        self._exhausted = False
+        self._arrived(accepted, address)
 
-    async def _accept_failed(self, error: OSError) -> None:
+    def _accept_once(self, listening: socket.socket) -> tuple[socket.socket, object]:
+        accepted, address = listening.accept()
+        accepted.setblocking(False)  # noqa: FBT003 - positional in the standard library
+        return accepted, address
+
+    def _accept_failed(self, listening: socket.socket, error: OSError) -> None:
         if error.errno not in _EXHAUSTED:
             # accept(2): errors of the connection that was about to be accepted. Linux hands them on.
             self._metrics.refused(self._purpose, "network")
-            await asyncio.sleep(0)
             return
         self._metrics.refused(self._purpose, "descriptors")
         evicted = self._admission.evict_idle()
         if not self._exhausted:
             self._exhausted = True
             log.warning("port.exhausted", port=self._purpose, reason=str(error), evicted=evicted)
-        await asyncio.sleep(ACCEPT_PAUSE_S)
+        self._loop.remove_reader(listening)
+        self._pauses[listening] = self._loop.call_later(ACCEPT_PAUSE_S, self._listen, listening)
 
     def _arrived(self, accepted: socket.socket, address: object) -> None:
         arrival = _Arrival(self._loop.time())

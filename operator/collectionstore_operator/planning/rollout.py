@@ -51,7 +51,8 @@ def restart_healthy(assessment: Assessment) -> tuple[Proposal, ...]:
     proposals: list[Proposal] = []
     for slot, pod in sorted(healthy, key=lambda one: _order(assessment, *one)):
         first = proposals[0].step.subject if proposals else ""
-        blocker = f"one at a time, after {first}" if first else unsafe_to_restart(assessment, slot)
+        waits = f"one at a time, after {first}" if first else unsafe_to_restart(assessment, slot)
+        blocker = _loses_its_claim(slot) or waits
         # Leader last, and only after a transfer: a restarted leader costs an election timeout, a transfer a round trip.
         # A single voter has no successor: its restart is accepted.
         if not blocker and _is_leader(assessment, slot) and len(assessment.view.configuration.voters) > 1:
@@ -86,8 +87,7 @@ def _restart(assessment: Assessment, slot: Slot, pod: Pod, blocker: str, *, coun
     workload = assessment.observed.workload
     if isinstance(workload, Workload) and workload.revision != desired_revision and pod.revision != desired_revision:
         blocker = blocker or "the workload must be updated first"
-    if isinstance(slot.volume, Volume) and slot.volume.terminating:
-        blocker = blocker or f"the claim {slot.volume.name} is being deleted: a restart would lose the volume"
+    blocker = blocker or _loses_its_claim(slot)
     evict = counts and max_unavailable(assessment) == 1
     action = RestartPod(
         ordinal=slot.ordinal, name=name, uid=pod.uid, evict=evict, reason=outdated(pod, desired_revision)
@@ -164,9 +164,26 @@ def _updated_voters(assessment: Assessment, leader: Slot) -> list[MemberView]:
     return [member for member in assessment.view.members if member.voter and member.ordinal not in restarting]
 
 
-def _order(assessment: Assessment, slot: Slot, pod: Pod) -> tuple[bool, bool, bool, int, int]:
-    """Sort key: unready pods before ready ones, learners before voters, leader last; then the greatest lag first."""
+def _order(assessment: Assessment, slot: Slot, pod: Pod) -> tuple[bool, bool, bool, bool, int, int]:
+    """Sort key: unready pods before ready ones, learners before voters, leader last; then the greatest lag first.
+
+    Behind all of them those whose claim is being deleted: they wait for a person, and nothing else should.
+    """
     members = assessment.view.members_at(slot.ordinal)
     lag = max((member.lag or 0 for member in members), default=0)
     # The greatest lag first: the members with the newest log stay available as successors of the leader.
-    return (_is_leader(assessment, slot), is_serving(pod), any(member.voter for member in members), -lag, -slot.ordinal)
+    return (
+        bool(_loses_its_claim(slot)),
+        _is_leader(assessment, slot),
+        is_serving(pod),
+        any(member.voter for member in members),
+        -lag,
+        -slot.ordinal,
+    )
+
+
+def _loses_its_claim(slot: Slot) -> str:
+    """Return why a restart would cost the member its volume; empty if it does not."""
+    if isinstance(slot.volume, Volume) and slot.volume.terminating:
+        return f"the claim {slot.volume.name} is being deleted: a restart would lose the volume"
+    return ""

@@ -74,18 +74,17 @@ async def test_idle_connections_lock_nobody_out() -> None:
 async def test_a_process_without_descriptors_accepts_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
     metrics = RecordedPorts()
     async with listening(PortLimits(4, 4), metrics) as (port, number):
-        loop = asyncio.get_running_loop()
-        accept, failures = loop.sock_accept, [errno.EMFILE, errno.ECONNABORTED]
+        accept, failures = Port._accept_once, [errno.EMFILE, errno.ECONNABORTED]
 
-        async def failing(one: socket.socket) -> tuple[socket.socket, object]:
-            accepted = await accept(one)
+        def failing(self: Port, one: socket.socket) -> tuple[socket.socket, object]:
+            accepted = accept(self, one)
             if failures:
                 accepted[0].close()
                 raise OSError(failures.pop(0), "simulated")
             return accepted
 
-        monkeypatch.setattr(Port, "_accept_once", lambda self, one: failing(one))
-        while failures:  # an accept that began before the patch still succeeds
+        monkeypatch.setattr(Port, "_accept_once", failing)
+        while failures:
             reader, writer = await asyncio.open_connection("127.0.0.1", number)
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             with contextlib.suppress(ConnectionResetError):

@@ -385,6 +385,8 @@ class Proxy:
                         self.cut_after_bytes = None
                         self.cut()
                         return
+                if writer.is_closing():
+                    return
                 writer.write(data)
                 await writer.drain()
         except OSError:

@@ -15,6 +15,8 @@ from typing import Final
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from collectionstore_node.transport.addressing.dialed_socket import dialed_socket
+
 LOOKUP_S: Final = 0.5
 """How long to wait for DNS when there is an address to try without it."""
 
@@ -58,7 +60,13 @@ class TcpConnector(aiohttp.TCPConnector):
 
     def __init__(self) -> None:
         self.peer_resolver = PeerResolver(aiohttp.ThreadedResolver())
-        super().__init__(limit=0, use_dns_cache=False, force_close=True, resolver=self.peer_resolver)
+        super().__init__(
+            limit=0,
+            use_dns_cache=False,
+            force_close=True,
+            resolver=self.peer_resolver,
+            socket_factory=dialed_socket,
+        )
 
 
 def tcp_connector() -> aiohttp.BaseConnector:

@@ -138,6 +138,23 @@ def test_member_on_a_claim_being_deleted_is_replaced_and_not_restarted() -> None
     assert condition(DESIRED, observed, "VolumesSafe") == "False ClaimTerminating"
 
 
+@pytest.mark.parametrize(
+    "picture", ["0: leader old\n1: voter doomed old\n2: voter", "0: leader old\n1: voter\n2: voter doomed old"]
+)
+def test_member_on_a_claim_being_deleted_holds_up_no_other_restart(picture: str) -> None:
+    desired = make_desired(3, failed_member=FailedMember(replacement="Manual"))
+    made = planned(desired, draw(picture, desired))
+    (action,) = actions_of(made)
+    assert action.startswith("TransferLeadership demo-0")
+    assert [one for one in blocked_steps(made) if "a restart would lose the volume" in one]
+
+
+def test_leader_on_a_claim_being_deleted_goes_on_leading() -> None:
+    desired = make_desired(3, failed_member=FailedMember(replacement="Manual"))
+    made = planned(desired, draw("0: leader doomed old\n1: voter old\n2: voter", desired))
+    assert actions_of(made) == ["RestartPod demo-1"]
+
+
 def test_broken_pod_on_a_claim_being_deleted_is_not_restarted() -> None:
     made = planned(DESIRED, draw("0: leader\n1: voter\n2: voter doomed old down=60 failure=Image", DESIRED))
     assert not [one for one in made.actions if isinstance(one, RestartPod)]
