@@ -12,22 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from time import perf_counter
 from typing import Final, Protocol
 
 import msgspec
-import orjson
-import uuid_utils
 from msgspec.structs import replace
 
-from collectionstore_node.documents.filters import parse_filter
-from collectionstore_node.documents.updates import STEPS_MAX, Condition, Form, Program, parse_update
-from collectionstore_node.documents.values import Value
-from collectionstore_node.errors import InvalidPart, InvalidRequest, NodeError, NotNow, OutcomeUnknown
+from collectionstore_node.documents.updates import STEPS_MAX
+from collectionstore_node.errors import InvalidRequest, NodeError, NotNow, OutcomeUnknown
 from collectionstore_node.query.find import Find
 from collectionstore_node.query.spans import Ids
-from collectionstore_node.service.idempotency import document_id_for
 from collectionstore_node.service.operations import (
     Action,
     AnyWrite,
@@ -37,12 +32,10 @@ from collectionstore_node.service.operations import (
     Precondition,
     Transaction,
     Update,
-    UpdateForm,
-    key_violation,
 )
 from collectionstore_node.service.queries import Queries
 from collectionstore_node.service.results import Code, Found, Outcome
-from collectionstore_node.statemachine.costs import UPDATE_VALUES_MAX
+from collectionstore_node.service.update_checks import upserted_id
 
 __all__ = [
     "BULK_ITEMS_MAX",
@@ -50,12 +43,9 @@ __all__ = [
     "STEPS_MAX",
     "Changed",
     "Changes",
-    "Condition",
     "Place",
-    "Program",
     "Progress",
     "Updates",
-    "check_text",
     "derived_key",
 ]
 
@@ -79,8 +69,6 @@ _ABSENT: Final = Precondition(exists=False)
 _NOTHING: Final = Transaction()
 """A command that changes nothing: its outcome records at which revision a request began, or that it found nothing."""
 _GONE: Final = (Code.CONDITION_FAILED, Code.NOT_FOUND)
-
-Check = Callable[[], "tuple[Program | None, Condition | None]"]
 
 
 class Propose(Protocol):
@@ -156,67 +144,6 @@ class Progress(msgspec.Struct):
     """What ended it otherwise: the outcome of its last batch is unknown."""
 
 
-def check(
-    form: UpdateForm,
-    body: Value,
-    *,
-    when: Value = None,
-    array_filters: Value = None,
-    pointers: tuple[str, str, str] = ("", "/when", "/array_filters"),
-) -> tuple[Program | None, Condition | None]:
-    """Return a checked update and its filter. Raises `InvalidPart`.
-
-    `body` is ignored for a whole document and a delete. `pointers` are where body, filter and array filters are.
-    """
-    of_body, of_filter, of_array_filters = pointers
-    condition = None if when is None else Condition(parse_filter(when, of_filter))
-    if form is UpdateForm.REPLACE or form is UpdateForm.DELETE:
-        if array_filters is not None:
-            raise InvalidPart("invalid_update", of_array_filters, "array filters go with operators")
-        return None, condition
-    program = parse_update(
-        Form(form),
-        body,
-        array_filters=array_filters,
-        condition=condition,
-        pointer=of_body,
-        filters_pointer=of_array_filters,
-    )
-    return program, condition
-
-
-def check_text(update: Update, pointers: tuple[str, str, str] = ("", "/when", "/array_filters")) -> Program | None:
-    """Return the checked program of an update in JSON; None for a whole document and a delete. Raises `InvalidPart`."""
-    body = update.body
-    if update.form is UpdateForm.REPLACE or update.form is UpdateForm.DELETE:
-        body = b""
-    for text, pointer in zip((body, update.when, update.array_filters), pointers, strict=True):
-        if sum(map(text.count, (b",", b"[", b"{"))) > UPDATE_VALUES_MAX:
-            raise InvalidPart("invalid_update", pointer, f"an update has at most {UPDATE_VALUES_MAX} values")
-    program, _ = check(
-        update.form,
-        orjson.loads(body) if body else None,
-        when=orjson.loads(update.when) if update.when else None,
-        array_filters=orjson.loads(update.array_filters) if update.array_filters else None,
-        pointers=pointers,
-    )
-    return program
-
-
-def upserted_id(find: Find, collection: str, key: str | None) -> str:
-    """Return the ID of the document that an upsert inserts: the one that the filter names, or a new one.
-
-    Raises `InvalidPart` for a filter that names others.
-    """
-    if not isinstance(find.place, Ids):
-        return str(uuid_utils.uuid7()) if key is None else document_id_for(collection, key)
-    names = find.place.names
-    violation = "is one, for an upsert" if len(names) != 1 else key_violation(names[0])
-    if violation is not None:
-        raise InvalidPart("invalid_filter", "/filter/_id", f"a document id {violation}")
-    return names[0]
-
-
 class Updates:
     """Writes by filters, and in bulk: part of `Store`, whose errors they raise, and those of its queries."""
 
@@ -279,8 +206,7 @@ class Updates:
         size = len(changes.template.body) + len(changes.template.when) + len(changes.template.array_filters)
         batch = max(1, min(self._window, BATCH_BYTES // max(1, size)))
         while progress.place is not None and limit:
-            await self._batch(changes, progress, min(batch, limit), deadline)
-            limit -= min(batch, limit)
+            limit -= await self._batch(changes, progress, min(batch, limit), deadline)
             if progress.failed is not None or progress.error is not None:
                 break
             if perf_counter() - began > TIME_SHARE * timeout_s:
@@ -306,7 +232,8 @@ class Updates:
                 break
         return results + [None] * (len(actions) - len(results))
 
-    async def _batch(self, changes: Changes, progress: Progress, count: int, deadline: float) -> None:
+    async def _batch(self, changes: Changes, progress: Progress, count: int, deadline: float) -> int:
+        """Change up to `count` documents, and return how many were found."""
         place = progress.place or Place()
         try:
             page = await self._queries.find(
@@ -319,7 +246,7 @@ class Updates:
             if not progress.matched and not progress.skipped:
                 raise
             progress.error = error
-            return
+            return 0
         progress.revision = max(progress.revision, page.revision)
         ids = [one.id for one in page.items]
         results = await asyncio.gather(
@@ -334,6 +261,7 @@ class Updates:
             progress.place = None
         else:
             progress.place = Place(page.next_after[1], place.since, place.until)
+        return len(ids)
 
     def _count(self, progress: Progress, document_id: str, result: Outcome | NodeError) -> None:
         if isinstance(result, NodeError):

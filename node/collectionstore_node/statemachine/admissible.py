@@ -43,7 +43,7 @@ from collectionstore_node.statemachine.commands import (
 )
 from collectionstore_node.statemachine.costs import TRANSACTION_ITEMS_MAX, UPDATE_BYTES_MAX
 from collectionstore_node.statemachine.transactions import invalid_reason
-from collectionstore_node.statemachine.updates import parse
+from collectionstore_node.statemachine.updates import check_patterns, parse
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 UPDATED_BYTES_MAX: Final = 16 << 20
@@ -165,6 +165,7 @@ def _check_action(action: Action, limits: CommandLimits) -> None:
             _check_name(action.name, "collection")
         case Transaction():
             check_transaction(action, limits)
+            check_patterns(one for one in (*action.then, *action.otherwise) if isinstance(one, Update))
             for compare in action.compare:
                 _check_compare(compare)
             for step in (*action.then, *action.otherwise):

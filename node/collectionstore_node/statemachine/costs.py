@@ -44,6 +44,9 @@ FILTER_BYTES_MAX: Final = 64 << 10
 PARSE_COST: Final = 4
 """What parsing an update costs, by byte: building checked operators takes longer than decoding their text."""
 
+TRANSACTION_PATTERNS_MAX: Final = 32
+"""Regular expressions of all updates of a transaction."""
+
 PATTERN_COST_BYTES: Final = 128 << 10
 """What compiling a regular expression of an update costs; a third of a millisecond."""
 

@@ -7,6 +7,7 @@ or not: text that is parsed, decoded and written, and steps.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -21,6 +22,7 @@ from collectionstore_node.documents.updates import (
     Form,
     Program,
     Reason,
+    count_patterns,
     parse_condition,
     parse_update,
     too_deep,
@@ -32,6 +34,7 @@ from collectionstore_node.statemachine.costs import (
     FILTER_BYTES_MAX,
     PARSE_COST,
     PATTERN_COST_BYTES,
+    TRANSACTION_PATTERNS_MAX,
     UPDATE_BYTES_MAX,
     UPDATE_STEP_COST_BYTES,
     UPDATE_VALUES_MAX,
@@ -92,6 +95,23 @@ def parse(update: Update) -> Parsed:
     if sum(map(len, key[1:])) <= _CACHED_BYTES_MAX:
         return _parse_cached(*key)
     return _parse(*key)
+
+
+def check_patterns(updates: Iterable[Update]) -> None:
+    """Refuse the updates of a transaction that have too many patterns together. Raises `InvalidRequest`.
+
+    BEFORE they are compiled, which takes longer than all else: `parse` bounds those of one update.
+    """
+    count = 0
+    for update in updates:
+        for text in (update.body, update.array_filters, update.when):
+            # The name of the operator may be written with escapes.
+            if b"regex" in text or b"\\u" in text:
+                count += count_patterns(_json(text, max(UPDATE_BYTES_MAX, FILTER_BYTES_MAX)))
+    if count > TRANSACTION_PATTERNS_MAX:
+        raise InvalidRequest(
+            "invalid_update", f"the updates of a transaction have at most {TRANSACTION_PATTERNS_MAX} patterns together"
+        )
 
 
 def _parse(form: UpdateForm, body: bytes, array_filters: bytes, when: bytes) -> Parsed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
@@ -20,7 +21,7 @@ from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.names import check_key, collection_name
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem, problem_of, render
-from collectionstore_node.errors import InvalidRequest, NodeError
+from collectionstore_node.errors import InvalidRequest, NodeError, Overloaded
 from collectionstore_node.service import Work, insertion
 from collectionstore_node.service.operations import (
     ANY,
@@ -34,10 +35,13 @@ from collectionstore_node.service.operations import (
     UpdateForm,
 )
 from collectionstore_node.service.results import Code, Item, Outcome
-from collectionstore_node.service.updates import BULK_ITEMS_MAX, Program, derived_key
+from collectionstore_node.service.update_checks import Program, check_patterns
+from collectionstore_node.service.updates import BULK_ITEMS_MAX, derived_key
 
 TYPES: Final = ("application/x-ndjson", "application/ndjson", "application/jsonl")
-LINES_BETWEEN_PAUSES: Final = 16
+BYTES_BETWEEN_PAUSES: Final = 32 << 10
+LINE_BYTES: Final = 2 << 10
+"""How much is checked in one turn of the event loop, each line counted as this more."""
 
 _NOTHING: Final = msgspec.Raw()
 
@@ -110,17 +114,30 @@ async def post(call: Call) -> Answer:
     texts = [line for line in body.split(b"\n") if line and not line.isspace()]
     if not 0 < len(texts) <= items_max:
         raise Problem("invalid_body", f"the bulk has {len(texts)} lines; allowed with mode={mode}: 1 to {items_max}")
-    lines: list[_Line] = []
-    for number, text in enumerate(texts):
-        if number % LINES_BETWEEN_PAUSES == LINES_BETWEEN_PAUSES - 1:
-            await asyncio.sleep(0)
-        lines.append(await _line(call, collection, text, number, key))
+    lines = await _checked_lines(call, collection, texts, key)
     if mode == "atomic":
         return await _atomic(call, lines, key)
     results = await store.updates.bulk(
         [line.action for line in lines], ordered=mode == "ordered", key=key, timeout_s=call.timeout_s
     )
     return _answer(call, lines, results, safe_to_repeat=key is not None)
+
+
+async def _checked_lines(call: Call, collection: str, texts: list[bytes], key: str | None) -> list[_Line]:
+    """Return all lines, checked, within the time of the request, of which the rest is left in `call.timeout_s`."""
+    deadline = perf_counter() + call.timeout_s
+    lines: list[_Line] = []
+    work = 0
+    for number, text in enumerate(texts):
+        work += LINE_BYTES + len(text)
+        if work > BYTES_BETWEEN_PAUSES:
+            work = 0
+            await asyncio.sleep(0)
+        call.timeout_s = deadline - perf_counter()
+        if call.timeout_s <= 0:
+            raise Overloaded(f"{number} lines of the bulk were checked when its time was up; nothing was changed")
+        lines.append(await _line(call, collection, text, number, key))
+    return lines
 
 
 async def _line(call: Call, collection: str, text: bytes, number: int, key: str | None) -> _Line:
@@ -185,6 +202,7 @@ def _document(text: msgspec.Raw) -> bytes:
 
 async def _atomic(call: Call, lines: list[_Line], key: str | None) -> Answer:
     transaction = Transaction(then=tuple(line.action for line in lines))
+    check_patterns(line.action for line in lines if isinstance(line.action, Update))
     outcome = await call.api.store.transact(transaction, key=key, timeout_s=call.timeout_s)
     if outcome.code is not Code.OK:
         problem = transaction_refusal(outcome)

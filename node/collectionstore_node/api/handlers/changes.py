@@ -22,7 +22,7 @@ from collectionstore_node.service import Work
 from collectionstore_node.service.limits import UPDATE_BYTES_MAX
 from collectionstore_node.service.operations import DocumentRef, Image, Update, UpdateForm
 from collectionstore_node.service.results import Code, Outcome
-from collectionstore_node.service.updates import Program, check_text
+from collectionstore_node.service.update_checks import Program, check_text
 
 T = TypeVar("T")
 

@@ -23,17 +23,10 @@ from collectionstore_node.service.limits import UPDATE_BYTES_MAX
 from collectionstore_node.service.operations import ANY, DocumentRef, Find, Image, Update, UpdateForm
 from collectionstore_node.service.queries import parse_find
 from collectionstore_node.service.results import Code
-from collectionstore_node.service.updates import (
-    MANY_DOCUMENTS,
-    Changed,
-    Changes,
-    Place,
-    Program,
-    Progress,
-)
+from collectionstore_node.service.update_checks import Program
+from collectionstore_node.service.updates import MANY_DOCUMENTS, Changed, Changes, Place, Progress
 
 _NOT_GIVEN: Final = msgspec.Raw()
-_EVERYTHING: Final = msgspec.Raw(b"{}")
 _BODIES: Final = {
     "update": UpdateForm.OPERATORS,
     "merge_patch": UpdateForm.MERGE_PATCH,
@@ -45,7 +38,8 @@ _BODIES: Final = {
 class Deletion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The body of a delete."""
 
-    filter: msgspec.Raw = _EVERYTHING
+    filter: msgspec.Raw
+    """Required: what is left out by mistake must not be every document."""
     sort: dict[str, Any] | None = None
     many: bool = False
     limit: int | None = None
@@ -65,7 +59,8 @@ class Modification(Deletion, frozen=True, kw_only=True):
 class FindAndModify(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The body of a find-and-modify: an update, a replacement, or a removal."""
 
-    filter: msgspec.Raw = _EVERYTHING
+    filter: msgspec.Raw
+    """Required: what is left out by mistake must not be every document."""
     sort: dict[str, Any] | None = None
     projection: dict[str, Any] | None = None
     update: msgspec.Raw = _NOT_GIVEN
@@ -164,10 +159,14 @@ async def _checked(
 ) -> _Change:
     """Return the change that a body describes. Raises `Problem` or `InvalidPart`."""
     form, field, given = _form(body)
-    upsert = False if type(body) is Deletion else bool(getattr(body, "upsert"))  # noqa: B009 - of two types
-    array_filters = bytes(getattr(body, "array_filters", b"")) or None
+    upsert, array_filters = False, b""
+    if isinstance(body, Modification | FindAndModify):
+        upsert, array_filters = body.upsert, bytes(body.array_filters)
     projection = body.projection if isinstance(body, FindAndModify) else None
     when = bytes(body.filter)
+    if when[:1] != b"{":
+        # Null, too: a filter that is left out by mistake must not be every document.
+        raise InvalidPart("invalid_filter", "/filter", 'a filter is an object, such as {"age": {"$gte": 18}}')
     if form is UpdateForm.REPLACE:
         _check_document(given)
 
@@ -176,7 +175,7 @@ async def _checked(
 
     find = await in_thread(call, parse, when)
     pointers = (f"/{field}", "/filter", "/array_filters")
-    template = Update(DocumentRef(name, ""), form, given, array_filters or b"", when, upsert=upsert, image=image)
+    template = Update(DocumentRef(name, ""), form, given, array_filters, when, upsert=upsert, image=image)
     program = await checked(call, template, pointers)
     return _Change(Changes(name, find, template, b"%b\0%b\0%b" % (verb, name.encode(), text)), program)
 

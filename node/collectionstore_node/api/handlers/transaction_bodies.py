@@ -29,7 +29,7 @@ from collectionstore_node.service.operations import (
     TransactionStep,
     UpdateForm,
 )
-from collectionstore_node.service.updates import check_text
+from collectionstore_node.service.update_checks import check_patterns, check_text
 
 _NOTHING: Final = msgspec.Raw()
 _NOT_GIVEN: Final = (b"", b"null")
@@ -205,7 +205,8 @@ FIELDS: Final = {
 
 
 def check_updates(transaction: Transaction) -> None:
-    """Check the updates of a transaction; takes long, as its patterns are compiled. Raises `InvalidPart`."""
+    """Check the updates of a transaction; takes long, as its patterns are compiled. Raises `InvalidRequest`."""
+    check_patterns(one for one in (*transaction.then, *transaction.otherwise) if isinstance(one, operations.Update))
     for name, branch in (("then", transaction.then), ("else", transaction.otherwise)):
         for at, step in enumerate(branch):
             if isinstance(step, operations.Update):

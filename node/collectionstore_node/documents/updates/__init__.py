@@ -9,7 +9,7 @@ purpose, the page docs/reference/updates.md says so.
 """
 
 from collectionstore_node.documents.updates.budget import BYTES_MAX, STEPS_MAX, Budget, too_deep
-from collectionstore_node.documents.updates.conditions import Condition, parse_condition
+from collectionstore_node.documents.updates.conditions import Condition, count_patterns, parse_condition
 from collectionstore_node.documents.updates.failures import Failed, Reason
 from collectionstore_node.documents.updates.fields import Fields
 from collectionstore_node.documents.updates.program import Form, Program, parse_update
@@ -24,6 +24,7 @@ __all__ = [
     "Form",
     "Program",
     "Reason",
+    "count_patterns",
     "parse_condition",
     "parse_update",
     "too_deep",

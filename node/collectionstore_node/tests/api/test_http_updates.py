@@ -251,6 +251,7 @@ async def test_the_positional_operator_needs_a_condition(ada: Client) -> None:
         ("?when=x", "invalid_parameter"),
         ("?when=1,%22%22:2", "invalid_parameter"),
         ("?when=[]", "invalid_filter"),
+        ("?when=null", "invalid_filter"),
         ("?when=%7B%22%24foo%22:1%7D", "invalid_filter"),
         ("?when=%7B%22a%22:1%7D&when=%7B%7D", "invalid_parameter"),
     ],
@@ -434,7 +435,7 @@ async def test_many_are_updated_in_the_order_of_their_ids(crowd: Client) -> None
 
 
 async def test_many_count_what_was_modified(crowd: Client) -> None:
-    reply = await crowd.post(f"{COLLECTION}:update", {"update": {"$max": {"n": 15}}, "many": True})
+    reply = await crowd.post(f"{COLLECTION}:update", {"filter": {}, "update": {"$max": {"n": 15}}, "many": True})
     assert (reply.json["matched"], reply.json["modified"]) == (20, 15)
 
 
@@ -532,7 +533,7 @@ async def test_what_was_refused_says_how_far_it_came(
 
 async def test_a_document_that_does_not_fit_ends_a_change_of_many(crowd: Client) -> None:
     await crowd.put(f"{COLLECTION}/documents/d11", {"n": "x"})
-    body = {"update": {"$inc": {"n": 1}}, "many": True}
+    body = {"filter": {}, "update": {"$inc": {"n": 1}}, "many": True}
     fields = (await crowd.post(f"{COLLECTION}:update", body)).problem(422, "update_failed")
 
     assert (fields["id"], fields["outcome"]) == ("d11", "applied")
@@ -553,6 +554,10 @@ async def test_a_document_that_does_not_fit_ends_a_change_of_many(crowd: Client)
         ("update", {"update": {"$inc": {"n": 1}}, "merge_patch": {}}, "invalid_update", ""),
         ("update", {"update": {"$inc": {"n": "x"}}}, "invalid_update", "/update/$inc/n"),
         ("update", {"update": {"$inc": {"n": 1}}, "filter": {"$foo": 1}}, "invalid_filter", "/filter/$foo"),
+        ("update", {"update": {"$inc": {"n": 1}}, "filter": None}, "invalid_filter", "/filter"),
+        ("update", {"update": {"$inc": {"n": 1}}, "filter": {"a": "x" * 70_000}}, "invalid_update", "/filter"),
+        ("update", {"update": None}, "invalid_update", "/update"),
+        ("delete", {"filter": None, "many": True}, "invalid_filter", "/filter"),
         ("update", {"update": {"$set": {"a.$[x]": 1}}, "array_filters": [{}]}, "invalid_update", "/array_filters/0"),
         ("update", {"merge_patch": {}, "array_filters": []}, "invalid_update", "/array_filters"),
         ("update", {"json_patch": [{"op": "x"}]}, "invalid_update", "/json_patch/0/op"),
@@ -571,14 +576,20 @@ async def test_a_document_that_does_not_fit_ends_a_change_of_many(crowd: Client)
 async def test_a_mistake_in_a_body_is_named_with_its_place(
     crowd: Client, verb: str, body: Any, code: str, pointer: str
 ) -> None:
-    reply = await crowd.post(f"{COLLECTION}:{verb}", body)
+    reply = await crowd.post(f"{COLLECTION}:{verb}", {"filter": {}, **body})
     assert reply.problem(400, code)["errors"][0]["pointer"] == pointer
 
 
 async def test_what_else_is_refused(crowd: Client) -> None:
-    inc = {"update": {"$inc": {"n": 1}}}
-    many = {**inc, "many": True}
+    inc: dict[str, Any] = {"filter": {}, "update": {"$inc": {"n": 1}}}
+    many: dict[str, Any] = {**inc, "many": True}
     (await crowd.post(f"{COLLECTION}:update", {**inc, "foo": 1})).problem(400, "invalid_body")
+    for verb, body in (
+        ("update", {"update": inc["update"]}),
+        ("delete", {"many": True}),
+        ("findAndModify", {"remove": True}),
+    ):
+        (await crowd.post(f"{COLLECTION}:{verb}", body)).problem(400, "invalid_body")
     (await crowd.post(f"{COLLECTION}:update", inc, If_Match='"1"')).problem(400, "invalid_precondition")
     (await crowd.post(f"{COLLECTION}:update", {**many, "cursor": "x"})).problem(400, "invalid_cursor")
     elsewhere = encode_progress(("many", "people", "modified", "x"), "a", 1, None)
@@ -586,7 +597,7 @@ async def test_what_else_is_refused(crowd: Client) -> None:
     for limit in (0, MANY_DOCUMENTS_MAX + 1):
         (await crowd.post(f"{COLLECTION}:update", {**many, "limit": limit})).problem(400, "invalid_query")
     for verb in ("update", "delete"):
-        body = many if verb == "update" else {"many": True}
+        body = many if verb == "update" else {"filter": {}, "many": True}
         (await crowd.post(f"/api/v1/collections/none:{verb}", body)).problem(404, "collection_not_found")
 
 
@@ -594,8 +605,8 @@ async def test_a_cluster_that_is_being_upgraded_says_so(ada: Client, replica: Me
     replica.write_error = UpgradePending("its feature level is 2, and this needs 3")
     for reply in (
         await patch(ada, {"$inc": {"n": 1}}),
-        await ada.post(f"{COLLECTION}:update", {"update": {"$inc": {"n": 1}}}),
-        await ada.post(f"{COLLECTION}:update", {"update": {"$inc": {"n": 1}}, "many": True}),
+        await ada.post(f"{COLLECTION}:update", {"filter": {}, "update": {"$inc": {"n": 1}}}),
+        await ada.post(f"{COLLECTION}:update", {"filter": {}, "update": {"$inc": {"n": 1}}, "many": True}),
     ):
         fields = reply.problem(503, "upgrade_pending")
         assert (fields["retryable"], fields["outcome"]) == (True, "not_applied")

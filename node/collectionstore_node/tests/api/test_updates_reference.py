@@ -20,7 +20,12 @@ from collectionstore_node.service.updates import (
     MANY_DOCUMENTS_MAX,
     TIME_SHARE,
 )
-from collectionstore_node.statemachine.costs import FILTER_BYTES_MAX, UPDATE_BYTES_MAX, UPDATE_VALUES_MAX
+from collectionstore_node.statemachine.costs import (
+    FILTER_BYTES_MAX,
+    TRANSACTION_PATTERNS_MAX,
+    UPDATE_BYTES_MAX,
+    UPDATE_VALUES_MAX,
+)
 from collectionstore_node.statemachine.levels import ENGINE
 
 PAGE = (Path(__file__).parents[4] / "docs" / "reference" / "updates.md").read_text()
@@ -31,6 +36,7 @@ def test_limits_of_updates_are_as_written() -> None:
     assert f"{FILTER_BYTES_MAX:,} bytes in its filter" in PAGE
     assert f"{CLAUSES_MAX} paths, or operations of a JSON Patch; {ARRAY_FILTERS_MAX} array filters" in PAGE
     assert f"{PATTERNS_MAX} patterns, and as many in the filter" in PAGE
+    assert f"{TRANSACTION_PATTERNS_MAX} in the updates of a transaction" in PAGE
     assert OPERATIONS_MAX == CLAUSES_MAX
     assert f"(1 MiB), nested {DEPTH_MAX} deep" in PAGE
     assert f"{STEPS_MAX:,} steps" in PAGE

@@ -392,6 +392,17 @@ def test_a_forwarded_update_is_bounded() -> None:
             check_command(Command(update), limits)
 
 
+def test_the_patterns_of_a_transaction_are_bounded_together() -> None:
+    """They are compiled by the leader for each member that forwards them."""
+    for name in ("$regex", "$\\u0072egex"):
+        refs = [DocumentRef("c", f"d{at}") for at in range(4)]
+        filters = b'{"$or":[%b]}' % b",".join([b'{"a":{"%b":"x"}}' % name.encode()] * 10)
+        steps = tuple(operators(INC, ref, when=filters) for ref in refs)
+        check_command(Command(Transaction(then=steps[:3])), CommandLimits())
+        with pytest.raises(InvalidRequest, match="32 patterns together"):
+            check_command(Command(Transaction(then=steps[:2], otherwise=steps[2:])), CommandLimits())
+
+
 # Costs
 
 
