@@ -123,7 +123,7 @@ def any_step(random: Random) -> dict[str, object]:
 
 def any_body(random: Random) -> bytes:
     """Return bytes, nearly JSON, a transaction, a membership change, or a document."""
-    match random.randrange(9):
+    match random.randrange(8):
         case 0:
             return bytes(random.choices(BYTES, k=random.randrange(40)))
         case 1:
@@ -142,8 +142,6 @@ def any_body(random: Random) -> bytes:
         case 4 | 5:
             return any_query(random)
         case 6:
-            return any_pipeline(random)
-        case 7:
             return orjson.dumps({random.choice(["name", "node_id", "_a", "n"]): random.choice(WORDS)})
         case _:
             return b"{}"
