@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -159,6 +159,3 @@ class ProblemDetails(msgspec.Struct):
     revision: int | msgspec.UnsetType = msgspec.UNSET
     current_revision: int | msgspec.UnsetType | None = msgspec.UNSET
     errors: list[ProblemPart] | msgspec.UnsetType = msgspec.UNSET
-
-
-Bytes = Literal["application/octet-stream"]

@@ -146,9 +146,7 @@ def _operation(route: Route, operation: Operation, schemas: _Schemas) -> dict[st
                 str(status): {"description": _ANSWERS[status], **schemas.content(shape)}
                 for status, shape in operation.answers.items()
             },
-            **(
-                {"307": {"description": "The leader's URL is in `Location`."}} if "redirect" in route.parameters else {}
-            ),
+            **(_MOVED if "redirect" in route.parameters else {}),
             "default": {"$ref": "#/components/responses/Problem"},
         },
     }

@@ -57,10 +57,14 @@ async def _index(call: Call) -> Answer:
 def _openapi_of(routes: tuple[Route, ...]) -> Handler:
     made: list[bytes] = []
 
+    def make() -> bytes:
+        return orjson.dumps(describe(described(routes)))
+
     async def openapi(call: Call) -> Answer:
         """Return this description of the API."""
         if not made:
-            made.append(orjson.dumps(describe(described(routes))))
+            # Once, and in a thread: it takes tens of milliseconds.
+            made.append(await call.api.store.queries.checked(make, timeout_s=call.timeout_s))
         return Answer(200, JSON + _KEPT, made[0])
 
     return openapi

@@ -12,6 +12,9 @@ from random import Random
 import orjson
 
 from collectionstore_node.api.url_table import CLIENT, PAGES, PROBES
+from collectionstore_node.documents.expressions.operators import OPERATORS as EXPRESSIONS
+from collectionstore_node.documents.expressions.special import SPECIAL
+from collectionstore_node.query.aggregation.pipeline import NAMES as STAGES
 
 METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"]
 NAMES = ["people", "a", "b", "k"] * 6 + ["x/y", "%2F", "%00", "%ff", "%", "..", "A", "%C3%A9"]
@@ -141,6 +144,40 @@ def any_change(random: Random) -> bytes:
     return orjson.dumps(body)
 
 
+def any_expression(random: Random, depth: int) -> object:
+    """Return an expression, mostly a valid one."""
+    if depth > 2 or random.random() < 0.3:
+        return random.choice(["$a", "$$ROOT", "$$x", "$", None, 1, 0.5, -1, "x", {"$literal": "$a"}])
+    name = random.choice([*EXPRESSIONS, *SPECIAL, "$x"])
+    operator = EXPRESSIONS.get(name)
+    if operator is not None and operator.names:
+        return {name: {one: any_expression(random, depth + 1) for one in operator.names}}
+    if name in ("$map", "$filter", "$reduce"):
+        names = ("input", "in", "cond", "initialValue")
+        return {name: {one: any_expression(random, depth + 1) for one in random.sample(names, 3)}}
+    return {name: [any_expression(random, depth + 1) for _ in range(random.choice([1, 2, 2, 3]))]}
+
+
+def any_pipeline(random: Random) -> bytes:
+    """Return the body of an aggregation."""
+    stages: list[dict[str, object]] = []
+    for _ in range(random.randrange(4)):
+        name = random.choice([*STAGES, "$x"])
+        word = random.choice(WORDS)
+        operand: object = random.choice(
+            [
+                {word: any_expression(random, 0)},
+                {"_id": any_expression(random, 1), word: {"$sum": any_expression(random, 1)}},
+                any_filter(random, 0),
+                random.choice([1, 0, 3, "$a", "n", "people", {"a": 1}, {"a": -1}]),
+            ]
+        )
+        if name == "$lookup":
+            operand = {"from": "people", "localField": word, "foreignField": random.choice(WORDS), "as": "j"}
+        stages.append({name: operand})
+    return orjson.dumps({"pipeline": stages, "explain": random.random() < 0.2})
+
+
 def any_step(random: Random) -> dict[str, object]:
     """Return an operation or a guard; about half of them are valid."""
     step: dict[str, object] = {}
@@ -187,7 +224,7 @@ def any_request(random: Random) -> bytes:
     query = "&".join(random.choices(PARAMETERS, k=random.randrange(1, 3))) if random.random() < 0.3 else ""
     headers = [(random.choice(HEADERS), random.choice(VALUES)) for _ in range(random.choice([0, 0, 0, 1, 2]))]
     lines = b"".join(b"%s: %s\r\n" % pair for pair in [(b"Content-Type", random.choice(CONTENT_TYPES)), *headers])
-    body = any_body(random)
+    body = any_pipeline(random) if route.pattern.endswith(":aggregate") else any_body(random)
     head = f"{method} {path}{'?' if query else ''}{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     return head.encode() + lines + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
 

@@ -15,7 +15,7 @@ from collectionstore_node.documents.expressions.operators.forms import (
     variadic,
     whole,
 )
-from collectionstore_node.documents.expressions.scope import RANGE_MAX, Scope, Unfit, absent, too_large, truthy
+from collectionstore_node.documents.expressions.scope import RANGE_MAX, Scope, Unfit, absent, truthy
 from collectionstore_node.documents.values import MISSING, Value
 
 
@@ -64,8 +64,7 @@ def _concat(scope: Scope, *values: Value) -> Value:
     joined: list[Any] = []
     for value in values:
         joined += spend_on(scope, array(value, "arrays"))
-        if len(joined) > RANGE_MAX * 5:
-            raise too_large()
+        scope.built(len(joined) << 3)
     return joined
 
 
