@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -105,6 +106,7 @@ def shown(definition: Definition) -> dict[str, Any]:
     return members
 
 
+@lru_cache(maxsize=1_024)
 def filter_of(definition: Definition) -> Node | None:
     """Return the checked filter of a partial index, None if it has none. Raises `InvalidPart`."""
     return parse_filter(orjson.loads(definition.filter), "/filter") if definition.filter else None

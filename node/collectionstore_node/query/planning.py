@@ -167,10 +167,11 @@ def _bounded(
     used: set[int] = set()
     count, fixed = 1, 0
     for field in definition.fields:
-        found = _of_path(index, path_of(field), conditions, bounds, used, folded=field.fold)
+        found, taken = _of_path(index, path_of(field), conditions, bounds, folded=field.fold)
         if found is None or count * len(found.all) > RANGES_MAX:
             break
         chosen.append(found)
+        used |= taken
         if fixed == len(chosen) - 1 and found.points and len(found.all) == 1:
             fixed += 1
         count *= len(found.all)
@@ -195,12 +196,12 @@ def _of_path(
     path: Path,
     conditions: tuple[Condition, ...],
     bounds: Bounds,
-    used: set[int],
     *,
     folded: bool,
-) -> Intervals | None:
-    """Return where the entries of a field are; adds the positions of the conditions that it takes in full to `used`."""
+) -> tuple[Intervals | None, set[int]]:
+    """Return where the entries of a field are, and the positions of the conditions that this says all of."""
     found: Intervals | None = None
+    used: set[int] = set()
     for position, one in enumerate(conditions):
         intervals = bounds.of(position, one.test, folded=folded) if one.path == path else None
         if intervals is None:
@@ -214,7 +215,7 @@ def _of_path(
         elif (not intervals.points, len(intervals.all)) < (not found.points, len(found.all)):
             # Different elements of an array may pass the two tests: one of them bounds.
             found = intervals
-    return found
+    return found, used
 
 
 def _excludes_null(intervals: Intervals) -> bool:

@@ -17,7 +17,7 @@ from collectionstore_node.errors import ManyDeleted
 from collectionstore_node.indexes.entries import Entry, entry_in, teller_of
 from collectionstore_node.query.planning import PROBE_KEYS, IndexFacts, IndexPlan, Range
 from collectionstore_node.query.scanning import Asked, Meter, Record, matching
-from collectionstore_node.query.spans import Place, Span
+from collectionstore_node.query.spans import EVERYTHING, Place, Span
 from collectionstore_node.service.results import IndexState
 from collectionstore_node.statemachine.catalog import find_collection
 from collectionstore_node.statemachine.index_catalog import read_indexes, read_statistics
@@ -28,7 +28,9 @@ from collectionstore_node.statemachine.view import View
 STEP_ENTRIES: Final = 500
 """Entries between two pauses: about a millisecond."""
 GATHERED_MAX: Final = 200_000
-"""IDs that are collected and sorted; a query that meets more reads the documents one after the other instead."""
+GATHERED_CHARACTERS_MAX: Final = 16 << 20
+"""IDs that are collected and sorted, and their characters; a query that meets more reads the documents one after the
+other instead."""
 
 Matches: TypeAlias = Iterator[tuple[Record, dict[str, Any]] | None]
 """As `query.scanning.matching` yields them."""
@@ -81,9 +83,12 @@ class IndexReader:
         self._place = place
         self._entries = view.scan_ranges(_behind(plan, after))
         self._fetch = Fetch(view, collection)
-        name = None if after is None else after[1]
-        # For more IDs than can be collected: of the same state as the entries.
-        self._documents = scan_documents(view, collection, after=name) if plan.order == "memory" else iter(())
+        self._documents: Iterator[tuple[int, Listed]] = iter(())
+        if plan.order == "memory":
+            # For more IDs than can be collected: of the same state as the entries.
+            span = place if isinstance(place, Span) else EVERYTHING
+            name = None if after is None else after[1]
+            self._documents = scan_documents(view, collection, lowest=span.lowest, after=name, end=span.end)
         self._reached = (b"", "")
         self._before = (b"", "")
         meter.plan = plan.shown()
@@ -148,10 +153,12 @@ class IndexReader:
         """Yield the matches by ID: a document may have several entries, and entries are in another order."""
         after = "" if self._after is None else self._after[1]
         ids: set[str] = set()
+        size = 0
         for number, entry in enumerate(self._read(), 1):
             if entry.id > after and (not isinstance(self._place, Span) or entry.id in self._place):
                 ids.add(entry.id)
-            if len(ids) > GATHERED_MAX:
+                size += len(entry.id)
+            if len(ids) > GATHERED_MAX or size > GATHERED_CHARACTERS_MAX:
                 self._meter.plan = None
                 yield from matching(map(record_of, self._documents), asked, self._meter)
                 return

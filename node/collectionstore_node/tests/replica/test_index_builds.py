@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from collectionstore_node.errors import NotLeader, UpgradePending
+from collectionstore_node.query.find import parse_find
 from collectionstore_node.replica.comparison import comparer
+from collectionstore_node.service import Consistency, Store, StoreLimits, StoreReplica
 from collectionstore_node.service.index_builder import IndexBuilder
+from collectionstore_node.service.operations import CountDocuments, FindDocuments
 from collectionstore_node.statemachine.catalog import find_collection
 from collectionstore_node.statemachine.commands import (
     Code,
@@ -25,7 +28,7 @@ from collectionstore_node.statemachine.commands import (
 )
 from collectionstore_node.statemachine.costs import BUILD_DOCUMENTS
 from collectionstore_node.statemachine.digest import read_digest
-from collectionstore_node.statemachine.index_catalog import IndexState, read_indexes
+from collectionstore_node.statemachine.index_catalog import IndexState, collections_with_builds, read_indexes
 from collectionstore_node.statemachine.keys import (
     INDEX_ENTRIES,
     prefix_end,
@@ -177,3 +180,47 @@ async def test_an_older_cluster_refuses_indexes_before_they_are_proposed(
             with pytest.raises(UpgradePending, match="being upgraded: its feature level is 1, and this needs 3"):
                 await propose(member, CreateIndex("c", defined()))
         assert leader.local.raft_status().last_index == last
+
+
+async def test_queries_by_an_index_read_the_disk_as_a_scan_does(tmp_path: Path) -> None:
+    """Entries and documents in RocksDB, with writes between the queries, and pages by cursors."""
+    async with group(tmp_path, 1) as (_, (member,)):
+        await filled([member])
+        for one in (defined("one", {"a": 1}), defined("two", {"b": 1, "a": -1})):
+            await propose(member, CreateIndex("c", one))
+        async with built([member]):
+            await member.until(lambda: not list(collections_with_builds(member.replica.view)))
+        store = Store(cast(StoreReplica, member.replica), StoreLimits())
+        try:
+            for number in range(12):
+                await propose(member, put(f"d{number * 7:05}", {"a": number * 10, "b": number}))
+                await propose(member, Delete(DocumentRef("c", f"d{number * 11 + 3:05}")))
+                for asked, order, index in (
+                    ({"a": {"$gte": 20, "$lt": 90}}, None, "one"),
+                    ({"a": {"$gte": 20, "$lt": 90}}, {"a": 1}, "one"),
+                    ({"b": 8, "a": {"$gt": 400}}, None, "two"),
+                    ({"b": {"$in": [3, 5]}}, None, "two"),
+                ):
+                    wanted = await found(store, asked, order, "scan")
+                    assert wanted
+                    assert await found(store, asked, order, index) == wanted
+                    assert await found(store, asked, order, None) == wanted
+        finally:
+            store.queries.close()
+
+
+async def found(store: Store, asked: Any, order: Any, hint: str | None) -> list[tuple[str, int, bytes]]:
+    """Return all matches, page by page, and check that counting them gives as many."""
+    find, items, after = parse_find(asked, order, None, None, hint), list[tuple[str, int, bytes]](), None
+    fresh = Consistency.LINEARIZABLE
+    while True:
+        request = FindDocuments("c", find, after, 13)
+        page = await store.queries.find(request, show=tuple, consistency=fresh, timeout_s=PATIENCE_S)
+        items += page.items
+        if page.next_after is None:
+            break
+        after = page.next_after
+    plain = CountDocuments("c", parse_find(asked, None, None, None, hint))
+    counted = await store.queries.count(plain, consistency=fresh, timeout_s=PATIENCE_S)
+    assert counted.count == len(items)
+    return items

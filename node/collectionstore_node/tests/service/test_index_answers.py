@@ -153,6 +153,15 @@ def test_entries_that_deleted_keys_hide_count_as_many(subject: Subject, monkeypa
     assert count_keys(subject.replica.view, ((b"a", b"b"),)) == PROBE_KEYS
 
 
+def test_a_field_that_is_left_out_is_still_asked(subject: Subject) -> None:
+    """Of too many ranges the second field is none; that it bounds nothing must not make it count as met."""
+    asked = {"a": {"$in": list(range(600))}, "b": {"$in": [1, 2, 3, 1000]}}
+    wanted = subject.answers(asked, None, None, "scan", 100)
+    assert wanted[1] == 3
+    assert subject.answers(asked, None, None, "by-a-b", 100) == wanted
+    assert subject.answers(asked, None, None, None, 100) == wanted
+
+
 def test_a_cursor_is_valid_for_every_plan(subject: Subject) -> None:
     """Also when the index is dropped, or made, between two pages."""
     wanted, _, _ = subject.answers({"a": 3}, {"b": -1}, None, "scan", 100)
