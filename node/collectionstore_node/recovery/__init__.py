@@ -4,7 +4,8 @@
 other members: which survivor is chosen, and that the others are stopped, is the operator's part.
 """
 
+from collectionstore_node.recovery.adoption import adopt
 from collectionstore_node.recovery.instruction import Instruction
 from collectionstore_node.recovery.rewrite import NewIdentity, Recovered, recover
 
-__all__ = ["Instruction", "NewIdentity", "Recovered", "recover"]
+__all__ = ["Instruction", "NewIdentity", "Recovered", "adopt", "recover"]
