@@ -106,7 +106,8 @@ def _answer(arguments: list[str]) -> int:
             sys.stdout.write(f"collectionstore-node {__version__}\n")
         case ["--help" | "-h"]:
             sys.stdout.write(
-                "usage: collectionstore-node [recover --help | adopt --help]\n\nRun one member of a Collection Store cluster.\n\n"
+                "usage: collectionstore-node [recover --help | adopt --help]\n\n"
+                "Run one member of a Collection Store cluster.\n\n"
             )
             sys.stdout.write("settings, by environment variables:\n")
             for name, default, meaning in VARIABLES:
@@ -116,7 +117,8 @@ def _answer(arguments: list[str]) -> int:
             return _of_directory(name, rest)
         case _:
             sys.stderr.write(
-                "collectionstore-node takes --help, --version, recover or adopt; its settings are environment variables\n"
+                "collectionstore-node takes --help, --version, recover or adopt; its settings are environment "
+                "variables\n"
             )
             return EXIT_USAGE
     return 0

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from collectionstore_operator.manifests.statefulset import DATA_VOLUME
+from collectionstore_operator.manifests.statefulset import DATA_VOLUME, SNAPSHOT_GROUP, SNAPSHOT_KIND
 from collectionstore_operator.model.observed import ABSENT, Absent, NodeId, Unknown, Volume
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
@@ -66,8 +66,16 @@ def read_claim(
         lost=claim.get("status", {}).get("phase") == "Lost",
         terminating=is_deleting(claim),
         persistent_volume=claim["spec"].get("volumeName") or "",
+        made_of=made_of(claim),
         **_policies(volume),
     )
+
+
+def made_of(claim: Mapping[str, Any]) -> str:
+    """Return the name of the VolumeSnapshot that a claim is made of; empty for an empty volume, or another source."""
+    source = claim["spec"].get("dataSource") or {}
+    ours = (source.get("apiGroup"), source.get("kind")) == (SNAPSHOT_GROUP, SNAPSHOT_KIND)
+    return source.get("name") or "" if ours else ""
 
 
 def released_at(claim: Mapping[str, Any]) -> float:
@@ -201,5 +209,7 @@ def _holds(pod: Mapping[str, Any] | None) -> bool:
 def _node_id(claim: Mapping[str, Any], annotations: Mapping[str, str]) -> NodeId | Absent | Unknown:
     if annotations.get(labels.NODE_ID):
         return annotations[labels.NODE_ID]
+    if claim["spec"].get("dataSource") or claim["spec"].get("dataSourceRef"):
+        return Unknown("it is made of another volume or a snapshot")
     # A claim that was never bound has never been mounted.
     return ABSENT if not claim["spec"].get("volumeName") else Unknown("no node has been observed on it yet")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from collectionstore_operator.kubernetes import by_name, claims, pod_diagnostics
+from collectionstore_operator.kubernetes import by_name, claims, pod_diagnostics, source_snapshots
 from collectionstore_operator.kubernetes.api import Body, Kind
 from collectionstore_operator.kubernetes.certificate_requests import SIGNER, account, read_request
 from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
@@ -118,6 +118,7 @@ class Observer:
             bootstrap_node=facts.bootstrap_node,
             recovery=recoveries.read(facts.recovery),
             restore=restores.read(facts.restore),
+            snapshot=await source_snapshots.read(kube, desired, facts),
             restore_claim=facts.restore_claim,
             recorded_revision=read_revision(facts.revision),
             backups=await self._backups(desired),

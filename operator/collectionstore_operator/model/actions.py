@@ -430,6 +430,17 @@ class RecordRestore(_Action, frozen=True):
     """As it is recorded (`model.restore.written`)."""
 
 
+class CreateClaim(_Action, frozen=True):
+    """Create the claim of the first member, of a VolumeSnapshot, BEFORE the workload, which would make an empty one.
+
+    AFTER the restore is recorded. Refused when a claim of this name exists that is not made of the snapshot.
+    """
+
+    name: str
+    """Of the claim."""
+    snapshot: str
+
+
 class RecordRestoreClaim(_Action, frozen=True):
     """Record the claim on which the first member of a new cluster is restored, BEFORE its pod may start.
 
@@ -512,6 +523,7 @@ Action: TypeAlias = (
     | ScaleWorkload
     | GateWorkload
     | ReleasePod
+    | CreateClaim
     | RecordRestoreClaim
     | RecordRevision
     | DiscardVolumes

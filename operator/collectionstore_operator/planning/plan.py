@@ -146,6 +146,7 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     if hibernation.suspends(assessment):
         yield from hibernation.suspended(assessment)
         return
+    yield from restore.prepare(assessment)
     yield from workload.ensure(assessment)
     yield from member_fencing.release(assessment)
     yield from workload.unexplained(assessment)
