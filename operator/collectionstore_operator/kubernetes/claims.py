@@ -126,11 +126,19 @@ def needs_storage_class(claim: Mapping[str, Any], desired_bytes: int) -> bool:
     return _unbound(claim) or (size is not None and size < desired_bytes)
 
 
-def restart_reason(claim: Mapping[str, Any] | None, now: float) -> str:
-    """Return why the pod on a claim must restart: some drivers resize the file system only at the next mount."""
+def awaits_file_system(claim: Mapping[str, Any] | None) -> str:
+    """Return a word for the time since when the file system of a claim is smaller than its disk; empty if it is not."""
     waiting = _condition(claim or {}, "FileSystemResizePending")
     since = (waiting or {}).get("lastTransitionTime")
-    if not since or now - datetime.fromisoformat(since).timestamp() < FILE_SYSTEM_S:
+    return f"{(claim or {})['metadata'].get('uid', '')} {since}" if since else ""
+
+
+def restart_reason(claim: Mapping[str, Any] | None, waiting_s: float) -> str:
+    """Return why the pod on a claim must restart: some drivers resize the file system only at the next mount.
+
+    `waiting_s` is for how long it has been as `awaits_file_system` says.
+    """
+    if not awaits_file_system(claim) or waiting_s < FILE_SYSTEM_S:
         return ""
     return "its disk has grown, and its file system can only be made larger by a restart"
 

@@ -61,6 +61,8 @@ class World:
         self.kube = kube
         self.nodes = Nodes()
         self.holds = True
+        self.seconds = 0.0
+        """The operator's monotonic clock."""
         self.runtime = ClusterRuntime(
             kube,
             self.nodes,
@@ -69,6 +71,7 @@ class World:
             name="demo",
             holder="ops/op",
             may_act=lambda: self.holds,
+            clock=lambda: self.seconds,
         )
 
     def create(self, spec: dict[str, Any] | None = None, **metadata: Any) -> None:
