@@ -25,6 +25,7 @@ from collectionstore_operator.model.assessment import (
     unhealthy_reason,
 )
 from collectionstore_operator.model.certificate_lifetimes import first_expiry
+from collectionstore_operator.model.fences import is_fenced
 from collectionstore_operator.model.observed import (
     Absent,
     Authority,
@@ -593,6 +594,11 @@ def _staleness_s(node: NodeStatus | None) -> int:
 
 def _message(assessment: Assessment, slot: Slot, name: str) -> str:
     if slot.ordinal in assessment.desired_ordinals():
+        kept = slot.pod.gated if isinstance(slot.pod, Pod) else isinstance(slot.pod, Absent)
+        if kept and is_fenced(assessment.desired, name):
+            return "fenced: it is kept from running, with its volume"
+        if kept and assessment.desired.spec.asleep:
+            return "hibernated: it is kept from running, with its volume"
         return unhealthy_reason(slot, name, assessment.observed.cluster_id)
     if isinstance(slot.pod, Pod | Unknown):
         return "no longer part of the desired state"

@@ -604,3 +604,15 @@ def test_storage_is_available_unless_a_member_says_otherwise(
     found = status.condition("StorageAvailable")
     assert found is not None
     assert named in found.message
+
+
+def test_members_that_are_kept_from_running_say_so() -> None:
+    """Not that they have not been started: that reads like a fault."""
+    fenced = msgspec.structs.replace(make_desired(3), annotations={labels.FENCE: "demo-2"})
+    assert [one.message for one in tell("0: leader\n1: voter\n2: gone", fenced).members] == [
+        "",
+        "",
+        "fenced: it is kept from running, with its volume",
+    ]
+    asleep = tell("0: gone\n1: gone\n2: gone", make_desired(3, hibernate=True))
+    assert {one.message for one in asleep.members} == {"hibernated: it is kept from running, with its volume"}
