@@ -76,8 +76,8 @@ from collectionstore_operator.resource.backups.names import SCHEDULE_KIND
 from collectionstore_operator.resource.bootstrap import Restore, Source
 from collectionstore_operator.resource.desired import Desired, Runtime, parse
 from collectionstore_operator.status.events import Event
+from collectionstore_operator.status.published import Status
 from collectionstore_operator.status.recovery_status import lost_since
-from collectionstore_operator.status.report import Status
 
 NOT_RUNNING = Unknown("its process does not run")
 

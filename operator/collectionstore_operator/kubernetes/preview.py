@@ -38,8 +38,8 @@ from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource.desired import Desired, parse
 from collectionstore_operator.status.hibernated import HIBERNATED
 from collectionstore_operator.status.preview import preview
+from collectionstore_operator.status.published import Status
 from collectionstore_operator.status.recovery_status import lost_since
-from collectionstore_operator.status.report import Status
 
 ASSUMED: Final = (
     "certificates are valid, and the operator's objects are as it left them",

@@ -26,7 +26,7 @@ from collectionstore_operator.model.observed import Observed
 from collectionstore_operator.reconcile.node_client import NodeClient
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.status.events import Event
-from collectionstore_operator.status.report import Status
+from collectionstore_operator.status.published import Status
 
 
 class ClusterRuntime:

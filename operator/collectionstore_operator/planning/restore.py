@@ -18,16 +18,14 @@ from collectionstore_operator.manifests.statefulset import DATA_VOLUME
 from collectionstore_operator.model.actions import (
     Action,
     CreateClaim,
-    Proposal,
     RecordRestore,
     RecordRestoreClaim,
     ReleasePod,
     RestartPod,
-    postpone,
-    propose,
 )
 from collectionstore_operator.model.assessment import Assessment, unhealthy_reason
 from collectionstore_operator.model.observed import Absent, Pod, Unknown, Volume, Workload
+from collectionstore_operator.model.plan import Proposal, postpone, propose
 from collectionstore_operator.model.restore import claim_of, failure_of, restoring, shown_restore, written
 from collectionstore_operator.model.restore_request import lost_claim
 from collectionstore_operator.model.source_snapshot import obstacle

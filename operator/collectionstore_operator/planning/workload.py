@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collectionstore_operator.manifests import statefulset
 from collectionstore_operator.manifests.node_environment import revision
-from collectionstore_operator.model.actions import EnsureWorkload, Proposal, StartPod, StopPod, postpone, propose
+from collectionstore_operator.model.actions import EnsureWorkload, StartPod, StopPod
 from collectionstore_operator.model.assessment import Assessment, change_blocked_by
 from collectionstore_operator.model.fences import is_fenced
 from collectionstore_operator.model.observed import Absent, Pod, Slot, Unknown, Volume, Workload
+from collectionstore_operator.model.plan import Proposal, postpone, propose
 from collectionstore_operator.model.recovery import instruction
 from collectionstore_operator.model.restore import restoring
 from collectionstore_operator.planning import authority_separation, restore

@@ -16,16 +16,15 @@ from collectionstore_operator.model import certificate_lifetimes, quorum
 from collectionstore_operator.model.actions import (
     DenyRequest,
     IssueCertificate,
-    Plan,
     PrepareAuthority,
     PromoteAuthority,
     PublishAuthority,
     RetireAuthority,
     SignRequest,
-    Step,
 )
 from collectionstore_operator.model.assessment import Assessment, responding_node
 from collectionstore_operator.model.observed import Absent, Failure, Pod, Unknown, Workload
+from collectionstore_operator.model.plan import Plan, Step
 from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.model.restore import failure_of, restoring, shown_restore
 from collectionstore_operator.model.restore_request import lost_claim

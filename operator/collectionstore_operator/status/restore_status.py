@@ -11,8 +11,8 @@ from typing import Annotated, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from collectionstore_operator.model.actions import RESTORE_IN_PLACE, Plan
 from collectionstore_operator.model.assessment import Assessment
+from collectionstore_operator.model.plan import RESTORE_IN_PLACE, Plan
 from collectionstore_operator.model.quorum_loss import examine
 from collectionstore_operator.model.recovery import RecoveryPhase, RecoveryRecord
 from collectionstore_operator.model.restore import (

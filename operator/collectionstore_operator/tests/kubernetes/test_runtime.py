@@ -26,7 +26,7 @@ from collectionstore_operator.reconcile.node_client import Done, NodeClient
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.status.events import Event
-from collectionstore_operator.status.report import Status
+from collectionstore_operator.status.published import Status
 from collectionstore_operator.tests.kubernetes.fake_api_server import FakeApiServer, status
 from collectionstore_operator.tests.kubernetes.test_client import Clock
 

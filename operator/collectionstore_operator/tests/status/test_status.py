@@ -28,13 +28,15 @@ from collectionstore_operator.model.observed import (
 )
 from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.planning import certificates
+from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired, Unsafe
 from collectionstore_operator.resource.network import Tls
 from collectionstore_operator.status.ailments import RECOVERY_S
 from collectionstore_operator.status.changes import changed_conditions
 from collectionstore_operator.status.conditions import TYPES
 from collectionstore_operator.status.history import ELECTION_S
-from collectionstore_operator.status.report import STEPS_MAX, Status, refused, report
+from collectionstore_operator.status.published import STEPS_MAX, Status
+from collectionstore_operator.status.report import refused, report
 from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, draw, make_desired, planned
 
 HEALTHY = "0: leader\n1: voter\n2: voter"
