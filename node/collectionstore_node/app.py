@@ -63,9 +63,9 @@ from collectionstore_node.part_settings import (
     http_limits,
     metrics_bounds,
     metrics_hosts,
-    peer_security,
     process_facts,
     replica_settings,
+    settled_peer_security,
     slow_thresholds,
     storage_limits,
     storage_tuning,
@@ -169,7 +169,8 @@ async def run(settings: Settings, levels: LogLevels) -> None:
             stack, settings, database.identity.node_id, stop, partial(_serve_waiting, settings)
         ):
             return
-        member = await start(stack, settings, database, peer_security(settings), _host_environment(levels))
+        security = await settled_peer_security(settings)
+        member = await start(stack, settings, database, security, _host_environment(levels))
         giving_back = asyncio.create_task(_give_memory_back(), name="memory")
         giving_back.add_done_callback(partial(_ended, member.local))
         stack.push_async_callback(cancel_and_wait, giving_back)

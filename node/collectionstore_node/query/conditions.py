@@ -154,6 +154,7 @@ def paths_of(node: Node) -> frozenset[Path] | None:
             return frozenset((path,))
         case Expression():
             return None
+    raise TypeError(f"not a node of a filter: {type(node).__name__}")
 
 
 def _points(operands: list[Any], *, folded: bool) -> Intervals | None:

@@ -48,9 +48,10 @@ Invariants
 - A committed batch raises no exception, unless it is not a batch at all: an invalid command has an outcome that says
   so, because an exception would stop every replica at the same entry, forever.
 
-Modules, from the outside in: `apply` is the meaning of `commands`, with `transactions`, `index_commands`, `updates`,
-`dedupe`, `indexing`, `catalog` and `writing`; `members` applies membership changes; `reads` serves clients; `digest` and `header`
-close every entry; `view` is the port to storage; `keys`, `stored`, `index_catalog` and `codec` are the layout.
+Modules, from the outside in: `apply` is the meaning of `commands`, with `transactions`, `updates`, `index_commands`,
+`dedupe`, `indexing`, `catalog` and `writing`; `members` applies membership changes; `reads` serves clients; `digest`
+and `header` close every entry; `view` is the port to storage; `keys`, `stored`, `index_catalog` and `codec` are the
+layout.
 
 Twenty-two modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
 feature level.
