@@ -51,6 +51,8 @@ __all__ = [
 
 ATTEMPTS_MAX: Final = 8
 """How often a document is searched whose match is gone when the command is applied."""
+ATTEMPTS_IN_ALL_MAX: Final = 64
+"""With those of earlier requests with the same idempotency key."""
 BATCH_DOCUMENTS: Final = 64
 """Commands of one request that are under way together."""
 WRITES_SHARE: Final = 4
@@ -162,7 +164,8 @@ class Updates:
         came first each time, and `OutcomeUnknown`.
         """
         deadline = perf_counter() + timeout_s
-        for attempt in range(ATTEMPTS_MAX):
+        lost, occupied = 0, False
+        for attempt in range(ATTEMPTS_IN_ALL_MAX):
             # Each attempt has a key of its own, in an order that does not depend on what it finds: a repeated request
             # meets the outcomes of the first one.
             attempt_key = key if key is None or not attempt else derived_key(key, attempt)
@@ -180,7 +183,15 @@ class Updates:
                 # What matched may be what this request has changed before.
                 action = _NOTHING
             outcome = await self._propose(action, attempt_key, _left(deadline), request=changes.request)
-            if outcome.code in _GONE or (outcome.code is Code.PRECONDITION_FAILED and attempt + 1 < ATTEMPTS_MAX):
+            # What was lost in an earlier request with this key is no attempt of this one.
+            lost += outcome.code in _GONE and not outcome.replayed
+            if lost == ATTEMPTS_MAX:
+                break
+            if outcome.code in _GONE:
+                continue
+            if outcome.code is Code.PRECONDITION_FAILED and not occupied:
+                # The ID to insert was taken: perhaps by a document that matches, which the next search finds.
+                occupied = True
                 continue
             return Changed(outcome, _id_of(changes, outcome, found[0] if found else None, made))
         raise NotNow("the documents that matched were changed by others each time")

@@ -12,7 +12,7 @@ import pytest
 from collectionstore_node.api.http.cursors import encode_progress
 from collectionstore_node.errors import NotLeader, OutcomeUnknown, UpgradePending
 from collectionstore_node.service.updates import BULK_ITEMS_MAX, MANY_DOCUMENTS_MAX
-from collectionstore_node.statemachine.commands import Command, Outcome, Update
+from collectionstore_node.statemachine.commands import Command, Outcome, Put, Update
 from collectionstore_node.statemachine.costs import UPDATE_BYTES_MAX
 from collectionstore_node.tests.api.http_clients import JSON, Client, Reply
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
@@ -419,6 +419,41 @@ async def test_a_document_that_others_change_each_time_is_not_now(
     reply = await crowd.post(f"{COLLECTION}:update", {"filter": {"n": {"$gte": 0}}, "update": {"$inc": {"n": 100}}})
 
     assert reply.problem(503, "unavailable")["retryable"]
+
+
+async def test_an_upsert_updates_what_others_inserted_first(
+    people: Client, replica: MemoryReplica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once: the first attempt loses its ID, the second one finds the document."""
+    made = replica.propose
+    left = [1]
+
+    async def propose(command: Command, *, timeout_s: float) -> Outcome:
+        if isinstance(command.action, Update) and left:
+            left.pop()
+            await made(Command(Put(command.action.ref, b'{"kind":"x","n":1}')), timeout_s=timeout_s)
+        return await made(command, timeout_s=timeout_s)
+
+    monkeypatch.setattr(replica, "propose", propose)
+    body = {"filter": {"_id": "new", "kind": "x"}, "update": {"$inc": {"n": 1}}, "upsert": True}
+    reply = await people.post(f"{COLLECTION}:update", body)
+
+    assert (reply.status, reply.json["matched"], reply.json["upserted_id"]) == (200, 1, None)
+    assert await numbers(people) == [2]
+
+
+async def test_a_repeated_request_goes_on_where_others_were_faster(
+    crowd: Client, replica: MemoryReplica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The attempts that were lost are remembered under the key; they must not be all that a repetition has."""
+    body = {"filter": {"n": {"$gte": 0}}, "update": {"$inc": {"n": 100}}}
+    with monkeypatch.context() as meddled:
+        meddled.setattr(replica, "propose", Meddler(replica, 99).propose)
+        (await crowd.post(f"{COLLECTION}:update", body, Idempotency_Key="k")).problem(503, "unavailable")
+    reply = await crowd.post(f"{COLLECTION}:update", body, Idempotency_Key="k")
+
+    assert (reply.status, reply.json["modified"]) == (200, 1)
+    assert sum(one >= 100 for one in await numbers(crowd)) == 1
 
 
 # Many
