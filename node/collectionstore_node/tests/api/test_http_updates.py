@@ -552,6 +552,50 @@ async def test_what_was_interrupted_is_continued_and_nothing_is_done_twice(
     assert await numbers(crowd) == [*range(1, 20), 51]
 
 
+async def test_a_command_that_is_applied_late_changes_nothing_twice(
+    crowd: Client, replica: MemoryReplica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its outcome was unknown, the request was continued, and then it is applied after all."""
+    made, late = replica.propose, []
+
+    async def lose(command: Command, *, timeout_s: float) -> Outcome:
+        late.append(command)
+        raise OutcomeUnknown("lost")
+
+    body = {"filter": {"n": {"$gte": 0}}, "update": {"$inc": {"n": 1}}, "many": True}
+    with monkeypatch.context() as broken:
+        broken.setattr(replica, "propose", lose)
+        fields = (await crowd.post(f"{COLLECTION}:update", body)).problem(504, "outcome_unknown")
+    rest = await crowd.post(f"{COLLECTION}:update", {**body, "cursor": fields["next_cursor"]})
+    for command in late:
+        await made(command, timeout_s=1)
+
+    assert late
+    assert rest.json["modified"] == 20
+    assert await numbers(crowd) == list(range(1, 21))
+
+
+async def test_what_others_write_meanwhile_is_changed_while_it_matches(
+    crowd: Client, replica: MemoryReplica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = replica.propose
+    others = {"d03": b'{"n":50}', "d04": b'{"n":-5}'}
+
+    async def propose(command: Command, *, timeout_s: float) -> Outcome:
+        action = command.action
+        if isinstance(action, Update) and (text := others.pop(action.ref.id, None)):
+            await made(Command(Put(action.ref, text)), timeout_s=timeout_s)
+        return await made(command, timeout_s=timeout_s)
+
+    monkeypatch.setattr(replica, "propose", propose)
+    reply = await crowd.post(
+        f"{COLLECTION}:update", {"filter": {"n": {"$gte": 0}}, "update": {"$inc": {"n": 1}}, "many": True}
+    )
+
+    assert (reply.json["matched"], reply.json["skipped"]) == (19, 0)
+    assert (await numbers(crowd))[2:6] == [3, 51, -5, 6]
+
+
 async def test_what_was_refused_says_how_far_it_came(
     crowd: Client, replica: MemoryReplica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
