@@ -4,8 +4,9 @@ A filter is asked twice: a query finds documents in the applied state, and the c
 when it is applied (`Update.when`). So a document is changed only while it matches, whatever happened in between.
 
 Many documents are changed one by one, each by a command of its own, in the order of their IDs; a cursor says how far it
-came. Where a document might be changed twice, since the fate of some commands is unknown, or since the request may be
-repeated, the commands have a read check: a document whose revision is later than the beginning is left alone.
+came. Each command has a read check: the document is of no later revision than the state in which it was found. Where it
+might be changed twice, since the fate of some commands is unknown, or since the request may be repeated, that revision
+is the one of the beginning, and what is later is left alone.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ __all__ = [
 
 ATTEMPTS_MAX: Final = 8
 """How often a document is searched whose match is gone when the command is applied."""
+ATTEMPTS_IN_ALL_MAX: Final = 64
+"""With those of earlier requests with the same idempotency key."""
 BATCH_DOCUMENTS: Final = 64
 """Commands of one request that are under way together."""
 WRITES_SHARE: Final = 4
@@ -162,7 +165,8 @@ class Updates:
         came first each time, and `OutcomeUnknown`.
         """
         deadline = perf_counter() + timeout_s
-        for attempt in range(ATTEMPTS_MAX):
+        lost, occupied = 0, False
+        for attempt in range(ATTEMPTS_IN_ALL_MAX):
             # Each attempt has a key of its own, in an order that does not depend on what it finds: a repeated request
             # meets the outcomes of the first one.
             attempt_key = key if key is None or not attempt else derived_key(key, attempt)
@@ -180,7 +184,15 @@ class Updates:
                 # What matched may be what this request has changed before.
                 action = _NOTHING
             outcome = await self._propose(action, attempt_key, _left(deadline), request=changes.request)
-            if outcome.code in _GONE or (outcome.code is Code.PRECONDITION_FAILED and attempt + 1 < ATTEMPTS_MAX):
+            # What was lost in an earlier request with this key is no attempt of this one.
+            lost += outcome.code in _GONE and not outcome.replayed
+            if lost == ATTEMPTS_MAX:
+                break
+            if outcome.code in _GONE:
+                continue
+            if outcome.code is Code.PRECONDITION_FAILED and not occupied:
+                # The ID to insert was taken: perhaps by a document that matches, which the next search finds.
+                occupied = True
                 continue
             return Changed(outcome, _id_of(changes, outcome, found[0] if found else None, made))
         raise NotNow("the documents that matched were changed by others each time")
@@ -250,7 +262,7 @@ class Updates:
         progress.revision = max(progress.revision, page.revision)
         ids = [one.id for one in page.items]
         results = await asyncio.gather(
-            *(self._result(changes.of(one, unchanged_since=place.guard(one)), None, deadline) for one in ids)
+            *(self._change(changes, one, place.guard(one), page.revision, deadline) for one in ids)
         )
         for document_id, result in zip(ids, results, strict=True):
             self._count(progress, document_id, result)
@@ -278,6 +290,24 @@ class Updates:
             progress.skipped += 1
         elif result.code not in _GONE and progress.failed is None:
             progress.failed_id, progress.failed = document_id, result
+
+    async def _change(
+        self, changes: Changes, document_id: str, guard: int, read: int, deadline: float
+    ) -> Outcome | NodeError:
+        """Change one of many, which was found in the state of revision `read`.
+
+        Every command has a read check, so that of two for one document one has no effect: the first may be applied
+        late, when its outcome was unknown and the second was sent. Without a `guard`, what others wrote in between is
+        no reason to leave the document alone: the command is sent again, with a later check.
+        """
+        since = guard or read
+        for attempt in range(ATTEMPTS_MAX):
+            result = await self._result(changes.of(document_id, unchanged_since=since), None, deadline)
+            failed = isinstance(result, Outcome) and result.code is Code.PRECONDITION_FAILED
+            if guard or not failed or not isinstance(result, Outcome) or attempt + 1 == ATTEMPTS_MAX:
+                break
+            since = result.revision
+        return result
 
     async def _result(self, action: Action, key: str | None, deadline: float) -> Outcome | NodeError:
         try:

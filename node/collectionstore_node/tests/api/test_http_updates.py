@@ -12,7 +12,7 @@ import pytest
 from collectionstore_node.api.http.cursors import encode_progress
 from collectionstore_node.errors import NotLeader, OutcomeUnknown, UpgradePending
 from collectionstore_node.service.updates import BULK_ITEMS_MAX, MANY_DOCUMENTS_MAX
-from collectionstore_node.statemachine.commands import Command, Outcome, Update
+from collectionstore_node.statemachine.commands import Command, Outcome, Put, Update
 from collectionstore_node.statemachine.costs import UPDATE_BYTES_MAX
 from collectionstore_node.tests.api.http_clients import JSON, Client, Reply
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
@@ -421,6 +421,41 @@ async def test_a_document_that_others_change_each_time_is_not_now(
     assert reply.problem(503, "unavailable")["retryable"]
 
 
+async def test_an_upsert_updates_what_others_inserted_first(
+    people: Client, replica: MemoryReplica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once: the first attempt loses its ID, the second one finds the document."""
+    made = replica.propose
+    left = [1]
+
+    async def propose(command: Command, *, timeout_s: float) -> Outcome:
+        if isinstance(command.action, Update) and left:
+            left.pop()
+            await made(Command(Put(command.action.ref, b'{"kind":"x","n":1}')), timeout_s=timeout_s)
+        return await made(command, timeout_s=timeout_s)
+
+    monkeypatch.setattr(replica, "propose", propose)
+    body = {"filter": {"_id": "new", "kind": "x"}, "update": {"$inc": {"n": 1}}, "upsert": True}
+    reply = await people.post(f"{COLLECTION}:update", body)
+
+    assert (reply.status, reply.json["matched"], reply.json["upserted_id"]) == (200, 1, None)
+    assert await numbers(people) == [2]
+
+
+async def test_a_repeated_request_goes_on_where_others_were_faster(
+    crowd: Client, replica: MemoryReplica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The attempts that were lost are remembered under the key; they must not be all that a repetition has."""
+    body = {"filter": {"n": {"$gte": 0}}, "update": {"$inc": {"n": 100}}}
+    with monkeypatch.context() as meddled:
+        meddled.setattr(replica, "propose", Meddler(replica, 99).propose)
+        (await crowd.post(f"{COLLECTION}:update", body, Idempotency_Key="k")).problem(503, "unavailable")
+    reply = await crowd.post(f"{COLLECTION}:update", body, Idempotency_Key="k")
+
+    assert (reply.status, reply.json["modified"]) == (200, 1)
+    assert sum(one >= 100 for one in await numbers(crowd)) == 1
+
+
 # Many
 
 
@@ -515,6 +550,50 @@ async def test_what_was_interrupted_is_continued_and_nothing_is_done_twice(
     assert rest.json["next_cursor"] is None
     assert rest.json["skipped"] >= 1
     assert await numbers(crowd) == [*range(1, 20), 51]
+
+
+async def test_a_command_that_is_applied_late_changes_nothing_twice(
+    crowd: Client, replica: MemoryReplica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its outcome was unknown, the request was continued, and then it is applied after all."""
+    made, late = replica.propose, []
+
+    async def lose(command: Command, *, timeout_s: float) -> Outcome:
+        late.append(command)
+        raise OutcomeUnknown("lost")
+
+    body = {"filter": {"n": {"$gte": 0}}, "update": {"$inc": {"n": 1}}, "many": True}
+    with monkeypatch.context() as broken:
+        broken.setattr(replica, "propose", lose)
+        fields = (await crowd.post(f"{COLLECTION}:update", body)).problem(504, "outcome_unknown")
+    rest = await crowd.post(f"{COLLECTION}:update", {**body, "cursor": fields["next_cursor"]})
+    for command in late:
+        await made(command, timeout_s=1)
+
+    assert late
+    assert rest.json["modified"] == 20
+    assert await numbers(crowd) == list(range(1, 21))
+
+
+async def test_what_others_write_meanwhile_is_changed_while_it_matches(
+    crowd: Client, replica: MemoryReplica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = replica.propose
+    others = {"d03": b'{"n":50}', "d04": b'{"n":-5}'}
+
+    async def propose(command: Command, *, timeout_s: float) -> Outcome:
+        action = command.action
+        if isinstance(action, Update) and (text := others.pop(action.ref.id, None)):
+            await made(Command(Put(action.ref, text)), timeout_s=timeout_s)
+        return await made(command, timeout_s=timeout_s)
+
+    monkeypatch.setattr(replica, "propose", propose)
+    reply = await crowd.post(
+        f"{COLLECTION}:update", {"filter": {"n": {"$gte": 0}}, "update": {"$inc": {"n": 1}}, "many": True}
+    )
+
+    assert (reply.json["matched"], reply.json["skipped"]) == (19, 0)
+    assert (await numbers(crowd))[2:6] == [3, 51, -5, 6]
 
 
 async def test_what_was_refused_says_how_far_it_came(
