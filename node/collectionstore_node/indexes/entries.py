@@ -36,7 +36,8 @@ class Entries(NamedTuple):
     """The entries of a document."""
 
     keys: tuple[bytes, ...]
-    """Without repetitions, in no particular order; empty if the index leaves the document out."""
+    """Without repetitions, in the order in which they are written, which the state's digest covers; empty if the index
+    leaves the document out."""
     shape: bytes | None
     """For each field what its key leaves open, if the document's fields can be told from its only entry; else None."""
     multikey: bool

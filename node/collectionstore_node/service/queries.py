@@ -264,6 +264,7 @@ class _Run:
         "_limits",
         "_reader",
         "_records",
+        "_streaming",
         "_use",
         "exact",
         "find",
@@ -300,6 +301,8 @@ class _Run:
         )
         self.in_order = plan is not None and plan.order == "sort"
         """Whether matches come in the order that was asked for."""
+        self._streaming = plan is not None and plan.order != "memory"
+        """Whether a page can end at an entry: otherwise all are read before the first match."""
         self.exact = plan is not None and plan.exact
         """Whether the entries that are read are as many as the matches."""
         if find.order and not self.in_order:
@@ -356,7 +359,7 @@ class _Run:
         return (
             meter.documents >= PAGE_DOCUMENTS_MAX
             or meter.bytes >= PAGE_BYTES_MAX
-            or (self.in_order and meter.keys >= PAGE_DOCUMENTS_MAX)
+            or (self._streaming and meter.keys >= PAGE_DOCUMENTS_MAX)
         )
 
     def position(self) -> Position:

@@ -16,6 +16,7 @@ from collectionstore_node.replica.comparison import comparer
 from collectionstore_node.service import Consistency, Store, StoreLimits, StoreReplica
 from collectionstore_node.service.index_builder import IndexBuilder
 from collectionstore_node.service.operations import CountDocuments, FindDocuments
+from collectionstore_node.service.results import Found
 from collectionstore_node.statemachine.catalog import find_collection
 from collectionstore_node.statemachine.commands import (
     Code,
@@ -215,7 +216,7 @@ async def found(store: Store, asked: Any, order: Any, hint: str | None) -> list[
     fresh = Consistency.LINEARIZABLE
     while True:
         request = FindDocuments("c", find, after, 13)
-        page = await store.queries.find(request, show=tuple, consistency=fresh, timeout_s=PATIENCE_S)
+        page = await store.queries.find(request, show=_item, consistency=fresh, timeout_s=PATIENCE_S)
         items += page.items
         if page.next_after is None:
             break
@@ -224,3 +225,7 @@ async def found(store: Store, asked: Any, order: Any, hint: str | None) -> list[
     counted = await store.queries.count(plain, consistency=fresh, timeout_s=PATIENCE_S)
     assert counted.count == len(items)
     return items
+
+
+def _item(one: Found) -> tuple[str, int, bytes]:
+    return one.id, one.revision, one.document

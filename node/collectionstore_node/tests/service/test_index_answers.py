@@ -16,7 +16,7 @@ from collectionstore_node.query.planning import PROBE_KEYS, PROBE_RANGES, RANGES
 from collectionstore_node.service.index_reads import count_keys, indexes_of
 from collectionstore_node.service.operations import CountDocuments, DistinctValues, FindDocuments
 from collectionstore_node.service.queries import _use_of
-from collectionstore_node.statemachine.commands import CreateIndex, Delete, DocumentRef
+from collectionstore_node.statemachine.commands import Code, CreateIndex, Delete, DocumentRef
 from collectionstore_node.tests.service import index_cases
 from collectionstore_node.tests.service.index_cases import Subject, finished
 from collectionstore_node.tests.statemachine.indexed import defined, put, run
@@ -160,6 +160,31 @@ def test_a_field_that_is_left_out_is_still_asked(subject: Subject) -> None:
     assert wanted[1] == 3
     assert subject.answers(asked, None, None, "by-a-b", 100) == wanted
     assert subject.answers(asked, None, None, None, 100) == wanted
+
+
+def test_a_page_ends_after_so_many_entries(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that matches nothing, and reads no documents; the next one goes on from there."""
+    documents = [{"a": "same", "b": number, "c": {"d": f"e{number}"}} for number in range(1_200)]
+    outcomes = run(subject.replica.view, *(put(f"e{number:04}", one) for number, one in enumerate(documents)))
+    assert {one.code for one in outcomes} == {Code.OK}
+    asked = {"a": "same", "_id": {"$in": ["e1199", "x"], "$gt": "e"}}
+    asked_by_order = {"a": "same", "_revision": {"$gt": 1}, "_id": {"$regex": "9$"}}
+    wanted = [subject.answers(one, order, {"a": 1}, "scan", 100) for one, order in _ways(asked, asked_by_order)]
+    monkeypatch.setattr("collectionstore_node.service.queries.PAGE_DOCUMENTS_MAX", 500)
+    hints = ("by-a", "by-a-b")
+    found = [
+        subject.answers(one, order, {"a": 1}, hint, 100)
+        for (one, order), hint in zip(_ways(asked, asked_by_order), hints, strict=True)
+    ]
+    assert found == wanted
+    assert [one[1] for one in found] == [1, 120]
+    page = subject.page(find(asked, None, {"a": 1}, hint="by-a"))
+    assert page.items == ()
+    assert page.next_after == (b"", "e0499")
+
+
+def _ways(by_id: Any, by_order: Any) -> list[tuple[Any, Any]]:
+    return [(by_id, None), (by_order, {"b": -1})]
 
 
 def test_a_cursor_is_valid_for_every_plan(subject: Subject) -> None:
