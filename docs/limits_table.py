@@ -679,7 +679,8 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             ),
             Limit(
                 "message; steps; members in the status",
-                "{status.report:MESSAGE_LENGTH_MAX} characters; {status.report:STEPS_MAX}; {status.report:MEMBERS_MAX}",
+                "{status.published:MESSAGE_LENGTH_MAX} characters; {status.published:STEPS_MAX}; "
+                "{status.published:MEMBERS_MAX}",
                 ("status.report:report",),
                 "cut; `stepsOmitted`",
             ),
