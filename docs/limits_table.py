@@ -770,7 +770,8 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             ),
             Limit(
                 "message; steps; members in the status",
-                "{status.published:MESSAGE_LENGTH_MAX} characters; {status.published:STEPS_MAX}; {status.published:MEMBERS_MAX}",
+                "{status.published:MESSAGE_LENGTH_MAX} characters; {status.published:STEPS_MAX}; "
+                "{status.published:MEMBERS_MAX}",
                 ("status.report:report",),
                 "cut; `stepsOmitted`",
             ),
