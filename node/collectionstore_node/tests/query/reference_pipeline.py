@@ -174,7 +174,11 @@ def _bucket(operand: Document, documents: list[Document]) -> list[Document]:
     rest = len(documents) - sum(one["count"] for one in made)
     if rest:
         made.append({"_id": operand["default"], "count": rest})
-    return sorted(made, key=cmp_to_key(lambda left, right: compare(left["_id"], right["_id"])))
+
+    def by_id(left: Document, right: Document) -> int:
+        return compare(left["_id"], right["_id"])
+
+    return sorted(made, key=cmp_to_key(by_id))
 
 
 def _facet(operand: Document, documents: list[Document]) -> list[Document]:
