@@ -24,7 +24,7 @@ DOCUMENTS: tuple[dict[str, Any], ...] = (
     {"a": [], "b": []},
     {"a": {"x": {"y": [1, "two", False, None]}}, "b": {"c": {}}},
 )
-GOLDEN = {
+GOLDEN: dict[str, tuple[dict[str, Any], str]] = {
     "plain": ({"fields": {"a": 1}}, "7ed7e435348acd3aa5e48339c6b00d770fd096730177db8f1ae595979e06d9a7"),
     "descending": ({"fields": {"b.c": -1}}, "3546fce87c2f00b4dd0f909bee6c4f1aeec2e4f79a3cee678ba82947959bb472"),
     "compound": ({"fields": {"a": -1, "b.c": 1}}, "27b58b1f26a78db42ec1acd4c599da050be949b846705e4f1b05eee156da8b65"),
