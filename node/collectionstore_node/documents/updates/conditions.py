@@ -37,6 +37,7 @@ from collectionstore_node.documents.updates.budget import Budget
 from collectionstore_node.documents.updates.fields import Fields
 from collectionstore_node.documents.updates.places import invalid
 from collectionstore_node.documents.values import Value, equal
+from collectionstore_node.errors import InvalidPart
 
 SEARCH_STEP: Final = 100
 """Instructions of a pattern times bytes of a text in a step: about a microsecond where RE2 is slowest (`regexes`)."""
@@ -209,6 +210,9 @@ def _fields(node: Node) -> Iterator[Field]:
             yield from _fields(one)
         case Field():
             yield node
+        case _:
+            # What it costs is not counted, and which fields it needs is not known.
+            raise InvalidPart("invalid_filter", "", "a filter of an update compares fields with values")
 
 
 def _patterns(node: Node) -> Iterator[tuple[str, str]]:
