@@ -43,8 +43,6 @@ BYTES_BETWEEN_PAUSES: Final = 32 << 10
 LINE_BYTES: Final = 2 << 10
 """How much is checked in one turn of the event loop, each line counted as this more."""
 
-_NOTHING: Final = msgspec.Raw()
-
 
 class _Conditional(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="op"):
     """A write of a document with an ID, under conditions."""
@@ -52,7 +50,7 @@ class _Conditional(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     id: str
     if_revision: Annotated[int, msgspec.Meta(ge=1)] | None = None
     if_exists: bool | None = None
-    when: msgspec.Raw = _NOTHING
+    when: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
 class PutItem(_Conditional, frozen=True, kw_only=True, tag="put"):
@@ -68,10 +66,10 @@ class DeleteItem(_Conditional, frozen=True, kw_only=True, tag="delete"):
 class UpdateItem(_Conditional, frozen=True, kw_only=True, tag="update"):
     """Change a document, by one of the three forms."""
 
-    update: msgspec.Raw = _NOTHING
-    merge_patch: msgspec.Raw = _NOTHING
-    json_patch: msgspec.Raw = _NOTHING
-    array_filters: msgspec.Raw = _NOTHING
+    update: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    merge_patch: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    json_patch: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    array_filters: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     upsert: bool = False
 
 

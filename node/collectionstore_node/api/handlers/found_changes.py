@@ -26,7 +26,6 @@ from collectionstore_node.service.results import Code
 from collectionstore_node.service.update_checks import Program
 from collectionstore_node.service.updates import MANY_DOCUMENTS, Changed, Changes, Place, Progress
 
-_NOT_GIVEN: Final = msgspec.Raw()
 _BODIES: Final = {
     "update": UpdateForm.OPERATORS,
     "merge_patch": UpdateForm.MERGE_PATCH,
@@ -49,10 +48,10 @@ class Deletion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class Modification(Deletion, frozen=True, kw_only=True):
     """The body of an update: one of its forms."""
 
-    update: msgspec.Raw = _NOT_GIVEN
-    merge_patch: msgspec.Raw = _NOT_GIVEN
-    json_patch: msgspec.Raw = _NOT_GIVEN
-    array_filters: msgspec.Raw = _NOT_GIVEN
+    update: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    merge_patch: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    json_patch: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    array_filters: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     upsert: bool = False
 
 
@@ -63,11 +62,11 @@ class FindAndModify(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Required: what is left out by mistake must not be every document."""
     sort: dict[str, Any] | None = None
     projection: dict[str, Any] | None = None
-    update: msgspec.Raw = _NOT_GIVEN
-    merge_patch: msgspec.Raw = _NOT_GIVEN
-    json_patch: msgspec.Raw = _NOT_GIVEN
-    replacement: msgspec.Raw = _NOT_GIVEN
-    array_filters: msgspec.Raw = _NOT_GIVEN
+    update: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    merge_patch: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    json_patch: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    replacement: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    array_filters: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     remove: bool = False
     upsert: bool = False
     image: str = msgspec.field(default="before", name="return")

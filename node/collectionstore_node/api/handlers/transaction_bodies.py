@@ -31,7 +31,6 @@ from collectionstore_node.service.operations import (
 )
 from collectionstore_node.service.update_checks import check_patterns, check_text
 
-_NOTHING: Final = msgspec.Raw()
 _NOT_GIVEN: Final = (b"", b"null")
 """A field that is not given: `Raw | None` would make msgspec refuse every value but null."""
 
@@ -58,7 +57,7 @@ class ConditionalWrite(Target, frozen=True, kw_only=True):
 
     if_revision: Annotated[int, msgspec.Meta(ge=1)] | None = None
     if_exists: bool | None = None
-    when: msgspec.Raw = _NOTHING
+    when: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     """A filter that the document must match."""
 
 
@@ -81,10 +80,10 @@ class Get(Target, frozen=True, kw_only=True, tag_field="op", tag="get"):
 class Update(ConditionalWrite, frozen=True, kw_only=True, tag_field="op", tag="update"):
     """Change a document where it is, by one of the three forms."""
 
-    update: msgspec.Raw = _NOTHING
-    merge_patch: msgspec.Raw = _NOTHING
-    json_patch: msgspec.Raw = _NOTHING
-    array_filters: msgspec.Raw = _NOTHING
+    update: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    merge_patch: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    json_patch: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    array_filters: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     upsert: bool = False
 
 

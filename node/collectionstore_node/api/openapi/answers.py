@@ -31,6 +31,88 @@ class DocumentWritten(msgspec.Struct):
     revision: int
 
 
+class DocumentUpdated(msgspec.Struct):
+    """The document's ID and revision, and whether the update changed it; `document` if an image was asked for."""
+
+    id: str
+    revision: int
+    modified: bool
+    document: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class FoundUpdated(msgspec.Struct):
+    """What an update of found documents did. Of many: repeat it with `cursor` as `next_cursor` until that is null."""
+
+    matched: int
+    modified: int
+    revision: int
+    id: str | msgspec.UnsetType | None = msgspec.UNSET
+    upserted_id: str | msgspec.UnsetType | None = msgspec.UNSET
+    skipped: int | msgspec.UnsetType = msgspec.UNSET
+    next_cursor: str | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class FoundDeleted(msgspec.Struct):
+    """What a delete of found documents did. Of many: repeat it with `cursor` as `next_cursor` until that is null."""
+
+    deleted: int
+    revision: int
+    id: str | msgspec.UnsetType | None = msgspec.UNSET
+    skipped: int | msgspec.UnsetType = msgspec.UNSET
+    next_cursor: str | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class Modified(msgspec.Struct):
+    """The document as it was, or as it is then; null if none matched."""
+
+    id: str | None
+    created: bool
+    modified: bool
+    document: dict[str, Any] | None
+    revision: int
+
+
+class BulkResult(msgspec.Struct):
+    """The results in the order of the lines: what was written, or a problem."""
+
+    errors: int
+    results: list[dict[str, Any]]
+    revision: int
+
+
+class IndexFacts(msgspec.Struct):
+    """An index of a collection. Its counts are missing in the answer to its creation."""
+
+    name: str
+    fields: list[dict[str, int]] | dict[str, int]
+    unique: bool
+    sparse: bool
+    state: str
+    revision: int
+    fold: list[str] | msgspec.UnsetType | None = msgspec.UNSET
+    filter: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
+    entries: int | msgspec.UnsetType = msgspec.UNSET
+    documents: int | msgspec.UnsetType = msgspec.UNSET
+    multikey_documents: int | msgspec.UnsetType = msgspec.UNSET
+    key_bytes: int | msgspec.UnsetType = msgspec.UNSET
+    progress: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+    failure: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class IndexList(msgspec.Struct):
+    """The indexes of a collection, in order of creation."""
+
+    indexes: list[IndexFacts]
+    revision: int
+
+
+class IndexDropped(msgspec.Struct):
+    """The name of the index, and the revision at which it was dropped."""
+
+    name: str
+    revision: int
+
+
 class FoundDocument(msgspec.Struct):
     """A document with its ID and the revision of its last write."""
 

@@ -10,6 +10,7 @@ import msgspec
 
 from collectionstore_node import __version__
 from collectionstore_node.api.http.limits import HttpLimits
+from collectionstore_node.api.http.options import MODES
 from collectionstore_node.api.http.problems import KINDS
 from collectionstore_node.api.http.router import Route
 from collectionstore_node.api.openapi.answers import ProblemDetails
@@ -42,6 +43,11 @@ _PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "sort": ("Paths by importance; with a minus descending.", {"type": "string"}),
     "fields": ("Paths to show.", {"type": "string"}),
     "values": ("Whether the page has the values.", {"type": "string", "enum": ["false", "true"]}),
+    "when": ("A filter as JSON that the document must match.", {"type": "string"}),
+    "array_filters": ("A JSON list of filters of elements, for `$[name]` in paths.", {"type": "string"}),
+    "upsert": ("Whether a document that is absent is created.", {"type": "string", "enum": ["false", "true"]}),
+    "return": ("Which state of the document is answered.", {"type": "string", "enum": ["before", "after"]}),
+    "mode": ("How the lines are carried out.", {"type": "string", "enum": list(MODES)}),
     "after": ("The index in the log behind which to read.", {"type": "integer", "minimum": 0}),
     "seconds": ("How long to sample.", {"type": "integer", "minimum": 1, "maximum": _LIMITS.profile_seconds_max}),
 }
@@ -57,7 +63,13 @@ _HEADERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 
 _NAME: Final = {"type": "string", "pattern": f"^{NAME.pattern}$"}
 _TEXT: Final = {"type": "string", "minLength": 1, "maxLength": _LIMITS.key_bytes_max}
-_ARGUMENTS: Final[dict[str, dict[str, Any]]] = {"collection": _NAME, "bucket": _NAME, "id": _TEXT, "key": _TEXT}
+_ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
+    "collection": _NAME,
+    "bucket": _NAME,
+    "name": _NAME,
+    "id": _TEXT,
+    "key": _TEXT,
+}
 
 _INFORMATION: Final = """Documents and values, replicated by Raft.
 
@@ -103,7 +115,7 @@ class _Schemas:
         shapes: list[Shape] = [ProblemDetails]
         for _, operation in found:
             for shape in (operation.body, *operation.answers.values()):
-                shapes += shape if isinstance(shape, tuple) else [shape] if _is_json(shape) else []
+                shapes += _parts(shape)
         self._shapes = shapes
         schemas, components = msgspec.json.schema_components(shapes, ref_template=_REF)
         self._schemas = schemas
@@ -120,14 +132,21 @@ class _Schemas:
         """Return the media types of a body or an answer."""
         if shape is None:
             return {}
-        if not _is_json(shape):
+        if isinstance(shape, dict):
+            return {"content": {kind: {"schema": self.of(one)} for kind, one in shape.items()}}
+        if isinstance(shape, str):
             # Of bytes and texts there is nothing to say but their type.
             return {"content": {shape: {}}}
         return {"content": {_JSON: {"schema": self.of(shape)}}}
 
 
-def _is_json(shape: Shape) -> bool:
-    return shape is not None and not isinstance(shape, str)
+def _parts(shape: Shape) -> list[Shape]:
+    """Return what of a shape has a schema."""
+    if shape is None or isinstance(shape, str):
+        return []
+    if isinstance(shape, dict):
+        return list(shape.values())
+    return list(shape) if isinstance(shape, tuple) else [shape]
 
 
 def _operation(route: Route, operation: Operation, schemas: _Schemas) -> dict[str, Any]:
@@ -160,6 +179,7 @@ _ANSWERS: Final = {
     101: "The connection is a WebSocket now.",
     200: "Done, or what was asked for.",
     201: "Created.",
+    207: "Not all lines succeeded; each has its own status.",
     304: "It has not changed.",
 }
 
@@ -172,5 +192,5 @@ def _parameter(where: str, name: str, description: str, schema: dict[str, Any]) 
 
 
 def _identifier(route: Route) -> str:
-    words = re.findall(r"[a-z]+", route.pattern.removeprefix("/api/v1"))
+    words = re.findall(r"[A-Za-z]+", route.pattern.removeprefix("/api/v1"))
     return "_".join((route.method.lower(), *words)) or "get"

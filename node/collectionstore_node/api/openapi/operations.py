@@ -11,19 +11,29 @@ from collectionstore_node.api.handlers.aggregates import Aggregation
 from collectionstore_node.api.handlers.catalog import NewCollection
 from collectionstore_node.api.handlers.cluster import ClusterStatus, JointChange, NewCluster, SingleChange, Transfer
 from collectionstore_node.api.handlers.debug import NewLevel
+from collectionstore_node.api.handlers.found_changes import Deletion, FindAndModify, Modification
+from collectionstore_node.api.handlers.indexes import NewIndex
 from collectionstore_node.api.handlers.queries import Distinct, Search, Selection
 from collectionstore_node.api.handlers.transaction_bodies import TransactionBody
 from collectionstore_node.api.openapi.answers import (
     AggregatedDocuments,
     Alive,
+    BulkResult,
     CollectionFacts,
     CollectionPage,
     Count,
     DistinctValues,
     DocumentPage,
+    DocumentUpdated,
     DocumentWritten,
+    FoundDeleted,
+    FoundUpdated,
     Healthy,
     Index,
+    IndexDropped,
+    IndexFacts,
+    IndexList,
+    Modified,
     Ready,
     TransactionResult,
     ValuePage,
@@ -34,9 +44,16 @@ from collectionstore_telemetry.logs import LevelReport
 from collectionstore_telemetry.profiling import Tasks
 
 Shape: TypeAlias = Any
-"""A struct, or a tuple of several, for JSON; the text of a media type for anything else; None for no body."""
+"""A struct, or a tuple of several, for JSON; the text of a media type for anything else; a dict of several media types
+with their structs; None for no body."""
 
 DOCUMENT: Final = dict[str, Any]
+PATCHES: Final = {
+    "application/json": DOCUMENT,
+    "application/merge-patch+json": DOCUMENT,
+    "application/json-patch+json": list[dict[str, Any]],
+}
+LINES: Final = "application/x-ndjson"
 BYTES: Final = "application/octet-stream"
 TEXT: Final = "text/plain"
 
@@ -81,10 +98,23 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", _ONE): Operation("Documents", {200: DOCUMENT, 304: None}, None, READS),
     ("PUT", _ONE): Operation("Documents", {200: DocumentWritten, 201: DocumentWritten}, DOCUMENT, WRITES),
     ("DELETE", _ONE): Operation("Documents", {200: DocumentWritten}, None, WRITES),
+    ("PATCH", _ONE): Operation("Documents", {200: DocumentUpdated, 201: DocumentUpdated}, PATCHES, WRITES),
+    ("POST", f"{_COLLECTION}:update"): Operation(
+        "Documents", {200: FoundUpdated, 201: FoundUpdated}, Modification, KEYED
+    ),
+    ("POST", f"{_COLLECTION}:delete"): Operation("Documents", {200: FoundDeleted}, Deletion, KEYED),
+    ("POST", f"{_COLLECTION}:findAndModify"): Operation(
+        "Documents", {200: Modified, 201: Modified}, FindAndModify, KEYED
+    ),
+    ("POST", f"{_COLLECTION}:bulk"): Operation("Documents", {200: BulkResult, 207: BulkResult}, LINES, KEYED),
     ("POST", f"{_COLLECTION}:find"): Operation("Queries", {200: DocumentPage}, Search),
     ("POST", f"{_COLLECTION}:count"): Operation("Queries", {200: Count}, Selection),
     ("POST", f"{_COLLECTION}:distinct"): Operation("Queries", {200: DistinctValues}, Distinct),
     ("POST", f"{_COLLECTION}:aggregate"): Operation("Queries", {200: AggregatedDocuments}, Aggregation),
+    ("GET", f"{_COLLECTION}/indexes"): Operation("Indexes", {200: IndexList}),
+    ("POST", f"{_COLLECTION}/indexes"): Operation("Indexes", {201: IndexFacts}, NewIndex, KEYED),
+    ("GET", f"{_COLLECTION}/indexes/{{name}}"): Operation("Indexes", {200: IndexFacts}),
+    ("DELETE", f"{_COLLECTION}/indexes/{{name}}"): Operation("Indexes", {200: IndexDropped}, None, KEYED),
     ("GET", _BUCKET): Operation("Values", {200: ValuePage}),
     ("GET", _KEY): Operation("Values", {200: "*/*", 304: None}, None, READS),
     ("PUT", _KEY): Operation("Values", {200: ValueWritten, 201: ValueWritten}, BYTES, WRITES),

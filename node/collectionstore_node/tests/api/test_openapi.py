@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, cast
 
+import orjson
 import pytest
 import requests
 import schemathesis
@@ -126,6 +127,11 @@ def url() -> Iterator[str]:
     loop.close()
 
 
+@schemathesis.serializer("application/x-ndjson")
+def _lines(_context: object, value: object) -> bytes:
+    return value if isinstance(value, bytes) else orjson.dumps(value, default=str)
+
+
 SCHEMA: Any = schemathesis.openapi.from_dict(DOCUMENT)
 TARGETS = [
     pytest.param(path, method, id=f"{method.upper()} {path}")
@@ -139,7 +145,7 @@ LATE = {"read_timeout", "overloaded", "outcome_unknown", "not_ready"}
 WANTED = {"status_code_conformance", "content_type_conformance", "response_schema_conformance"}
 EXCLUDED = [check for check in CHECKS.get_all() if check.__name__ not in WANTED]
 
-KNOWN = {"collection": "people", "id": "ada", "bucket": "greetings", "key": "hello"}
+KNOWN = {"collection": "people", "id": "ada", "name": "by_name", "bucket": "greetings", "key": "hello"}
 BODIES: dict[str, Any] = {
     "post_collections": {"name": "cities"},
     "put_debug_log_level": {"level": "info"},
@@ -149,8 +155,15 @@ BODIES: dict[str, Any] = {
     "post_transactions": {"then": [{"op": "get", "collection": "people", "id": "ada"}]},
     "post_cluster_members": {"action": "add", "node_id": "00000000000000c3", "name": "c", "address": "c:1"},
     "post_cluster_bootstrap": {"epoch": 1},
+    "patch_collections_collection_documents_id": {"$set": {"name": "Ada"}},
+    "post_collections_collection_update": {"filter": {"name": "Ada"}, "merge_patch": {"born": 1815}},
+    "post_collections_collection_delete": {"filter": {"name": "Ada"}},
+    "post_collections_collection_findAndModify": {"filter": {}, "update": {"$inc": {"n": 1}}, "return": "after"},
+    "post_collections_collection_bulk": b'{"op":"put","id":"alan","document":{}}\n',
+    "post_collections_collection_indexes": {"name": "by_born", "fields": {"born": 1}},
     "put_kv_bucket_key": b"world",
 }
+INDEX = {"name": KNOWN["name"], "fields": {"name": 1}}
 UNANSWERED = {"/api/v1/stream": 426, "/debug/profile": 403}
 """What has no answer here but a problem: this is no handshake of a WebSocket, and there is no profiler."""
 
@@ -159,6 +172,8 @@ def _seed(url: str) -> None:
     for target, body in (("people", b""), ("people/documents/ada", b'{"name":"Ada"}')):
         headers = {"Content-Type": "application/json"}
         assert requests.put(f"{url}/api/v1/collections/{target}", body, headers=headers, timeout=20).status_code < 300
+    index = requests.post(f"{url}/api/v1/collections/people/indexes", json=INDEX, timeout=20)
+    assert index.status_code in (201, 409), index.text
     assert requests.put(f"{url}/api/v1/kv/greetings/hello", b"world", timeout=20).status_code < 300
 
 
