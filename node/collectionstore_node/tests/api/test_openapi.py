@@ -163,7 +163,7 @@ BODIES: dict[str, Any] = {
     "post_collections_collection_indexes": {"name": "by_born", "fields": {"born": 1}},
     "put_kv_bucket_key": b"world",
 }
-INDEX = {"name": KNOWN["name"], "fields": {"name": 1}}
+INDEX: Any = {"name": KNOWN["name"], "fields": {"name": 1}}
 UNANSWERED = {"/api/v1/stream": 426, "/debug/profile": 403}
 """What has no answer here but a problem: this is no handshake of a WebSocket, and there is no profiler."""
 
