@@ -36,7 +36,7 @@ ROTATES: Final = ("PrepareAuthority", "PublishAuthority", "PromoteAuthority", "R
 Procedure: TypeAlias = tuple[Callable[[], Awaitable[None]], Callable[[Object], bool]]
 
 
-@scenario(timeout_s=1_400)
+@scenario(timeout_s=1_400, long=True)
 async def an_operator_that_dies_everywhere_creates_and_scales(context: Context) -> None:
     """Create, scale up and scale down complete, with the operator killed at every fault point of each."""
     async with _dying_operator(context) as deaths:
@@ -58,7 +58,7 @@ async def an_operator_that_dies_everywhere_creates_and_scales(context: Context) 
             await load.say_pauses("scaled under a dying operator", began, longest_s=PAUSE_S)
 
 
-@scenario(timeout_s=1_400)
+@scenario(timeout_s=1_400, long=True)
 async def an_operator_that_dies_everywhere_upgrades_replaces_and_rotates(context: Context) -> None:
     """Upgrade, replacement and rotation of the authority's key complete, with the operator killed at every point."""
     async with _dying_operator(context) as deaths:
