@@ -328,7 +328,7 @@ def test_an_update_before_its_level_changes_nothing(level: int) -> None:
     ]
     outcomes = apply_batch(overlay, encode_batch(0, entry, level), b"")
 
-    assert [one.code for one in outcomes] == [Code.OK, Code.INVALID_UPDATE, Code.INVALID_UPDATE]
+    assert [one.code for one in outcomes] == [Code.OK, Code.LEVEL_TOO_LOW, Code.LEVEL_TOO_LOW]
 
 
 def test_the_level_that_an_action_needs() -> None:
