@@ -6,7 +6,7 @@ MANIFEST ?= examples/local.yaml
 CSCTL := .venv/bin/csctl
 SYNCED := .venv/.synced
 
-.PHONY: help install up status scale logs down clean test test-clusters test-packages lint types contracts check format test-upgrade attack bench bench-compare bench-operator account measure mutants soak chaos observe \
+.PHONY: help install up status scale logs down clean test test-clusters test-packages lint types contracts check format test-upgrade attack bench bench-compare bench-operator bench-queries account measure mutants soak chaos observe \
 	kube-up kube-down e2e generate images release guards
 
 help: ## List the commands
@@ -76,6 +76,9 @@ bench: $(SYNCED) ## Measure beside etcd in interleaved rounds: make bench [BENCH
 
 bench-operator: $(SYNCED) ## Measure the operator with 200 simulated clusters: make bench-operator [OPERATOR_OPTIONS="--help"]
 	@.venv/bin/python -m collectionstore_bench.operator $(OPERATOR_OPTIONS)
+
+bench-queries: $(SYNCED) ## Measure queries by index and by scan, and writes with indexes: make bench-queries [QUERY_OPTIONS="--help"]
+	@.venv/bin/python -m collectionstore_bench.queries $(QUERY_OPTIONS)
 
 bench-compare: $(SYNCED) ## Measure this checkout beside an older commit: make bench-compare REV=COMMIT [BENCH_OPTIONS="--quick"]
 	@.venv/bin/python -m collectionstore_bench.contest $(BENCH_OPTIONS) \

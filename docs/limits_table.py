@@ -348,6 +348,35 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 _PROBLEMS,
             ),
             Limit(
+                "indexes of a collection; fields, and paths with the filter, of one",
+                "{indexes.definition:INDEXES_MAX}; {indexes.definition:FIELDS_MAX}, "
+                "{indexes.definition:DEFINITION_BYTES_MAX|bytes}",
+                ("statemachine.index_commands:create_index", "indexes.definition:parse_definition"),
+                "422 `too_many_indexes`; 400 `invalid_index`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "entries of a document in an index; the key of a field",
+                "{indexes.entries:ENTRIES_MAX}; {indexes.encoding:KEY_BYTES_MAX|bytes}",
+                ("indexes.entries:entries_of", "indexes.encoding:key_of"),
+                "422 `index_entries`; a longer key is cut, and ends with its hash",
+                _PROBLEMS,
+            ),
+            Limit(
+                "step of the build of an index",
+                f"{{{_COSTS}:BUILD_DOCUMENTS}} documents, {{{_COSTS}:BUILD_BYTES|bytes}} or "
+                f"{{{_COSTS}:BUILD_ENTRIES}} entries, with the document that reaches it",
+                ("statemachine.index_commands:build_index",),
+                "the next step goes on",
+                ("index_build_documents_total",),
+            ),
+            Limit(
+                "ranges of an index that a query reads; entries counted to choose one; IDs collected from it",
+                "{query.planning:RANGES_MAX}; {query.planning:PROBE_KEYS}; {service.index_reads:GATHERED_MAX}",
+                ("query.planning:plan_of", "service.index_reads:IndexReader"),
+                "fewer fields bound it; an estimate; the collection is read instead",
+            ),
+            Limit(
                 "what a page of a query in the order of IDs reads",
                 "{service.queries:PAGE_DOCUMENTS_MAX} documents, {service.queries:PAGE_BYTES_MAX|bytes}",
                 ("service.queries:Queries",),
@@ -357,9 +386,35 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "a filter",
                 "{documents.filters.parsing:LEAVES_MAX} tests, {documents.filters.parsing:DEPTH_MAX} deep, "
                 "{documents.filters.parsing:OPERANDS_MAX} values in a list, patterns of "
-                "{documents.filters.regexes:PATTERN_CHARACTERS_MAX} characters",
+                "{documents.regexes:PATTERN_CHARACTERS_MAX} characters",
                 ("documents.filters.parsing:parse_filter",),
                 "400 `invalid_filter`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "stages of a pipeline, joins, pipelines of a `$facet`; parts of its expressions, how deep",
+                "{query.aggregation.pipeline:STAGES_MAX}, {query.aggregation.pipeline:JOINS_MAX}, "
+                "{query.aggregation.faceting:FACETS_MAX}; {documents.expressions.parsing:NODES_MAX}, "
+                "{documents.expressions.parsing:DEPTH_MAX}",
+                ("query.aggregation.pipeline:parse_pipeline", "documents.expressions.parsing:ExpressionParser"),
+                "400 `invalid_pipeline` or `invalid_expression`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "steps of the expressions of a stage for one document; a value or document that is built",
+                "{documents.expressions.scope:STEPS_MAX}; {documents.expressions.scope:VALUE_BYTES_MAX|bytes}, "
+                "{documents.expressions.scope:DEPTH_MAX} deep",
+                ("documents.expressions.scope:Scope.spend", "query.aggregation.work:Work.item"),
+                "422 `query_too_costly` or `query_memory_exceeded`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "what all stages of a pipeline keep; what it answers",
+                "{service.limits:StoreLimits.query_memory_bytes_max|bytes}; "
+                "{service.limits:StoreLimits.list_items_max} documents, "
+                "{service.limits:StoreLimits.list_bytes_max|bytes}",
+                ("query.aggregation.work:Work.keep", "service.aggregates:aggregated"),
+                "422 `query_memory_exceeded`; 422 `result_too_large`",
                 _PROBLEMS,
             ),
             Limit(
@@ -371,9 +426,45 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             ),
             Limit(
                 "instructions of a pattern times bytes of a text; patterns of a filter",
-                "{documents.filters.regexes:SEARCH_MAX}; {documents.filters.regexes:PATTERNS_MAX}",
-                ("documents.filters.regexes:compile_regex",),
+                "{documents.regexes:SEARCH_MAX}; {documents.regexes:PATTERNS_MAX}",
+                ("documents.regexes:compile_regex",),
                 "422 `query_too_costly`; 400 `invalid_filter`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "an update: its text and values; its filter, and its array filters",
+                "{statemachine.costs:UPDATE_BYTES_MAX|bytes}, {statemachine.costs:UPDATE_VALUES_MAX} values; "
+                "{statemachine.costs:FILTER_BYTES_MAX|bytes}",
+                ("statemachine.updates:parse", "statemachine.admissible:check_command"),
+                "413 `too_large`, 400 `invalid_update`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "paths of an update; operations of a JSON Patch; array filters",
+                "{documents.updates.parsing:CLAUSES_MAX}; {documents.updates.json_patch:OPERATIONS_MAX}; "
+                "{documents.updates.operators:ARRAY_FILTERS_MAX}",
+                ("documents.updates:parse_update",),
+                "400 `invalid_update`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "steps of an update; nesting of its document",
+                "{documents.updates.budget:STEPS_MAX}; {documents.updates.budget:DEPTH_MAX}",
+                ("documents.updates.budget:Budget",),
+                "422 `update_too_costly`; 422 `update_too_large`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "documents that one request changes; those under way together",
+                "{service.updates:MANY_DOCUMENTS_MAX}; {service.updates:BATCH_DOCUMENTS}",
+                ("service.updates:Updates.many",),
+                "the request ends with `next_cursor`",
+            ),
+            Limit(
+                "lines of a bulk",
+                "{service.updates:BULK_ITEMS_MAX}",
+                ("api.handlers.bulk:post",),
+                "400 `invalid_body`",
                 _PROBLEMS,
             ),
             Limit(
@@ -679,7 +770,8 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             ),
             Limit(
                 "message; steps; members in the status",
-                "{status.report:MESSAGE_LENGTH_MAX} characters; {status.report:STEPS_MAX}; {status.report:MEMBERS_MAX}",
+                "{status.published:MESSAGE_LENGTH_MAX} characters; {status.published:STEPS_MAX}; "
+                "{status.published:MEMBERS_MAX}",
                 ("status.report:report",),
                 "cut; `stepsOmitted`",
             ),

@@ -23,7 +23,7 @@ from collectionstore_local.processes.supervisor_process import MODULE, is_superv
 from collectionstore_local.state.directory import ClusterDirectory
 from collectionstore_local.state.published_status import read_status
 from collectionstore_operator import faults
-from collectionstore_operator.status.report import Status
+from collectionstore_operator.status.published import Status
 from collectionstore_testkit.clusters.local import LocalCluster, make_folder
 from collectionstore_testkit.clusters.ports import free_base_port
 from collectionstore_testkit.histories.checker import Linearizable, check

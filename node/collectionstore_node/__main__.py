@@ -106,28 +106,30 @@ def _answer(arguments: list[str]) -> int:
             sys.stdout.write(f"collectionstore-node {__version__}\n")
         case ["--help" | "-h"]:
             sys.stdout.write(
-                "usage: collectionstore-node [recover --help]\n\nRun one member of a Collection Store cluster.\n\n"
+                "usage: collectionstore-node [recover --help | adopt --help]\n\n"
+                "Run one member of a Collection Store cluster.\n\n"
             )
             sys.stdout.write("settings, by environment variables:\n")
             for name, default, meaning in VARIABLES:
                 sys.stdout.write(f"  {PREFIX + name:<36} {meaning} ({default})\n")
             sys.stdout.write(f"\n{_TRACES}\n{_EXIT_CODES}")
-        case ["recover", *rest]:
-            return _recover(rest)
+        case ["recover" | "adopt" as name, *rest]:
+            return _of_directory(name, rest)
         case _:
             sys.stderr.write(
-                "collectionstore-node takes --help, --version or recover; its settings are environment variables\n"
+                "collectionstore-node takes --help, --version, recover or adopt; its settings are environment "
+                "variables\n"
             )
             return EXIT_USAGE
     return 0
 
 
-def _recover(arguments: list[str]) -> int:
+def _of_directory(name: str, arguments: list[str]) -> int:
     # Imported here: no node needs a parser of options.
-    from collectionstore_node.recovery.cli import command
+    from collectionstore_node.recovery.cli import adopt_command, recover_command
 
     try:
-        command.main(arguments, standalone_mode=True)
+        (adopt_command if name == "adopt" else recover_command).main(arguments, standalone_mode=True)
     except DataDirectoryRefused as error:
         sys.stderr.write(f"collectionstore-node: {error}\n")
         return EXIT_DATA_REFUSED

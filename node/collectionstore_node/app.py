@@ -40,6 +40,7 @@ from collectionstore_node.logs import SlowLog
 from collectionstore_node.memory import MemoryBudget
 from collectionstore_node.metrics import (
     HttpSeries,
+    IndexSeries,
     PortSeries,
     ReplicaMetrics,
     TransportSeries,
@@ -62,9 +63,9 @@ from collectionstore_node.part_settings import (
     http_limits,
     metrics_bounds,
     metrics_hosts,
-    peer_security,
     process_facts,
     replica_settings,
+    settled_peer_security,
     slow_thresholds,
     storage_limits,
     storage_tuning,
@@ -87,7 +88,7 @@ from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.security.admin_token import AdminToken
 from collectionstore_node.security.client_tls import ClientTls, is_operator
 from collectionstore_node.security.node_certificate import keep_certificate
-from collectionstore_node.service import Store, StoreLimits
+from collectionstore_node.service import IndexBuilder, Store, StoreLimits
 from collectionstore_node.settings import Settings
 from collectionstore_node.space import SpaceLimits
 from collectionstore_node.storage import Database, Tuning
@@ -168,7 +169,8 @@ async def run(settings: Settings, levels: LogLevels) -> None:
             stack, settings, database.identity.node_id, stop, partial(_serve_waiting, settings)
         ):
             return
-        member = await start(stack, settings, database, peer_security(settings), _host_environment(levels))
+        security = await settled_peer_security(settings)
+        member = await start(stack, settings, database, security, _host_environment(levels))
         giving_back = asyncio.create_task(_give_memory_back(), name="memory")
         giving_back.add_done_callback(partial(_ended, member.local))
         stack.push_async_callback(cancel_and_wait, giving_back)
@@ -267,6 +269,10 @@ async def start(
     exposition = Exposition(metrics, process=process_collectors(), blocking=stored_series(storage))
     stack.callback(exposition.close)
     diagnostics = Diagnostics(environment.levels, slow, Profiler() if settings.profiling == "Enabled" else None)
+    builder = IndexBuilder(replica, IndexSeries(metrics), loop.time, asyncio.sleep)
+    building = asyncio.create_task(builder.run(), name="indexes")
+    building.add_done_callback(partial(_ended, local))
+    stack.push_async_callback(cancel_and_wait, building)
     await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics, environment.serve)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
     reloading.add_done_callback(partial(_ended, local))

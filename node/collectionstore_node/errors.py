@@ -11,6 +11,7 @@ NodeError
 │   ├── ChangePending         a membership change is in progress, or this one is not safe yet
 │   ├── LeadershipTransferring  proposals are refused until the transfer completes or aborts
 │   ├── ReadTimedOut          a linearizable read was not confirmed by its deadline
+│   ├── UpgradePending       the cluster's feature level is too low for the command; it is being upgraded
 │   ├── TooStale              the state may be older than a stale read may be
 │   └── ManyDeleted           a scan met too many deleted keys in a row; they are being reclaimed
 ├── OutcomeUnknown            the command may or may not be applied: never report it as failed (504)
@@ -84,6 +85,10 @@ class InsufficientStorage(NotNow):
 
 class ChangePending(NotNow):
     """A membership change is in progress, or the requested one is not allowed in the current configuration."""
+
+
+class UpgradePending(NotNow):
+    """The cluster is at a feature level that does not know the command: not all of its members are upgraded yet."""
 
 
 class LeadershipTransferring(NotNow):

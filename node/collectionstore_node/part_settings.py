@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
@@ -22,10 +23,19 @@ from collectionstore_node.space import SpaceLimits, space_limits
 from collectionstore_node.statemachine.admissible import CommandLimits
 from collectionstore_node.storage import Tuning
 from collectionstore_node.storage.reserve import filesystem_bytes
-from collectionstore_node.transport import PeerName, PeerSecurity, TlsContexts, TlsFiles, TransportIdentity
+from collectionstore_node.transport import (
+    PeerName,
+    PeerSecurity,
+    TlsContexts,
+    TlsFiles,
+    TlsFilesRefused,
+    TransportIdentity,
+)
 from collectionstore_node.transport.settings import DEFAULT_SETTINGS, TransportSettings
 
 TICKS_PER_HEARTBEAT: Final = 5
+EXCHANGE_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Between the attempts to read files that do not fit: longer than two files take to be written and synced."""
 PEERS: Final = 2
 """Other members that the budget counts on: those of a cluster of three. With more the spare memory has to serve."""
 QUEUE_BYTES_MIN: Final = 2 * MIB
@@ -144,6 +154,21 @@ def peer_security(settings: Settings) -> PeerSecurity:
     directory = settings.tls_dir
     files = TlsFiles(directory / "ca.crt", directory / "tls.crt", directory / "tls.key")
     return TlsContexts(files, PeerName(settings.cluster_id, settings.name))
+
+
+async def settled_peer_security(
+    settings: Settings, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> PeerSecurity:
+    """Load them once whoever exchanges the files is done: a key and its certificate are two files.
+
+    Raises `TlsFilesRefused` if they fit no better after `EXCHANGE_S`.
+    """
+    for pause_s in EXCHANGE_S:
+        try:
+            return peer_security(settings)
+        except TlsFilesRefused:
+            await sleep(pause_s)
+    return peer_security(settings)
 
 
 def process_facts(settings: Settings, pid: int, tls: Callable[[], TlsStatus | None]) -> ProcessFacts:

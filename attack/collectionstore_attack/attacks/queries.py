@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Final
 
 from collectionstore_attack.field import Attack, Field
@@ -51,6 +52,31 @@ async def scans(field: Field) -> None:
     await flood(field, CONCURRENCY, lambda number: asked[number % len(asked)])
 
 
+def _pipeline(*stages: Mapping[str, object]) -> Request:
+    return _query(COLLECTION, "aggregate", {"pipeline": stages})
+
+
+async def pipelines(field: Field) -> None:
+    numbers: dict[str, object] = {"$range": [0, 999]}
+    squares: dict[str, object] = {"$map": {"input": numbers, "in": {"$map": {"input": numbers, "in": 1}}}}
+    doubled: dict[str, object] = {
+        "$reduce": {"input": {"$range": [0, 60]}, "initialValue": "x", "in": {"$concat": ["$$value", "$$value"]}}
+    }
+    asked = [
+        _pipeline({"$unwind": "$tags"}, {"$group": {"_id": "$tags", "all": {"$push": "$$ROOT"}}}),
+        _pipeline(
+            {"$set": {"a": {"$range": [0, 999]}, "b": {"$range": [0, 999]}}}, {"$unwind": "$a"}, {"$unwind": "$b"}
+        ),
+        _pipeline({"$lookup": {"from": "attack-queries", "localField": "tags", "foreignField": "tags", "as": "other"}}),
+        _pipeline({"$facet": {f"f{at}": [{"$sort": {"text": 1, "n": at % 2 or -1}}] for at in range(16)}}),
+        _pipeline({"$project": {"a": squares}}),
+        _pipeline({"$project": {"a": doubled}}),
+        _pipeline(*({"$set": {"a": ["$$ROOT", "$$ROOT"]}} for _ in range(60))),
+        _pipeline({"$group": {"_id": {"$regexMatch": {"input": "$text", "regex": "(a|b)*[ab]{200}z"}}}}),
+    ]
+    await flood(field, CONCURRENCY, lambda number: asked[number % len(asked)])
+
+
 async def store_large(field: Field) -> None:
     """Store documents of hundreds of thousands of values each."""
     await each(field, [Request("PUT", LARGE_COLLECTION)])
@@ -78,6 +104,12 @@ async def scans_of_large(field: Field) -> None:
 
 ATTACKS: Final = (
     Attack("scans", f"{CONCURRENCY} clients query {DOCUMENTS:,} documents by patterns and orders", scans, store_many),
+    Attack(
+        "pipelines",
+        f"{CONCURRENCY} clients aggregate {DOCUMENTS:,} documents explosively",
+        pipelines,
+        store_many,
+    ),
     Attack(
         "scans-of-large", f"{CONCURRENCY} clients query documents of {VALUES:,} values", scans_of_large, store_large
     ),

@@ -289,7 +289,8 @@ def _member_row(one: Mapping[str, Any], columns: Sequence[Column], now: datetime
         "NAME": Text(str(one["name"])),
         "READY": Text("yes", style="green") if one.get("ready") else Text("no", style="red"),
         "ROLE": Text(role, style=ROLE_STYLES.get(role, "")),
-        "LAG": Text(str(one.get("lag", 0))),
+        # Of a member that does not answer it is not known.
+        "LAG": Text(str(one.get("lag", 0)) if one.get("version") else NOTHING),
         "VERSION": Text(str(one.get("version") or NOTHING)),
         "UPDATED": Text("yes") if one.get("updated") else Text("no", style="yellow"),
         "RESTARTS": Text(str(one.get("restarts", 0))),

@@ -25,7 +25,7 @@ from collectionstore_local.state.companions import Applied
 from collectionstore_local.state.directory import ClusterDirectory, StateDirectory
 from collectionstore_local.state.run_state import RunState, read_run_state, write_run_state
 from collectionstore_operator.resource import labels
-from collectionstore_operator.status.report import AuthorityStatus, Status
+from collectionstore_operator.status.published import AuthorityStatus, Status
 
 STOP_TIMEOUT_S = 60.0
 POLL_S = 0.05

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from collectionstore_operator.model.observed import Member, NodeStatus, Observed, Peer, Pod, Slot
-from collectionstore_operator.status.report import MemberStatus, Status
+from collectionstore_operator.status.published import MemberStatus, Status
 
 
 class MemberRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -23,7 +23,7 @@ from collectionstore_local.state.directory import ClusterDirectory
 from collectionstore_local.state.event_journal import EventReader
 from collectionstore_local.state.published_status import observed_at, read_status
 from collectionstore_operator.status.events import Event
-from collectionstore_operator.status.report import PlannedStep, Status
+from collectionstore_operator.status.published import PlannedStep, Status
 
 POLL_S = 0.05
 STARTS_MAX = 3

@@ -22,6 +22,7 @@ from cryptography import x509
 
 from collectionstore.report.items import ITEM_BYTES_MAX, LOG_BYTES_MAX, Item, ItemUnavailable, ReportPlan, Shape
 from collectionstore.report.pages import MEMBER_PAGES
+from collectionstore_local.processes.node_records import running_process
 from collectionstore_local.processes.port_allocation import HOST, member_ports
 from collectionstore_local.state.applied_resource import read_desired
 from collectionstore_local.state.authority_files import AUTHORITY_CERTIFICATE, KEYS
@@ -46,8 +47,10 @@ def _plan(directory: ClusterDirectory, session: aiohttp.ClientSession) -> Report
         Item("cluster/certificates.json", str(directory.path), "json", _in_thread(partial(_certificates, directory))),
     ]
     for name in directory.node_names():
-        items += _member_files(directory.node(name))
-        items += _member_pages(directory, name, session)
+        node = directory.node(name)
+        items += _member_files(node)
+        if not node.volume_mark.exists() or running_process(node) is not None:  # a removed member has no pages
+            items += _member_pages(directory, name, session)
     return ReportPlan(directory.name, "local", items, tuple(_known_secrets(directory)))
 
 

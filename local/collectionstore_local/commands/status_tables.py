@@ -11,7 +11,7 @@ from rich.text import Text
 
 from collectionstore_local.commands.member_rows import MemberRow
 from collectionstore_operator.status.events import Event
-from collectionstore_operator.status.report import Condition, PlannedStep, Status
+from collectionstore_operator.status.published import Condition, PlannedStep, Status
 
 NOTHING = "-"
 GOOD_WHEN_FALSE = frozenset({"Progressing", "Degraded", "Paused", "Hibernated"})

@@ -22,12 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from collectionstore_local.state.authority_files import AUTHORITY_CERTIFICATE, AuthorityFiles
 from collectionstore_local.state.directory import DIRECTORY_MODE, ClusterDirectory, write_atomically
 from collectionstore_operator.errors import ActionRefused
-from collectionstore_operator.model.actions import (
-    IssueCertificate,
-    PrepareAuthority,
-    PromoteAuthority,
-    RetireAuthority,
-)
+from collectionstore_operator.model.actions import IssueCertificate, PrepareAuthority, PromoteAuthority, RetireAuthority
 from collectionstore_operator.model.observed import Authority, Certificate, CertificateKind
 from collectionstore_operator.reconcile import pki, stored_authority
 from collectionstore_operator.resource import labels

@@ -9,7 +9,7 @@ import msgspec
 
 from collectionstore_local.state.directory import ClusterDirectory
 from collectionstore_operator.model.observed import Observed
-from collectionstore_operator.status.report import Status
+from collectionstore_operator.status.published import Status
 
 Decoded = TypeVar("Decoded")
 

@@ -73,11 +73,11 @@ from collectionstore_operator.reconcile.execute import perform_on_nodes
 from collectionstore_operator.reconcile.node_client import NodeClient
 from collectionstore_operator.reconcile.observe import ask_nodes, has_data
 from collectionstore_operator.resource.backups.names import SCHEDULE_KIND
-from collectionstore_operator.resource.bootstrap import Restore
+from collectionstore_operator.resource.bootstrap import Restore, Source
 from collectionstore_operator.resource.desired import Desired, Runtime, parse
 from collectionstore_operator.status.events import Event
+from collectionstore_operator.status.published import Status
 from collectionstore_operator.status.recovery_status import lost_since
-from collectionstore_operator.status.report import Status
 
 NOT_RUNNING = Unknown("its process does not run")
 
@@ -401,7 +401,8 @@ class LocalRuntime:
             client_advertise=f"{_scheme(desired)}://{HOST}:{ports.client}",
             peer_advertise=f"{HOST}:{ports.peer}",
         )
-        restore = None if facts.initialized or ordinal or desired.group == "reads" else restores.read(facts.restore)
+        origin = None if facts.initialized or ordinal or desired.group == "reads" else restores.read(facts.restore)
+        restore = None if origin is None else origin.source
         before = {} if restore is None else {restored_start.VARIABLE: self._order(restore, node.directory, placement)}
         return Launch(
             command=self._node_command if restore is None else (*restored_start.COMMAND, *self._node_command),
@@ -417,8 +418,10 @@ class LocalRuntime:
             revision=workload.revision,
         )
 
-    def _order(self, restore: Restore, node: NodeDirectory, placement: MemberPlacement) -> str:
+    def _order(self, restore: Source, node: NodeDirectory, placement: MemberPlacement) -> str:
         """Return what the first member is made of, for the program that starts it."""
+        if not isinstance(restore, Restore):
+            raise InvariantViolated("a VolumeSnapshot cannot be restored on this machine, and is refused in a manifest")
         key = restore.repository.encryption_key
         key_file = "" if key is None else str(secret_files.file_of(self._directory, key.secret_name, key.key))
         target = restoring.Target(

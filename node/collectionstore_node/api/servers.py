@@ -27,6 +27,7 @@ from collectionstore_node.api.http.instruments import (
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.problems import Problem, render
 from collectionstore_node.api.http.router import Route
+from collectionstore_node.api.openapi import described
 from collectionstore_node.api.stream.endpoint import StreamEndpoint
 from collectionstore_node.api.url_table import CLIENT, DEBUG, PAGES, PROBES, streams
 from collectionstore_node.service import Store
@@ -76,7 +77,7 @@ def make_client_server(
     )
     metrics.long_requests(lambda: store.long_requests)
     endpoint = StreamEndpoint(api, trace_operation)
-    return _server(api, (*CLIENT, *streams(endpoint), *PROBES, *DEBUG), is_ours, trace, hot=hot)
+    return _server(api, described((*CLIENT, *streams(endpoint), *PROBES, *DEBUG)), is_ours, trace, hot=hot)
 
 
 def make_probe_server(

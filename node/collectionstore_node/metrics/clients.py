@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from collectionstore_node.metrics.table.raft import BRANCHES
+from collectionstore_node.metrics.table.storage import BUILD_RESULTS
 from collectionstore_telemetry.metrics.recorders import Counter
 from collectionstore_telemetry.metrics.registry import Metrics
 
@@ -141,3 +142,24 @@ class WriteSeries:
         for reason, count in self._writes.refused.items():
             self._refused[reason].inc(count - self._told[reason])
             self._told[reason] = count
+
+
+class IndexSeries:
+    """The builds of indexes. Implements `service.index_builder.BuildSeries`."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._building = metrics.gauge("index_building")
+        self._passed = metrics.counter("index_build_documents_total")
+        self._ended = {result: metrics.counter("index_builds_total", result) for result in BUILD_RESULTS}
+
+    def building(self, count: int) -> None:
+        """Show how many indexes this member is building."""
+        self._building.set(count)
+
+    def passed(self, documents: int) -> None:
+        """Count documents that a step has passed."""
+        self._passed.inc(documents)
+
+    def ended(self, result: str) -> None:
+        """Count a build that has ended."""
+        self._ended[result].inc()

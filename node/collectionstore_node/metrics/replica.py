@@ -36,7 +36,9 @@ class ReplicaMetrics:
         self._roles = {role: metrics.gauge("raft_role", role) for role in ROLES}
         self._is_leader = metrics.gauge("raft_is_leader")
         self._has_leader = metrics.gauge("raft_has_leader")
-        self._results = [metrics.counter("commands_applied_total", result) for result in RESULTS]
+        # By code, whose numbers need not be without gaps.
+        counters = [metrics.counter("commands_applied_total", result) for result in RESULTS]
+        self._results = dict(zip(Code, counters, strict=True))
         self._replayed = metrics.counter("commands_replayed_total")
         self._apply_seconds = metrics.histogram("raft_apply_duration_seconds")
         self._last_leader = 0

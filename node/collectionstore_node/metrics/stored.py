@@ -47,6 +47,9 @@ class DataDirectory(Protocol):
     def family_property(self, name: str) -> Mapping[str, int]:
         """Return a property of each kind of family: log, node and state. Raises `StorageFailed`."""
 
+    def index_entries(self) -> int:
+        """Return the number of entries of all indexes. Raises `StorageFailed`."""
+
     def whole_property(self, name: str) -> int:
         """Return a property of the whole database. Raises `StorageFailed`."""
 
@@ -65,6 +68,7 @@ def _read(directory: DataDirectory, metrics: Metrics) -> None:
     for rocks_name, name in OF_THE_WHOLE.items():
         metrics.gauge(name).set(directory.whole_property(rocks_name))
     metrics.counter("rocksdb_background_errors_total").value = directory.whole_property(ERRORS)
+    metrics.gauge("index_entries").set(directory.index_entries())
     metrics.gauge("storage_data_bytes").set(directory.disk_bytes())
     room = os.statvfs(directory.path)
     metrics.gauge("storage_filesystem_size_bytes").set(room.f_frsize * room.f_blocks)

@@ -7,12 +7,14 @@ from typing import Any, Final
 import msgspec
 import orjson
 
+from collectionstore_node.documents.expressions import ExpressionParser, Spent
 from collectionstore_node.documents.filters import Node, compile_filter, heaviest, parse_filter
 from collectionstore_node.documents.filters.tree import And, leaves
-from collectionstore_node.documents.paths import ID, REVISION
+from collectionstore_node.documents.paths import ID, REVISION, Path
 from collectionstore_node.documents.projection import Project, parse_projection
 from collectionstore_node.documents.values import Value
 from collectionstore_node.errors import InvalidPart
+from collectionstore_node.indexes.definition import NAME
 from collectionstore_node.query.scanning import Asked
 from collectionstore_node.query.sorting import FIELDS_MAX, Order, SortField, parse_sort
 from collectionstore_node.query.spans import Ids, Place, Span, ids_of
@@ -33,6 +35,10 @@ class Find(msgspec.Struct, frozen=True):
     """Empty for the order of the IDs."""
     project: Project | None = None
     skip: int = 0
+    shown_paths: frozenset[Path] | None = None
+    """The fields at the top that are shown, if no others are; None if that is not so."""
+    hint: str | None = None
+    """The index by which the documents are to be found, or `scan` for none; None to choose."""
 
     def plan(self) -> dict[str, Any]:
         """Return how the documents are found: by `ids`, by a `span` of IDs, or by a `scan` of the collection."""
@@ -57,24 +63,50 @@ class Find(msgspec.Struct, frozen=True):
         return orjson.dumps(self.project(document))
 
 
-def parse_find(filter_: Value = None, sort: Value = None, projection: Value = None, skip: Value = None) -> Find:
+def parse_find(
+    filter_: Value = None, sort: Value = None, projection: Value = None, skip: Value = None, hint: Value = None
+) -> Find:
     """Return the query of these parts of a request; None is a part that is not given.
 
-    Raises `InvalidPart` with a pointer that begins with `/filter`, `/sort`, `/projection` or `/skip`.
+    Raises `InvalidPart` with a pointer that begins with `/filter`, `/sort`, `/projection`, `/skip` or `/hint`.
     """
-    node: Node = And(()) if filter_ is None else parse_filter(filter_, "/filter")
+    if hint is not None and (type(hint) is not str or not NAME.fullmatch(hint)):
+        raise InvalidPart("invalid_hint", "/hint", "a hint is the name of an index, or 'scan' for none")
+    node: Node = And(()) if filter_ is None else parse_filter(filter_, "/filter", ExpressionParser())
     order = () if sort is None else parse_sort(sort, "/sort")
     if order == _BY_ID:
         order = ()
     if skip is not None and (type(skip) is not int or not 0 <= skip <= SKIP_MAX):
         raise InvalidPart("invalid_query", "/skip", f"skip is a whole number from 0 to {SKIP_MAX}; pages have cursors")
-    return Find(
-        Asked(compile_filter(node), node, leaves(node), heaviest(node)),
-        ids_of(node),
+    return find_where(
+        node,
         order,
         None if projection is None else parse_projection(projection, "/projection"),
         skip or 0,
+        None if projection is None else _shown(projection),
+        hint,
     )
+
+
+def find_where(
+    node: Node,
+    order: Order = (),
+    project: Project | None = None,
+    skip: int = 0,
+    shown_paths: frozenset[Path] | None = None,
+    hint: str | None = None,
+) -> Find:
+    """Return the query for the documents for which `node` holds."""
+    spent = Spent()
+    asked = Asked(compile_filter(node, spent), node, leaves(node), heaviest(node), spent)
+    return Find(asked, ids_of(node), order, project, skip, shown_paths, hint)
+
+
+def _shown(projection: dict[str, Any]) -> frozenset[Path] | None:
+    """Return the fields that a checked projection shows, unless it hides some, or shows parts of them."""
+    if not all(projection.values()) or any("." in name for name in projection):
+        return None
+    return frozenset((name,) for name in projection)
 
 
 def parse_sort_text(text: str) -> dict[str, int]:

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from collectionstore_node.documents.expressions import Spent
 from collectionstore_node.documents.filters import Node, Steps, compile_steps
 from collectionstore_node.documents.paths import ID, REVISION, Match
 from collectionstore_node.errors import InvalidRequest
@@ -21,6 +22,8 @@ BYTE_NS: Final = 6
 TEST_NS: Final = 500
 VISIT_NS: Final = 60
 """What documents cost: each, by byte, by test, and by value that a test may meet. Estimates, not measured."""
+STEPS_NS: Final = 150
+"""What a step of an expression costs."""
 
 FEW_BYTES: Final = 4 << 10
 """Up to this size the values of a document are not counted."""
@@ -42,11 +45,15 @@ class Record(NamedTuple):
 class Meter:
     """What a query has read so far."""
 
-    __slots__ = ("bytes", "documents", "last")
+    __slots__ = ("bytes", "documents", "keys", "last", "plan")
 
     def __init__(self) -> None:
         self.documents = 0
         self.bytes = 0
+        self.keys = 0
+        """Entries of an index."""
+        self.plan: dict[str, Any] | None = None
+        """How an index is used, for an explanation; None if none is."""
         self.last = ""
         """The ID of the document that was looked at last, and is counted."""
 
@@ -61,6 +68,8 @@ class Asked(NamedTuple):
     """How many tests are made of a document at most."""
     heaviest: int
     """How many of them without a pause."""
+    spent: Spent
+    """The steps of their expressions."""
 
 
 def matching(records: Iterator[Record], asked: Asked, meter: Meter) -> Iterator[tuple[Record, dict[str, Any]] | None]:
@@ -91,6 +100,7 @@ def matching(records: Iterator[Record], asked: Asked, meter: Meter) -> Iterator[
         if visits <= STEP_NS:
             spent += visits
             matches = match(document)
+            spent += STEPS_NS * asked.spent.taken()
         else:
             # Compiled for the first document that needs it: few queries meet one.
             steps = steps or compile_steps(asked.node)

@@ -64,14 +64,19 @@ def key_of(order: Order) -> Callable[[dict[str, Any]], bytes]:
 
     def key(document: dict[str, Any]) -> bytes:
         joined = b"".join(_field_key(document, field) for field in order)
-        if len(joined) > KEY_BYTES_MAX:
-            raise InvalidRequest(
-                "sort_key_too_long",
-                f"the fields to sort by have {len(joined)} bytes in one document; at most {KEY_BYTES_MAX} are allowed",
-            )
+        check_key(joined)
         return joined
 
     return key
+
+
+def check_key(key: bytes) -> None:
+    """Refuse a key that is too long for a cursor. Raises `InvalidRequest("sort_key_too_long")`."""
+    if len(key) > KEY_BYTES_MAX:
+        raise InvalidRequest(
+            "sort_key_too_long",
+            f"the fields to sort by have {len(key)} bytes in one document; at most {KEY_BYTES_MAX} are allowed",
+        )
 
 
 def _field_key(document: dict[str, Any], field: SortField) -> bytes:

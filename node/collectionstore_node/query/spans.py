@@ -15,7 +15,7 @@ from collectionstore_node.documents.paths import ID
 from collectionstore_node.documents.values import Value
 
 _LITERAL: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_:/ ")
-_REPEATS: Final = frozenset("*+?{|")
+_REPEATS: Final = frozenset("*+?{")
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -104,17 +104,20 @@ def _compared(comparison: Comparison, operand: Value) -> Place:
 
 def _prefixed(pattern: str) -> Span:
     """Return the span of the literal text that `^pattern` begins with."""
-    if pattern[:1] != "^":
-        return EVERYTHING
+    prefix = literal_prefix(pattern)
+    return Span(prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)) if prefix else EVERYTHING
+
+
+def literal_prefix(pattern: str) -> str:
+    """Return the text that everything begins with in which `pattern` is found, without options; empty if unknown."""
+    if pattern[:1] != "^" or "|" in pattern:
+        return ""
     prefix = ""
     for character in pattern[1:]:
         if character in _REPEATS:
-            # What is repeated may be absent, and one side of an alternative says nothing of the other.
-            prefix = prefix[:-1]
-            break
+            # What is repeated may be absent.
+            return prefix[:-1]
         if character not in _LITERAL:
             break
         prefix += character
-    if not prefix or "|" in pattern:
-        return EVERYTHING
-    return Span(prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1))
+    return prefix

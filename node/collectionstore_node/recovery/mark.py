@@ -19,7 +19,7 @@ from collectionstore_node.storage.durable_file import sync_directory, write_file
 RECOVERED: Final = "RECOVERED"
 
 
-class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A recovery: from which incarnation of which cluster, to which. Node IDs are 16 hexadecimal digits."""
 
     nonce: str
@@ -29,6 +29,13 @@ class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cluster_id: str
     node_id: str
     bump_revision: int
+    renamed: str = ""
+    """What the member is called in the new cluster; empty if as before."""
+
+    @property
+    def new_name(self) -> str:
+        """Return what the member is called in the new cluster."""
+        return self.renamed or self.name
 
 
 def read(directory: Path, file: str) -> Mark | None:

@@ -80,6 +80,10 @@ class NewIdentity(NamedTuple):
     peer_address: str
     client_address: str
     bump_revision: int = BUMP_REVISION
+    name: str = ""
+    """Of the member; empty if it keeps its own."""
+    keeps_epoch: bool = True
+    """Whether operators that were fenced stay so. Those of another resource count their epochs from the beginning."""
 
 
 class Recovered(NamedTuple):
@@ -122,7 +126,7 @@ def recover(
         if not done:
             for _ in recovery_steps(directory, instruction, new, tuning=tuning, limits=limits):
                 pass
-        return _reopened(directory, instruction.name, new.cluster_id, tuning, limits, already=done)
+        return _reopened(directory, new.name or instruction.name, new.cluster_id, tuning, limits, already=done)
     except OSError as error:
         raise StorageFailed(f"recover {directory}: {error}") from error
 
@@ -172,8 +176,9 @@ def _done(directory: Path, instruction: Instruction, new: NewIdentity) -> bool:
 
 
 def _check_same(directory: Path, mark: Mark, instruction: Instruction, new: NewIdentity) -> None:
-    asked = (instruction.nonce, instruction.name, instruction.cluster_id, instruction.node_id, new.cluster_id)
-    found = (mark.nonce, mark.name, mark.from_cluster, int(mark.from_node, 16), mark.cluster_id)
+    name = new.name or instruction.name
+    asked = (instruction.nonce, instruction.name, instruction.cluster_id, instruction.node_id, new.cluster_id, name)
+    found = (mark.nonce, mark.name, mark.from_cluster, int(mark.from_node, 16), mark.cluster_id, mark.new_name)
     if asked != found:
         raise DataDirectoryRefused(
             f"{directory} is recovered for nonce {mark.nonce}, from cluster {mark.from_cluster!r} to "
@@ -203,7 +208,8 @@ def _check(directory: Path, instruction: Instruction, new: NewIdentity, tuning: 
             raise DataDirectoryRefused(f"{directory} has no entry of the log: there is nothing to recover.")
     finally:
         database.close()
-    incarnation = new_identity(new.cluster_id, instruction.name)
+    name = new.name or instruction.name
+    incarnation = new_identity(new.cluster_id, name)
     return Mark(
         nonce=instruction.nonce,
         name=instruction.name,
@@ -212,6 +218,7 @@ def _check(directory: Path, instruction: Instruction, new: NewIdentity, tuning: 
         cluster_id=new.cluster_id,
         node_id=f"{incarnation.node_id:016x}",
         bump_revision=new.bump_revision,
+        renamed="" if name == instruction.name else name,
     )
 
 
@@ -229,7 +236,7 @@ def _rewrite(
     directory: Path, mark: Mark, new: NewIdentity, tuning: Tuning, limits: SpaceLimits
 ) -> Generator[RecoveryStep, None, None]:
     old = Identity(mark.from_cluster, mark.name, NodeId(int(mark.from_node, 16)))
-    own = Identity(mark.cluster_id, mark.name, NodeId(int(mark.node_id, 16)))
+    own = Identity(mark.cluster_id, mark.new_name, NodeId(int(mark.node_id, 16)))
     if _owner(directory, tuning) != own:
         database = _open(directory, old, tuning, limits)
         try:
@@ -239,7 +246,8 @@ def _rewrite(
             yield RecoveryStep.IDENTIFIED
             _apply_all(database, directory, own)
             yield RecoveryStep.APPLIED
-            _switch(database, own, MemberInfo(own.node_id, own.name, new.peer_address, new.client_address), mark)
+            info = MemberInfo(own.node_id, own.name, new.peer_address, new.client_address)
+            _switch(database, own, info, mark, keeps_epoch=new.keeps_epoch)
             yield RecoveryStep.SWITCHED
         finally:
             database.close()
@@ -300,7 +308,7 @@ def _apply_all(database: Database, directory: Path, own: Identity) -> None:
     log.sync()
 
 
-def _switch(database: Database, own: Identity, info: MemberInfo, mark: Mark) -> None:
+def _switch(database: Database, own: Identity, info: MemberInfo, mark: Mark, *, keeps_epoch: bool) -> None:
     """Make the database that of a cluster with one member, in ONE durable write."""
     state, log, rocks = database.state, database.log, database.rocks
     applied = state.applied
@@ -310,8 +318,9 @@ def _switch(database: Database, own: Identity, info: MemberInfo, mark: Mark) -> 
     header, before = read_header(overlay), read_membership(overlay)
     header.revision += mark.bump_revision
     write_header(overlay, header)
-    # The epoch stays: it fences the operators before this one, which may still run.
-    write_membership(overlay, sole_member(before, info, applied.index, epoch=before.fencing_epoch))
+    # In place the epoch stays: it fences the operators before this one, which may still run.
+    epoch = before.fencing_epoch if keeps_epoch else 0
+    write_membership(overlay, sole_member(before, info, applied.index, epoch=epoch))
     metadata = SnapshotMetadata(applied.index, applied.term, applied.chain, Configuration(voters=(own.node_id,)))
     batch = rocks.batch(state.family)
     for key, value in overlay.writes.values.items():

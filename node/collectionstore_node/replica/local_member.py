@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from collectionstore_node.errors import DataDirectoryRefused, NodeError
+from collectionstore_node.errors import DataDirectoryRefused, NodeError, UpgradePending
 from collectionstore_node.metrics import ReplicaMetrics
 from collectionstore_node.raft.ready import RaftStatus
 from collectionstore_node.replica.consensus.consensus import Consensus
@@ -37,7 +37,7 @@ from collectionstore_node.replica.settings import ReplicaSettings
 from collectionstore_node.replica.snapshots.received import ReceivedSnapshots
 from collectionstore_node.replica.snapshots.state_export import StateExports
 from collectionstore_node.replica.storage_port import Storage
-from collectionstore_node.statemachine.commands import Action
+from collectionstore_node.statemachine.commands import Action, level_needed
 from collectionstore_node.statemachine.members import MembershipRecord
 
 
@@ -79,6 +79,8 @@ class LocalMember:
         )
         self.applier = Applier(storage.state, metrics.disk, storage.raise_level)
         stamps = Stamps(self.applier, wall_ms=clocks.wall_ms, clock=clocks.pause_clock)
+        self.wall_ms = clocks.wall_ms
+        """The time of day in milliseconds since 1970 UTC, where clients ask for it to be stored. It decides nothing."""
         self.consensus = Consensus(storage, settings, self.wakeup, metrics, observer, stamps, random=clocks.random)
         self.freshness = Freshness(self.consensus, settings, clock=clocks.pause_clock)
         self.self_check = SelfCheck(
@@ -133,8 +135,23 @@ class LocalMember:
         info = self.record.find(node_id)
         return info.name if info is not None else show_id(node_id), report
 
+    def check_level(self, action: Action) -> None:
+        """Refuse a command of a feature level that is not reached. Raises `UpgradePending`.
+
+        On every member BEFORE it is forwarded, and on the leader: where the level is applied, every member knows it.
+        """
+        needed = level_needed(action)
+        if needed > self.applier.level:
+            raise UpgradePending(
+                f"the cluster is being upgraded: its feature level is {self.applier.level}, and this needs {needed}"
+            )
+
     def admit(self, action: Action) -> None:
-        """Refuse, as the leader, a write that adds data while a member is short. Raises `InsufficientStorage`."""
+        """Refuse, as the leader, a command before its level, and one that adds data while a member is short.
+
+        Raises `UpgradePending` or `InsufficientStorage`.
+        """
+        self.check_level(action)
         if not (self.space.report.shortage or self.reports.any_short):
             return  # nearly always
         short = self.shortage()

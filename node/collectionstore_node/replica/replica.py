@@ -81,6 +81,10 @@ class Replica:
         """Index of the last applied entry."""
         return self._member.storage.state.applied.index
 
+    def wall_ms(self) -> int:
+        """Return the time of day of this member, in milliseconds since 1970 UTC."""
+        return self._member.wall_ms()
+
     @property
     def is_leader(self) -> bool:
         """Whether this node leads, as far as it knows."""
@@ -134,6 +138,8 @@ class Replica:
             span = self._observer.start_propose(command, parent)
             return self._consensus.submit(encoded, deadline, span)
         if leader := raft.leader:
+            # Here, too: a leader of an older version could not decode it.
+            self._member.check_level(command.action)
             span = self._observer.start_forward(command, parent)
             return self._forwarder.propose(leader, encoded, deadline, span, alone=answers_values(command))
         raise NotLeader

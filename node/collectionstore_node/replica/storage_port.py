@@ -173,6 +173,9 @@ class Storage(Protocol):
     def family_property(self, name: str) -> Mapping[str, int]:
         """Return a property of RocksDB of each kind of family: log, node and state. For a thread."""
 
+    def index_entries(self) -> int:
+        """Return the number of entries of all indexes; blocks for a read of each index."""
+
     def whole_property(self, name: str) -> int:
         """Return a property of the whole RocksDB. For a thread."""
 

@@ -3,7 +3,9 @@
 - `store.py`          `Store`: the operations, each admitted, then executed by the replica
 - `halves.py` `lists.py` `queries.py` `backups.py`  its parts: single reads and writes in halves, pages, what matches a
   filter, reads of everything
+- `indexes.py` `index_builder.py`  creating and dropping indexes; what builds them, on the leader
 - `door.py`           what every operation passes, and the state behind it
+- `updates.py` `update_checks.py`  writes of what matches a filter, and many writes of one request
 - `operations.py`     the requests: one frozen struct per operation
 - `results.py`        the results, with the revision at which they were read
 - `membership.py`     the same for the cluster: membership requests and status
@@ -29,6 +31,7 @@ Invariants:
 """
 
 from collectionstore_node.service.admission import OVERDUE
+from collectionstore_node.service.index_builder import IndexBuilder
 from collectionstore_node.service.limits import StoreLimits
 from collectionstore_node.service.operations import BoundedStaleness, Consistency, ReadConsistency
 from collectionstore_node.service.pending import Pending
@@ -40,6 +43,7 @@ __all__ = [
     "OVERDUE",
     "BoundedStaleness",
     "Consistency",
+    "IndexBuilder",
     "Pending",
     "ReadConsistency",
     "Store",

@@ -7,21 +7,53 @@ import uuid
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
-from collectionstore_node.statemachine.commands import Action, Command, Idempotency
+from collectionstore_node.statemachine.commands import (
+    Action,
+    Command,
+    Idempotency,
+    Transaction,
+    Update,
+    UpdateForm,
+)
 
 _encoder: Final = msgspec.msgpack.Encoder()
 
 
-def command_for(action: Action, key: str | None) -> Command:
+def command_for(action: Action, key: str | None, request: bytes | None = None) -> Command:
     """Return the command for `action`; with an idempotency key, it carries the fingerprint of the whole request.
 
     The encoded action holds the verb, the target, preconditions, content type and the body in canonical form, so a
-    retry with different white space has the same fingerprint.
+    retry with different white space has the same fingerprint. `request` stands for it where a retry may make another
+    action of the same request: which document a filter finds depends on the state.
     """
     if key is None:
         return Command(action)
-    return Command(action, Idempotency(key, hashlib.sha256(_encoder.encode(action)).digest()))
+    text = _encoder.encode(action) if request is None else request
+    return Command(action, Idempotency(key, hashlib.sha256(text).digest()))
+
+
+def stamped(command: Command, *, time_ms: int, bytes_max: int) -> Command:
+    """Return a command whose updates carry the time of day, if they ask for it, and the limit of documents here.
+
+    AFTER the fingerprint was made: both may be different in a retry.
+    """
+    action = command.action
+    if isinstance(action, Update):
+        return replace(command, action=_stamped(action, time_ms, bytes_max))
+    if isinstance(action, Transaction) and any(isinstance(one, Update) for one in (*action.then, *action.otherwise)):
+        then, otherwise = (
+            tuple(_stamped(one, time_ms, bytes_max) if isinstance(one, Update) else one for one in branch)
+            for branch in (action.then, action.otherwise)
+        )
+        return replace(command, action=replace(action, then=then, otherwise=otherwise))
+    return command
+
+
+def _stamped(update: Update, time_ms: int, bytes_max: int) -> Update:
+    dated = update.form is UpdateForm.OPERATORS and b"$currentDate" in update.body
+    return replace(update, time_ms=time_ms if dated else 0, bytes_max=bytes_max)
 
 
 def document_id_for(collection: str, key: str) -> str:

@@ -20,18 +20,27 @@ from collectionstore_node.service.operations import (
     Operation,
     Put,
     Transaction,
+    Update,
 )
-from collectionstore_node.statemachine.admissible import CommandLimits, check_counts, check_size, check_transaction
+from collectionstore_node.statemachine.admissible import (
+    CommandLimits,
+    check_counts,
+    check_size,
+    check_transaction,
+    check_update_size,
+)
 from collectionstore_node.statemachine.costs import (
     TRANSACTION_COST_MAX,
     TRANSACTION_READ_BYTES_MAX,
     TRANSACTION_WRITE_BYTES_MAX,
+    UPDATE_BYTES_MAX,
 )
 
 __all__ = [
     "TRANSACTION_COST_MAX",
     "TRANSACTION_READ_BYTES_MAX",
     "TRANSACTION_WRITE_BYTES_MAX",
+    "UPDATE_BYTES_MAX",
     "StoreLimits",
     "check_operation",
     "check_transaction_items",
@@ -87,6 +96,7 @@ def _check_list(request: List | FindDocuments, limits: StoreLimits) -> None:
 _CHECKS: Final[dict[type, Callable[[Any, StoreLimits], None]]] = {
     Put: check_size,
     Transaction: check_transaction,
+    Update: check_update_size,
     ListCollections: _check_list,
     ListDocuments: _check_list,
     ListKeys: _check_list,

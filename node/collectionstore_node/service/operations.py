@@ -13,6 +13,7 @@ from typing import TypeAlias
 import msgspec
 
 from collectionstore_node.documents.paths import Path
+from collectionstore_node.query.aggregation import Pipeline
 from collectionstore_node.query.find import Find
 from collectionstore_node.query.sorting import Position
 from collectionstore_node.service.exports import ReadLog, ReadState
@@ -28,20 +29,25 @@ from collectionstore_node.statemachine.admissible import (
 )
 from collectionstore_node.statemachine.commands import (
     ANY,
-    Action,
     CompareField,
     CompareOperator,
     CreateCollection,
+    CreateIndex,
     Delete,
     DocumentRef,
     DropCollection,
+    DropIndex,
     Get,
+    Image,
     KeyRef,
     Precondition,
     Put,
     Ref,
     Transaction,
+    Update,
+    UpdateForm,
 )
+from collectionstore_node.statemachine.commands import ClientAction as Action
 from collectionstore_node.statemachine.commands import Compare as Guard
 from collectionstore_node.statemachine.commands import Operation as TransactionStep
 
@@ -68,6 +74,12 @@ class ReadCollection(msgspec.Struct, frozen=True, gc=False):
     """Read the catalog record of a collection."""
 
     name: str
+
+
+class ReadIndexes(msgspec.Struct, frozen=True, gc=False):
+    """Read the indexes of a collection."""
+
+    collection: str
 
 
 class ListCollections(msgspec.Struct, frozen=True, gc=False):
@@ -120,18 +132,34 @@ class DistinctValues(msgspec.Struct, frozen=True, gc=False):
     path: Path
 
 
+class AggregateDocuments(msgspec.Struct, frozen=True, gc=False):
+    """Run a pipeline over the documents of a collection."""
+
+    collection: str
+    pipeline: Pipeline
+
+    @property
+    def find(self) -> Find:
+        """What is read of the collection."""
+        return self.pipeline.find
+
+
 Write: TypeAlias = Put | Delete
+AnyWrite: TypeAlias = Put | Delete | Update
 Read: TypeAlias = DocumentRef | KeyRef
 """A read of one target is the target itself: the hot path allocates nothing more."""
 List: TypeAlias = ListCollections | ListDocuments | ListKeys
-Query: TypeAlias = FindDocuments | CountDocuments | DistinctValues
+Query: TypeAlias = FindDocuments | CountDocuments | DistinctValues | AggregateDocuments
 Operation: TypeAlias = (
-    Write
+    AnyWrite
     | CreateCollection
     | DropCollection
+    | CreateIndex
+    | DropIndex
     | Transaction
     | Read
     | ReadCollection
+    | ReadIndexes
     | List
     | Query
     | ReadCluster
@@ -151,20 +179,25 @@ __all__ = [
     "NAME",
     "REVISIONS_MAX",
     "Action",
+    "AggregateDocuments",
+    "AnyWrite",
     "BoundedStaleness",
     "CompareField",
     "CompareOperator",
     "Consistency",
     "CountDocuments",
     "CreateCollection",
+    "CreateIndex",
     "Delete",
     "DistinctValues",
     "DocumentRef",
     "DropCollection",
+    "DropIndex",
     "Find",
     "FindDocuments",
     "Get",
     "Guard",
+    "Image",
     "KeyRef",
     "List",
     "ListCollections",
@@ -177,9 +210,12 @@ __all__ = [
     "Read",
     "ReadCollection",
     "ReadConsistency",
+    "ReadIndexes",
     "Ref",
     "Transaction",
     "TransactionStep",
+    "Update",
+    "UpdateForm",
     "Write",
     "key_violation",
     "text_violation",

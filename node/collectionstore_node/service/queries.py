@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from time import monotonic, perf_counter
 from typing import Any, Final, TypeVar
 
-from collectionstore_node.documents.paths import parse_path, values_at
+from collectionstore_node.documents.paths import Path, parse_path, values_at
 from collectionstore_node.documents.values import MISSING, Value, sort_key
-from collectionstore_node.errors import InvalidRequest, ManyDeleted, ReadTimedOut
+from collectionstore_node.errors import InvalidRequest, InvariantViolated, ManyDeleted, ReadTimedOut
+from collectionstore_node.query.aggregation import Pipeline, parse_pipeline
+from collectionstore_node.query.conditions import paths_of
 from collectionstore_node.query.find import SKIP_MAX, Find, parse_fields_text, parse_find, parse_sort_text
+from collectionstore_node.query.planning import Use, needs_of, plan_of
 from collectionstore_node.query.scanning import Meter, Record, matching
-from collectionstore_node.query.sorting import First, Position, key_of
+from collectionstore_node.query.sorting import First, Position, check_key, key_of
 from collectionstore_node.query.spans import Ids, Span
+from collectionstore_node.service.aggregates import aggregated
 from collectionstore_node.service.door import Door
+from collectionstore_node.service.index_reads import IndexReader, Matches, count_keys, indexes_of, record_of
 from collectionstore_node.service.limits import StoreLimits
 from collectionstore_node.service.operations import (
+    AggregateDocuments,
     CountDocuments,
     DistinctValues,
     FindDocuments,
@@ -24,7 +31,7 @@ from collectionstore_node.service.operations import (
     ReadConsistency,
 )
 from collectionstore_node.service.query_thread import QueryThread
-from collectionstore_node.service.results import Counted, DistinctResult, FindResult, Found
+from collectionstore_node.service.results import Aggregated, Counted, DistinctResult, FindResult, Found
 from collectionstore_node.statemachine.reads import pick_documents, scan_documents
 from collectionstore_node.statemachine.view import View
 
@@ -34,7 +41,16 @@ PAGE_DOCUMENTS_MAX: Final = 100_000
 PAGE_BYTES_MAX: Final = 64 << 20
 """What is read for one page in the order of IDs; the page ends there, perhaps without a document, and has a cursor."""
 
-__all__ = ["SKIP_MAX", "Queries", "parse_fields_text", "parse_find", "parse_path", "parse_sort_text"]
+__all__ = [
+    "SKIP_MAX",
+    "Pipeline",
+    "Queries",
+    "parse_fields_text",
+    "parse_find",
+    "parse_path",
+    "parse_pipeline",
+    "parse_sort_text",
+]
 
 _Steps = Generator[None, None, T]
 
@@ -56,8 +72,13 @@ class Queries:
         self, request: FindDocuments, *, show: Callable[[Found], T], consistency: ReadConsistency, timeout_s: float
     ) -> FindResult[T]:
         """Return one page of matches. `show` converts each, in the steps of the query."""
-        ordered = self._sorted if request.find.order else self._by_id
-        return await self._run(request, lambda run: ordered(request, show, run), consistency, timeout_s)
+
+        def steps(run: _Run) -> _Steps[FindResult[T]]:
+            if not request.find.order:
+                return self._by_id(request, show, run)
+            return self._by_index(request, show, run) if run.in_order else self._sorted(request, show, run)
+
+        return await self._run(request, steps, consistency, timeout_s)
 
     async def checked(self, check: Callable[[], T], *, timeout_s: float) -> T:
         """Return what `check` returns or raises; it runs in the thread of queries, as checking a pattern takes long."""
@@ -81,6 +102,15 @@ class Queries:
     ) -> DistinctResult:
         """Return the different values of a path among the matches, in the order of values."""
         return await self._run(request, lambda run: self._distinct(request, run), consistency, timeout_s)
+
+    async def aggregate(
+        self, request: AggregateDocuments, *, consistency: ReadConsistency, timeout_s: float
+    ) -> Aggregated:
+        """Return what a pipeline makes of the collection, and of the others that it names, all of one state.
+
+        Also raises `InvalidPart("expression_failed")`, and `InvalidRequest("result_too_large")`.
+        """
+        return await self._run(request, lambda run: aggregated(request, run, self._door.limits), consistency, timeout_s)
 
     async def _run(
         self,
@@ -106,14 +136,13 @@ class Queries:
 
     def _by_id(self, request: FindDocuments, show: Callable[[Found], T], run: _Run) -> _Steps[FindResult[T]]:
         limits = self._door.limits
-        meter = run.meter
         items: list[T] = []
         size, skip, last = 0, request.find.skip, None
         for found in run.matches():
             if found is None:
-                if meter.documents >= PAGE_DOCUMENTS_MAX or meter.bytes >= PAGE_BYTES_MAX:
+                if run.is_full():
                     # Behind all that was looked at, matches or not.
-                    return run.found(items, (b"", meter.last), skip)
+                    return run.found(items, (b"", run.meter.last), skip)
                 yield
                 continue
             if skip:
@@ -124,6 +153,30 @@ class Queries:
             record, document = found
             size += record.size
             last = record.id
+            items.append(show(Found(record.id, record.revision, run.find.shown(record.text, document))))
+        return run.found(items, None, 0)
+
+    def _by_index(self, request: FindDocuments, show: Callable[[Found], T], run: _Run) -> _Steps[FindResult[T]]:
+        """Do as `_sorted`, for an index whose entries are in the order: the page is read as far as it goes."""
+        limits = self._door.limits
+        items: list[T] = []
+        size, skip = 0, request.find.skip
+        last: Position | None = None
+        for found in run.all_matches():
+            if found is None:
+                if run.is_full() and not skip:
+                    return run.found(items, run.position(), 0)
+                yield
+                continue
+            if skip:
+                skip -= 1
+                continue
+            if len(items) == request.limit or (items and size >= limits.list_bytes_max):
+                return run.found(items, last, 0)
+            record, document = found
+            last = run.position()
+            check_key(last[0])
+            size += record.size
             items.append(show(Found(record.id, record.revision, run.find.shown(record.text, document))))
         return run.found(items, None, 0)
 
@@ -154,6 +207,13 @@ class Queries:
 
     def _count(self, request: CountDocuments, run: _Run) -> _Steps[Counted]:
         count = 0
+        if run.exact:
+            for size in run.counted():
+                if size is None:
+                    yield
+                else:
+                    count += size
+            return Counted(count, run.revision, run.meter, run.stale_since)
         for found in run.all_matches():
             if found is None:
                 yield
@@ -163,7 +223,7 @@ class Queries:
 
     def _distinct(self, request: DistinctValues, run: _Run) -> _Steps[DistinctResult]:
         limits = self._door.limits
-        values: dict[bytes, Value] = {}
+        values: dict[bytes, tuple[str, Value]] = {}
         size = 0
         for found in run.all_matches():
             if found is None:
@@ -174,13 +234,18 @@ class Queries:
                     if at % 1_000 == 999:
                         yield
                     key = sort_key(one)
-                    if key in values or one is MISSING:
+                    if one is MISSING:
                         continue
-                    values[key] = one
+                    if key in values:
+                        # 1 and 1.0 are the same value: it is written as in the first document, however it was found.
+                        if found[0].id < values[key][0]:
+                            values[key] = found[0].id, one
+                        continue
+                    values[key] = found[0].id, one
                     size += len(key)
                     if len(values) > limits.distinct_values_max or size > limits.list_bytes_max:
                         raise _too_many_values(limits)
-        return DistinctResult(tuple(values[key] for key in sorted(values)), run.revision, run.meter, run.stale_since)
+        return DistinctResult(tuple(values[key][1] for key in sorted(values)), run.revision, run.meter, run.stale_since)
 
 
 def _too_many_values(limits: StoreLimits) -> InvalidRequest:
@@ -194,10 +259,24 @@ def _too_many_values(limits: StoreLimits) -> InvalidRequest:
 class _Run:
     """One run of a query over the state as it is now. Made in the event loop, used in the thread of queries."""
 
-    __slots__ = ("_expired", "_limits", "_records", "find", "meter", "revision", "stale_since")
+    __slots__ = (
+        "_expired",
+        "_limits",
+        "_reader",
+        "_records",
+        "_streaming",
+        "_use",
+        "exact",
+        "find",
+        "in_order",
+        "meter",
+        "revision",
+        "stale_since",
+        "views",
+    )
 
     def __init__(self, door: Door, request: Query, expired: float) -> None:
-        """`expired` is when the query's time is up, by `time.monotonic`."""
+        """`expired` is when the query's time is up, by `time.monotonic`. Raises `InvalidPart("invalid_hint")`."""
         self._expired = expired
         self._limits = door.limits
         self.find = find = request.find
@@ -205,37 +284,122 @@ class _Run:
         replica = door.replica
         # Revision and cursor without an await between: both are of one state, as the cursor reads a consistent view.
         self.revision, staleness_s = replica.revision, replica.staleness_s()
+        pipeline = request.pipeline if isinstance(request, AggregateDocuments) else None
+        self.views = () if pipeline is None else tuple(replica.view.fixed() for _ in pipeline.collections)
+        """Of the same state: one for each collection that is read beside the first."""
         self.stale_since = None if staleness_s is None else perf_counter() - staleness_s
-        after = None
-        if isinstance(request, FindDocuments) and request.after is not None and not find.order:
-            after = request.after[1]
-        self._records = _records(replica.view, request.collection, find, after)
+        after = request.after if isinstance(request, FindDocuments) else None
+        view = replica.view
+        self._use, needs = _use_of(request)
+        plan = plan_of(
+            find,
+            indexes_of(view, request.collection),
+            partial(count_keys, view),
+            needs=needs,
+            use=self._use,
+            limit=request.limit if isinstance(request, FindDocuments) else 0,
+        )
+        self.in_order = plan is not None and plan.order == "sort"
+        """Whether matches come in the order that was asked for."""
+        self._streaming = plan is not None and plan.order != "memory"
+        """Whether a page can end at an entry: otherwise all are read before the first match."""
+        self.exact = plan is not None and plan.exact
+        """Whether the entries that are read are as many as the matches."""
+        if find.order and not self.in_order:
+            after = None  # looked at when everything is sorted
+        self._reader: IndexReader | None = None
+        self._records: Iterator[Record] = iter(())
+        if plan is not None:
+            self._reader = IndexReader(view, request.collection, plan, find.place, self.meter, after)
+        else:
+            self._records = _records(view, request.collection, find, None if after is None else after[1])
 
     def matches(self) -> Iterator[tuple[Record, dict[str, Any]] | None]:
         """Yield as `query.scanning.matching`. Raises `ReadTimedOut` behind a pause when the time is up."""
-        for found in matching(self._records, self.find.asked, self.meter):
+        for found in self._matches():
             yield found
-            if found is None and monotonic() >= self._expired:
-                raise ReadTimedOut(
-                    f"the query had looked at {self.meter.documents} documents when its time was up; "
-                    "narrow its filter, or give it more time"
-                )
+            if found is None:
+                self.check_time()
 
     def all_matches(self) -> Iterator[tuple[Record, dict[str, Any]] | None]:
         """Do as `matches`, for a query that must see all. Raises `InvalidRequest` if that is more than it may read."""
-        limits, meter = self._limits, self.meter
-        for found in self.matches():
-            if found is None and (meter.documents > limits.query_documents_max or meter.bytes > limits.query_bytes_max):
-                raise InvalidRequest(
-                    "query_too_costly",
-                    f"the query would look at more than {limits.query_documents_max} documents "
-                    f"or {limits.query_bytes_max >> 20} MiB; narrow its filter by _id",
-                )
+        return self._bounded(self.matches())
+
+    def others(self, view: View, collection: str, find: Find) -> Iterator[tuple[Record, dict[str, Any]] | None]:
+        """Yield what `find` finds of another collection in a view, within what the whole query may read."""
+        return self._bounded(matching(_records(view, collection, find, None), find.asked, self.meter))
+
+    def _bounded(self, matches: Iterator[T | None]) -> Iterator[T | None]:
+        for found in matches:
+            if found is None:
+                self._check_amount()
             yield found
+
+    def check_time(self) -> None:
+        """Raise `ReadTimedOut` when the time is up."""
+        if monotonic() >= self._expired:
+            raise ReadTimedOut(
+                f"the query had looked at {self.meter.documents} documents when its time was up; "
+                "narrow its filter, or give it more time"
+            )
+
+    def counted(self) -> Iterator[int | None]:
+        """Yield how many entries there are, in pieces, and None behind each; as `all_matches`."""
+        if self._reader is None:
+            raise InvariantViolated("without an index there are no entries to count")
+        for size in self._reader.count():
+            if size is None:
+                self.check_time()
+                self._check_amount()
+            yield size
+
+    def is_full(self) -> bool:
+        """Whether a page ends, because so much was looked at for it."""
+        meter = self.meter
+        return (
+            meter.documents >= PAGE_DOCUMENTS_MAX
+            or meter.bytes >= PAGE_BYTES_MAX
+            or (self._streaming and meter.keys >= PAGE_DOCUMENTS_MAX)
+        )
+
+    def position(self) -> Position:
+        """Return where the document is that was looked at last, in the order of the index."""
+        if self._reader is None:
+            raise InvariantViolated("without an index there is no order of entries")
+        return self._reader.position()
 
     def found(self, items: list[T], end: Position | None, skip: int) -> FindResult[T]:
         """Return the page; the next one begins behind `end`, and `skip` matches of it are still to be skipped."""
         return FindResult(tuple(items), end, skip, self.revision, self.meter, self.stale_since)
+
+    def _matches(self) -> Matches:
+        if self._reader is None:
+            return matching(self._records, self.find.asked, self.meter)
+        if self._use is Use.PAGES_BY_ID or self.in_order:
+            return self._reader.matches(self.find.asked)
+        return self._reader.unordered(self.find.asked)
+
+    def _check_amount(self) -> None:
+        limits, meter = self._limits, self.meter
+        if max(meter.documents, meter.keys) > limits.query_documents_max or meter.bytes > limits.query_bytes_max:
+            raise InvalidRequest(
+                "query_too_costly",
+                f"the query would look at more than {limits.query_documents_max} documents "
+                f"or {limits.query_bytes_max >> 20} MiB; narrow its filter by _id, or by the fields of an index",
+            )
+
+
+def _use_of(request: Query) -> tuple[Use, frozenset[Path] | None]:
+    """Return what becomes of a query's matches, and the paths that it needs of a document, None for all of it."""
+    find = request.find
+    asked = paths_of(find.asked.node)
+    match request:
+        case CountDocuments():
+            return Use.COUNT, asked
+        case DistinctValues(path=path):
+            return Use.DISTINCT, None if asked is None else asked | {path}
+    use = Use.SORT if find.order else Use.PAGES_BY_ID
+    return use, needs_of(asked, find.shown_paths, find.order)
 
 
 def _records(view: View, collection: str, find: Find, after: str | None) -> Iterator[Record]:
@@ -245,4 +409,4 @@ def _records(view: View, collection: str, find: Find, after: str | None) -> Iter
             found = pick_documents(view, collection, left)
         case Span(lowest, end):
             found = scan_documents(view, collection, lowest=lowest, after=after, end=end)
-    return (Record(name, stored.revision, stored.value, size) for size, (name, stored) in found)
+    return map(record_of, found)

@@ -12,7 +12,8 @@ import msgspec
 from collectionstore_node.documents.values import Value
 from collectionstore_node.query.scanning import Meter
 from collectionstore_node.query.sorting import Position
-from collectionstore_node.statemachine.commands import Code, Item, Outcome
+from collectionstore_node.statemachine.commands import Code, Item, Outcome, refused_index
+from collectionstore_node.statemachine.index_catalog import Index, IndexState, Statistics
 from collectionstore_node.statemachine.reads import Listed
 from collectionstore_node.statemachine.stored import Stored
 
@@ -37,6 +38,20 @@ class CollectionResult(msgspec.Struct, frozen=True):
     """A collection, None when there is none, and the store's revision when it was read."""
 
     collection: CollectionInfo | None
+    revision: int
+
+
+class IndexInfo(NamedTuple):
+    """An index, and what is counted of it."""
+
+    record: Index
+    statistics: Statistics
+
+
+class IndexesResult(msgspec.Struct, frozen=True):
+    """The indexes of a collection, in order of creation, and the store's revision when they were read."""
+
+    indexes: tuple[IndexInfo, ...]
     revision: int
 
 
@@ -93,6 +108,26 @@ class DistinctResult(msgspec.Struct, frozen=True):
     stale_since: float | None = None
 
 
+class StageCounts(NamedTuple):
+    """How many documents a stage has taken and made."""
+
+    name: str
+    taken: int
+    made: int
+
+
+class Aggregated(msgspec.Struct, frozen=True):
+    """The documents that a pipeline makes, each as compact JSON, and the rest as in `FindResult`."""
+
+    documents: tuple[bytes, ...]
+    revision: int
+    meter: Meter
+    stages: tuple[StageCounts, ...]
+    peak_bytes: int
+    """The most that its stages kept at a time."""
+    stale_since: float | None = None
+
+
 class InsertResult(NamedTuple):
     """The outcome of an insert, and the id under which the document was to be stored."""
 
@@ -101,6 +136,7 @@ class InsertResult(NamedTuple):
 
 
 __all__ = [
+    "Aggregated",
     "Code",
     "CollectionInfo",
     "CollectionResult",
@@ -108,6 +144,9 @@ __all__ = [
     "DistinctResult",
     "FindResult",
     "Found",
+    "IndexInfo",
+    "IndexState",
+    "IndexesResult",
     "InsertResult",
     "Item",
     "ListResult",
@@ -115,5 +154,7 @@ __all__ = [
     "Meter",
     "Outcome",
     "ReadResult",
+    "StageCounts",
     "Stored",
+    "refused_index",
 ]

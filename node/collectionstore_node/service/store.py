@@ -24,7 +24,8 @@ from collectionstore_node.service.admission import WriteAdmission
 from collectionstore_node.service.backups import Backups
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.halves import Halves
-from collectionstore_node.service.idempotency import command_for, document_id_for
+from collectionstore_node.service.idempotency import command_for, document_id_for, stamped
+from collectionstore_node.service.indexes import Indexes
 from collectionstore_node.service.limits import StoreLimits, check_operation
 from collectionstore_node.service.lists import Lists
 from collectionstore_node.service.membership import (
@@ -37,6 +38,8 @@ from collectionstore_node.service.membership import (
     TransferLeadership,
 )
 from collectionstore_node.service.operations import (
+    Action,
+    AnyWrite,
     CreateCollection,
     DocumentRef,
     DropCollection,
@@ -47,7 +50,6 @@ from collectionstore_node.service.operations import (
     ReadCollection,
     ReadConsistency,
     Transaction,
-    Write,
 )
 from collectionstore_node.service.queries import Queries
 from collectionstore_node.service.results import (
@@ -59,8 +61,10 @@ from collectionstore_node.service.results import (
 )
 from collectionstore_node.service.store_replica import StoreReplica
 from collectionstore_node.service.turns import Work
+from collectionstore_node.service.updates import Updates
 from collectionstore_node.statemachine.catalog import find_collection
-from collectionstore_node.statemachine.commands import Action
+from collectionstore_node.statemachine.commands import Command, level_needed
+from collectionstore_node.statemachine.levels import ENGINE
 from collectionstore_telemetry.tracing.active import active
 
 T = TypeVar("T")
@@ -83,10 +87,12 @@ class Store:
         "_turns",
         "backups",
         "halves",
+        "indexes",
         "limits",
         "lists",
         "queries",
         "stream_writes",
+        "updates",
         "writes",
     )
 
@@ -112,6 +118,8 @@ class Store:
         self.halves = Halves(door)
         """Single reads and writes, for callers that await nothing."""
         self.backups = Backups(door)
+        self.indexes = Indexes(door)
+        self.updates = Updates(self.queries, self._propose, writes_max=limits.inflight_writes_max)
 
     # Admission
 
@@ -143,8 +151,8 @@ class Store:
 
     # Writes
 
-    def write(self, write: Write, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
-        """Put or delete one document or raw value; `key` is the client's idempotency key.
+    def write(self, write: AnyWrite, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
+        """Put, update or delete one document or raw value; `key` is the client's idempotency key.
 
         Returns the outcome of the applied command, whatever its code. Raises `OutcomeUnknown` when the command may yet
         be applied. Hands on the awaitable, instead of awaiting it, to save a frame per write; so do the other writes.
@@ -187,7 +195,7 @@ class Store:
         writes = self.stream_writes
         entered = writes.enter(timeout_s)
         try:
-            command = command_for(action, key)
+            command = self._command(action, key)
             if parent is None:
                 # Without a future: its callback and its turn of the loop cost as much as a tenth of a small write.
                 self._replica.begin(command, waiter, timeout_s=timeout_s)
@@ -321,22 +329,34 @@ class Store:
 
     # Execution
 
+    def _command(self, action: Action, key: str | None, request: bytes | None = None) -> Command:
+        command = command_for(action, key, request)
+        if level_needed(action) < ENGINE:
+            return command
+        return stamped(command, time_ms=self._replica.wall_ms(), bytes_max=self.limits.document_bytes_max)
+
     async def _propose(
-        self, action: Action, key: str | None, timeout_s: float, admission: WriteAdmission | None = None
+        self,
+        action: Action,
+        key: str | None,
+        timeout_s: float,
+        admission: WriteAdmission | None = None,
+        *,
+        request: bytes | None = None,
     ) -> Outcome:
         self._door.admit(action)
         writes = self.writes if admission is None else admission
         entered = writes.enter(timeout_s)
         try:
-            outcome = await self._decide(action, key, timeout_s)
+            outcome = await self._decide(self._command(action, key, request), timeout_s)
         except BaseException:
             writes.abandon()
             raise
         writes.leave(entered)
         return outcome
 
-    async def _decide(self, action: Action, key: str | None, timeout_s: float) -> Outcome:
-        outcome = await self._replica.propose(command_for(action, key), timeout_s=timeout_s)
+    async def _decide(self, command: Command, timeout_s: float) -> Outcome:
+        outcome = await self._replica.propose(command, timeout_s=timeout_s)
         # When the outcome was known: the rest of the request's span is the response, which this node does not control.
         sampled = active.get()
         if sampled is not None:

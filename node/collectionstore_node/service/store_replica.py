@@ -36,6 +36,9 @@ class StoreReplica(Protocol):
     def is_leader(self) -> bool:
         """Whether this node leads, as far as it knows."""
 
+    def wall_ms(self) -> int:
+        """Return the time of day of this member, in milliseconds since 1970 UTC."""
+
     def leader(self) -> MemberInfo | None:
         """Return the leader this node knows, or None."""
 

@@ -4,6 +4,8 @@ Data model
 - A *document* is the compact JSON text of an object, identified by a collection and a document ID. Collections are
   created and dropped by name. The internal ID of a collection is the revision of its creation, so a drop is one key
   range, and a collection that is created again under the same name starts empty whatever is still on disk.
+- An *index* has an entry for each combination of values of its fields in a document. In a unique one the key of an
+  entry ends with the fields. Entries are part of the state as documents are: of its digest, of snapshots and backups.
 - A *raw value* is bytes with a content type, identified by a bucket and a key. Buckets need no creation.
 - The *idempotency table* stores the outcomes of requests with an idempotency key, for 24 hours unless it is full.
 - The *membership record* stores name and addresses of the members, and the node IDs that must not return.
@@ -21,6 +23,11 @@ another.
     04 raw values     bucket (escaped), key              stored record
     05 idempotency    idempotency key                    fingerprint, outcome
     06 queue          sequence number                    time, size and key of an idempotency record
+    07 indexes        collection ID                      definitions and states of its indexes
+    08 index entries  collection ID, index ID, keys of   shape of the entry, ID of the document
+                      the fields, ID of the document
+    09 statistics     collection ID, index ID            what is counted of an index
+    0a builds         collection ID                      name of a collection with an index that is being built
 
 Revision
 - One number for the whole store: the number of applied commands. Every command takes the next one, also one that fails
@@ -41,10 +48,11 @@ Invariants
 - A committed batch raises no exception, unless it is not a batch at all: an invalid command has an outcome that says
   so, because an exception would stop every replica at the same entry, forever.
 
-Modules, from the outside in: `apply` is the meaning of `commands`, with `transactions`, `dedupe`, `catalog` and
-`writing`; `members` applies membership changes; `reads` serves clients; `digest` and `header` close every entry;
-`view` is the port to storage; `keys`, `stored` and `codec` are the layout.
+Modules, from the outside in: `apply` is the meaning of `commands`, with `transactions`, `updates`, `index_commands`,
+`dedupe`, `indexing`, `catalog` and `writing`; `members` applies membership changes; `reads` serves clients; `digest`
+and `header` close every entry; `view` is the port to storage; `keys`, `stored`, `index_catalog` and `codec` are the
+layout.
 
-Eighteen modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
+Twenty-two modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
 feature level.
 """

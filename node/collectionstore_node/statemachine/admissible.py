@@ -17,15 +17,20 @@ from typing import Final
 
 import msgspec
 
+from collectionstore_node.documents.updates.dates import TIME_MS_MAX
 from collectionstore_node.errors import InvalidRequest, TooLarge
+from collectionstore_node.indexes.definition import definition_violation
 from collectionstore_node.statemachine.commands import (
     Action,
+    BuildIndex,
     Command,
     Compare,
     CreateCollection,
+    CreateIndex,
     Delete,
     DocumentRef,
     DropCollection,
+    DropIndex,
     Idempotency,
     KeyRef,
     Operation,
@@ -33,11 +38,16 @@ from collectionstore_node.statemachine.commands import (
     Put,
     Ref,
     Transaction,
+    Update,
+    UpdateForm,
 )
-from collectionstore_node.statemachine.costs import TRANSACTION_ITEMS_MAX
+from collectionstore_node.statemachine.costs import TRANSACTION_ITEMS_MAX, UPDATE_BYTES_MAX
 from collectionstore_node.statemachine.transactions import invalid_reason
+from collectionstore_node.statemachine.updates import check_patterns, parse
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+UPDATED_BYTES_MAX: Final = 16 << 20
+"""The largest document that any member may be set to take."""
 KEY_BYTES_MAX: Final = 1 << 10
 """A document id or a raw key, as UTF-8."""
 REVISIONS_MAX: Final = 64
@@ -98,6 +108,16 @@ def check_size(put: Put, limits: CommandLimits) -> None:
         raise TooLarge(f"the {what} has {len(put.value)} bytes; at most {bytes_max}", limit_bytes=bytes_max)
 
 
+def check_update_size(update: Update, limits: CommandLimits) -> None:
+    """Refuse an update over its limit. Raises `TooLarge`."""
+    if update.form is UpdateForm.REPLACE:
+        check_size(Put(update.ref, update.body), limits)
+    elif len(update.body) > UPDATE_BYTES_MAX:
+        raise TooLarge(
+            f"the update has {len(update.body)} bytes; at most {UPDATE_BYTES_MAX}", limit_bytes=UPDATE_BYTES_MAX
+        )
+
+
 def check_counts(limits: CommandLimits, *, compare: int, then: int, otherwise: int) -> None:
     """Refuse a transaction with too many entries in one of its lists. Raises `InvalidRequest`."""
     for name, size in (("compare", compare), ("then", then), ("else", otherwise)):
@@ -129,10 +149,23 @@ def check_command(command: Command, limits: CommandLimits) -> None:
 
 def _check_action(action: Action, limits: CommandLimits) -> None:
     match action:
+        case CreateIndex(collection, definition):
+            _check_name(collection, "collection")
+            violation = definition_violation(definition)
+            if violation is not None:
+                raise InvalidRequest("invalid_index", violation)
+        case DropIndex(collection, name):
+            _check_name(collection, "collection")
+            _check_name(name, "index")
+        case BuildIndex(collection, _, after):
+            _check_name(collection, "collection")
+            if after is not None:
+                _check_key(after, "document id")
         case CreateCollection() | DropCollection():
             _check_name(action.name, "collection")
         case Transaction():
             check_transaction(action, limits)
+            check_patterns(one for one in (*action.then, *action.otherwise) if isinstance(one, Update))
             for compare in action.compare:
                 _check_compare(compare)
             for step in (*action.then, *action.otherwise):
@@ -142,14 +175,29 @@ def _check_action(action: Action, limits: CommandLimits) -> None:
             _check_operation(action)
         case Delete():
             _check_operation(action)
+        case Update():
+            check_update_size(action, limits)
+            _check_operation(action)
 
 
 def _check_operation(operation: Operation) -> None:
     _check_ref(operation.ref)
-    if isinstance(operation, Put | Delete):
+    if isinstance(operation, Put | Delete | Update):
         _check_precondition(operation.precondition)
     if isinstance(operation, Put):
         _check_content(operation)
+    if isinstance(operation, Update):
+        _check_update(operation)
+
+
+def _check_update(update: Update) -> None:
+    parse(update)
+    if update.form is UpdateForm.REPLACE:
+        _check_document(update.body)
+    if not 0 <= update.time_ms <= TIME_MS_MAX or not 0 <= update.unchanged_since < 1 << 63:
+        raise InvalidRequest("invalid_body", "a time or a revision of an update is out of range")
+    if not 0 <= update.bytes_max <= UPDATED_BYTES_MAX:
+        raise InvalidRequest("invalid_body", f"an update allows a document of at most {UPDATED_BYTES_MAX} bytes")
 
 
 def _check_compare(compare: Compare) -> None:
@@ -210,9 +258,12 @@ def _check_document(value: bytes) -> None:
 
 def _check_sizes(branch: str, steps: Sequence[Operation], limits: CommandLimits) -> None:
     for position, step in enumerate(steps):
-        if type(step) is Put:
+        if isinstance(step, Put | Update):
             try:
-                check_size(step, limits)
+                if isinstance(step, Put):
+                    check_size(step, limits)
+                else:
+                    check_update_size(step, limits)
             except TooLarge as error:
                 raise TooLarge(f"{branch}[{position}]: {error.detail}", limit_bytes=error.limit_bytes) from None
 

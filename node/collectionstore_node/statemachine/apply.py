@@ -15,26 +15,35 @@ from collectionstore_node.errors import InvariantViolated, NodeError
 from collectionstore_node.statemachine.catalog import Catalog
 from collectionstore_node.statemachine.commands import (
     Action,
+    BuildIndex,
     Code,
     Command,
     CommandBatch,
     CreateCollection,
+    CreateIndex,
     Delete,
     DropCollection,
+    DropIndex,
     Item,
     Outcome,
     Put,
+    Update,
     decode_batch,
+    level_needed,
     level_of,
+    refused_item,
 )
 from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
 from collectionstore_node.statemachine.dedupe import IdempotencyTable
 from collectionstore_node.statemachine.digest import update_digest
 from collectionstore_node.statemachine.header import Header, read_header
+from collectionstore_node.statemachine.index_commands import build_index, create_index, drop_index
+from collectionstore_node.statemachine.indexing import Write, store
 from collectionstore_node.statemachine.keys import idempotency_key
-from collectionstore_node.statemachine.levels import BOUNDED
+from collectionstore_node.statemachine.levels import BOUNDED, ENGINE
 from collectionstore_node.statemachine.stored import encode_stored, revisions_of
 from collectionstore_node.statemachine.transactions import apply_transaction, apply_unbounded
+from collectionstore_node.statemachine.updates import apply_update
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.statemachine.writing import allows, current_revision
 
@@ -104,7 +113,7 @@ def apply_batch(
                 table.expire()
             # By far the most frequent command, without the calls that lead to the others.
             if type(action) is Put and command.idempotency is None:
-                outcome = _put(overlay, keys[position - first] or catalog.key(action.ref), action, revision)
+                outcome = _put(overlay, catalog, keys[position - first] or catalog.key(action.ref), action, revision)
             else:
                 outcome = _apply_once(overlay, catalog, table, command, header, values)
         except Exception as error:
@@ -113,6 +122,7 @@ def apply_batch(
         if values and answers is not None:
             answers[position] = msgspec.structs.replace(outcome, items=tuple(values))
             values = []
+    catalog.finish()
     # LAST: it takes all writes of the entry into the digest and stores the header, in the same batch as the writes, so
     # that a crash cannot leave one without the other.
     update_digest(overlay, header, chain, outcomes)
@@ -140,7 +150,7 @@ def _read_ahead(overlay: Overlay, catalog: Catalog, commands: Sequence[Command])
         action = command.action
         key = None
         # One type after the other: `isinstance` with several of them makes a union of them, for every command.
-        if type(action) is Put or type(action) is Delete:
+        if type(action) is Put or type(action) is Delete or type(action) is Update:
             key = known_key(action.ref)
             if key is not None:
                 records.append(key)
@@ -178,13 +188,24 @@ def _apply_once(
 def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, values: list[Item] | None) -> Outcome:
     revision = header.revision
     if isinstance(action, Put):
-        return _put(overlay, catalog.key(action.ref), action, revision)
+        return _put(overlay, catalog, catalog.key(action.ref), action, revision)
     if isinstance(action, Delete):
         return _delete(overlay, catalog, action, revision)
     if isinstance(action, CreateCollection):
         return _create(catalog, action.name, header)
     if isinstance(action, DropCollection):
         return Outcome(Code.OK if catalog.drop(action.name) else Code.COLLECTION_NOT_FOUND, revision)
+    if header.level < ENGINE and level_needed(action) >= ENGINE:
+        # No correct member proposes them before their level; what they would do then is not defined by it.
+        return Outcome(Code.LEVEL_TOO_LOW, revision)
+    if isinstance(action, Update):
+        return apply_update(overlay, catalog, action, revision, values)
+    if isinstance(action, BuildIndex):
+        return build_index(overlay, catalog, action, revision)
+    if isinstance(action, CreateIndex):
+        return create_index(catalog, action, revision)
+    if isinstance(action, DropIndex):
+        return drop_index(catalog, action, revision)
     if header.level >= BOUNDED:
         return apply_transaction(overlay, catalog, action, revision, values)
     return apply_unbounded(overlay, catalog, action, revision)
@@ -198,7 +219,7 @@ def _create(catalog: Catalog, name: str, header: Header) -> Outcome:
     return Outcome(Code.COLLECTION_EXISTS, header.revision, current_revision=current)
 
 
-def _put(overlay: Overlay, key: bytes | None, put: Put, revision: int) -> Outcome:
+def _put(overlay: Overlay, catalog: Catalog, key: bytes | None, put: Put, revision: int) -> Outcome:
     """Apply a put to `key`, None if its collection does not exist."""
     if key is None:
         return Outcome(Code.COLLECTION_NOT_FOUND, revision)
@@ -208,7 +229,14 @@ def _put(overlay: Overlay, key: bytes | None, put: Put, revision: int) -> Outcom
     # Most have none, and need not be asked.
     if (precondition.exists is not None or precondition.revisions is not None) and not allows(precondition, current):
         return Outcome(Code.PRECONDITION_FAILED, revision, current_revision=current)
-    overlay.put(key, encode_stored(revision, created_revision, put.value, put.content_type))
+    record = encode_stored(revision, created_revision, put.value, put.content_type)
+    if catalog.indexed:
+        refused = store(overlay, catalog, (Write(put.ref, key, previous, record),))
+        if refused is not None:
+            return Outcome(refused.code, revision, current_revision=current, items=(refused_item(refused.by),))
+    else:
+        # As `store` does, without the call: this runs for every write.
+        overlay.put(key, record)
     return Outcome(_OK, revision, previous is None, current)
 
 
@@ -222,5 +250,6 @@ def _delete(overlay: Overlay, catalog: Catalog, delete: Delete, revision: int) -
         return Outcome(Code.PRECONDITION_FAILED, revision, current_revision=current)
     if previous is None:
         return Outcome(Code.NOT_FOUND, revision)
-    overlay.delete(key)
+    # It adds no entries, so no index refuses it.
+    store(overlay, catalog, (Write(delete.ref, key, previous, None),))
     return Outcome(Code.OK, revision, current_revision=current)

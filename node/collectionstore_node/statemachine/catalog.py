@@ -9,16 +9,31 @@ from collections.abc import Iterator
 
 import msgspec
 
+from collectionstore_node.errors import InvariantViolated
+from collectionstore_node.indexes.entries import entries_of
 from collectionstore_node.statemachine.codec import decode_own
 from collectionstore_node.statemachine.commands import DocumentRef, Ref
+from collectionstore_node.statemachine.index_catalog import (
+    Index,
+    IndexState,
+    Statistics,
+    encode_indexes,
+    encode_statistics,
+    read_indexes,
+    read_statistics,
+)
 from collectionstore_node.statemachine.keys import (
     CATALOG,
     bucket_prefix,
+    builds_key,
     collection_id_of,
     collection_key,
     documents_prefix,
+    index_prefix,
+    indexes_key,
     last_text,
     prefix_end,
+    statistics_key,
 )
 from collectionstore_node.statemachine.view import Overlay, View
 
@@ -28,6 +43,33 @@ class Collection(msgspec.Struct, frozen=True, array_like=True):
 
     id: int
     """Revision of its creation."""
+    indexed: bool = False
+    """Whether it has indexes (`index_catalog`). Stored if it has, so that others are as at earlier levels."""
+
+    def stored(self) -> object:
+        """Return what is encoded of it."""
+        return self if self.indexed else (self.id,)
+
+
+class OpenIndex:
+    """An index as one batch reads and writes it."""
+
+    __slots__ = ("collection_id", "enter", "index", "prefix", "statistics")
+
+    def __init__(self, overlay: Overlay, collection_id: int, index: Index) -> None:
+        self.collection_id = collection_id
+        self.index = index
+        self.prefix = index_prefix(collection_id, index.id)
+        self.enter = entries_of(index.definition)
+        self.statistics = read_statistics(overlay, collection_id, index.id)
+
+    def maintains(self, document_id: str) -> bool:
+        """Whether a write of the document changes entries; while the index is built, what is ahead is left to that."""
+        state = self.index.state
+        if state is IndexState.BUILDING:
+            after = self.index.after
+            return after is not None and document_id <= after
+        return state is IndexState.READY
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -49,10 +91,13 @@ def scan_collections(view: View, lo: bytes, hi: bytes) -> Iterator[tuple[str, Co
 class Catalog:
     """The catalog as one batch reads and writes it. It caches lookups, so all its writes must go through it."""
 
-    __slots__ = ("_buckets", "_collections", "_overlay")
+    __slots__ = ("_buckets", "_changed", "_collections", "_overlay", "indexed")
 
     def __init__(self, overlay: Overlay) -> None:
         self._overlay = overlay
+        self.indexed: dict[str, tuple[OpenIndex, ...]] = {}
+        """The indexes of those collections that were looked up and have some."""
+        self._changed: dict[int, OpenIndex] = {}
         self._collections: dict[str, bytes | None] = {}
         self._buckets: dict[str, bytes] = {}
 
@@ -77,7 +122,7 @@ class Catalog:
         """Create an empty collection; return False if it exists."""
         if self._documents(name) is not None:
             return False
-        self._overlay.put(collection_key(name), _encoder.encode(Collection(revision)))
+        self._overlay.put(collection_key(name), _encoder.encode(Collection(revision).stored()))
         self._collections[name] = documents_prefix(revision)
         return True
 
@@ -96,7 +141,68 @@ class Catalog:
         self._overlay.drop_range(documents, prefix_end(documents))
         self._overlay.delete(collection_key(name))
         self._collections[name] = None
+        indexes = self.indexed.pop(name, ())
+        if indexes:
+            number = collection_id_of(documents)
+            for one in indexes:
+                self._clear(one)
+            self._overlay.delete(indexes_key(number))
+            self._overlay.delete(builds_key(number))
         return True
+
+    def documents_of(self, name: str) -> bytes | None:
+        """Return the key prefix of the collection's documents, or None if it does not exist."""
+        return self._documents(name)
+
+    def set_indexes(self, name: str, indexes: tuple[Index, ...]) -> None:
+        """Store the indexes of an existing collection; entries and statistics of those that are left out go."""
+        documents = self._documents(name)
+        if documents is None:
+            raise InvariantViolated("indexes of a collection that does not exist")
+        overlay, number = self._overlay, collection_id_of(documents)
+        before = {one.index.id: one for one in self.indexed.pop(name, ())}
+        was_building = any(one.index.state is IndexState.BUILDING for one in before.values())
+        kept = {one.id for one in indexes}
+        for known in before.values():
+            if known.index.id not in kept:
+                self._clear(known)
+        if bool(before) != bool(indexes):
+            overlay.put(collection_key(name), _encoder.encode(Collection(number, bool(indexes)).stored()))
+        if not indexes:
+            overlay.delete(indexes_key(number))
+        else:
+            overlay.put(indexes_key(number), encode_indexes(indexes))
+            self.indexed[name] = tuple(self._opened(number, one, before.get(one.id)) for one in indexes)
+        building = any(one.state is IndexState.BUILDING for one in indexes)
+        if building and not was_building:
+            overlay.put(builds_key(number), name.encode())
+        elif was_building and not building:
+            overlay.delete(builds_key(number))
+
+    def counted(self, one: OpenIndex) -> None:
+        """Note that the statistics of an index have changed: they are stored once, at the end of the batch."""
+        self._changed[one.index.id] = one
+
+    def clear_entries(self, one: OpenIndex) -> None:
+        """Remove all entries of an index, and what was counted of them."""
+        self._clear(one)
+        one.statistics = Statistics()
+
+    def finish(self) -> None:
+        """Store what was counted. At the end of every batch."""
+        for one in self._changed.values():
+            self._overlay.put(statistics_key(one.collection_id, one.index.id), encode_statistics(one.statistics))
+
+    def _clear(self, one: OpenIndex) -> None:
+        self._changed.pop(one.index.id, None)
+        self._overlay.drop_range(one.prefix, prefix_end(one.prefix))
+        self._overlay.delete(statistics_key(one.collection_id, one.index.id))
+
+    def _opened(self, collection_id: int, index: Index, known: OpenIndex | None) -> OpenIndex:
+        if known is None:
+            return OpenIndex(self._overlay, collection_id, index)
+        known.index = index
+        return known
 
     def _documents(self, name: str) -> bytes | None:
         """Return the key prefix of the collection's documents, or None if it does not exist."""
@@ -105,6 +211,10 @@ class Catalog:
         except KeyError:
             # A missing collection is cached too: then a batch of writes to it costs one read, not one per command.
             found = find_collection(self._overlay, name)
+            if found is not None and found.indexed:
+                self.indexed[name] = tuple(
+                    OpenIndex(self._overlay, found.id, one) for one in read_indexes(self._overlay, found.id)
+                )
             prefix = None if found is None else documents_prefix(found.id)
             self._collections[name] = prefix
             return prefix

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, NamedTuple, TypeAlias
 
 import msgspec
 
+from collectionstore_node.indexes.definition import Definition
 from collectionstore_node.statemachine.codec import decode
-from collectionstore_node.statemachine.levels import FIRST, HIGHEST
+from collectionstore_node.statemachine.levels import ENGINE, FIRST, HIGHEST
 
 _THREE_ELEMENTS: Final = 0x93
 _FIXED_ARRAY_MAX: Final = 0x9F
@@ -124,7 +125,56 @@ class Compare(msgspec.Struct, frozen=True, array_like=True, gc=False):
     operand: int | bytes
 
 
-Operation: TypeAlias = Put | Delete | Get
+class UpdateForm(enum.IntEnum):
+    """What the body of an `Update` is. The first three are those of `documents.updates.Form`."""
+
+    OPERATORS = 0
+    """A JSON object of operators, such as `$set`."""
+    MERGE_PATCH = 1
+    """RFC 7396."""
+    JSON_PATCH = 2
+    """RFC 6902."""
+    REPLACE = 3
+    """A whole document, stored as it is."""
+    DELETE = 4
+    """Empty: the document is deleted."""
+
+
+class Image(enum.IntEnum):
+    """Which text of the document the answer to an `Update` holds."""
+
+    NONE = 0
+    BEFORE = 1
+    AFTER = 2
+
+
+class Update(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
+    """Compute a document from what it is when the command is applied. From level `ENGINE` on.
+
+    NOT_FOUND if it is absent, unless `upsert`. CONDITION_FAILED if it does not match `when`; an absent one is inserted
+    whatever `when` says, and begins with what an equality in it says.
+    """
+
+    ref: DocumentRef
+    form: UpdateForm
+    body: bytes = b""
+    """Compact JSON text."""
+    array_filters: bytes = b""
+    """A JSON list of filters; empty for none."""
+    when: bytes = b""
+    """A JSON filter; empty for none."""
+    precondition: Precondition = ANY
+    upsert: bool = False
+    image: Image = Image.NONE
+    unchanged_since: int = 0
+    """PRECONDITION_FAILED if the last write has a later revision than this; 0 for no such condition."""
+    time_ms: int = 0
+    """The time of day where the request arrived, in milliseconds since 1970 UTC, for `$currentDate`; else 0."""
+    bytes_max: int = 0
+    """The largest text of the new document where the request arrived; 0 for `documents.updates.BYTES_MAX`."""
+
+
+Operation: TypeAlias = Put | Delete | Get | Update
 
 
 class Transaction(msgspec.Struct, frozen=True, array_like=True, tag=5):
@@ -140,7 +190,41 @@ class Transaction(msgspec.Struct, frozen=True, array_like=True, tag=5):
     otherwise: tuple[Operation, ...] = ()
 
 
-Action: TypeAlias = Put | Delete | CreateCollection | DropCollection | Transaction
+class CreateIndex(msgspec.Struct, frozen=True, array_like=True, tag=20):
+    """Create an index, whose entries are then made by `BuildIndex`; from level `ENGINE` on.
+
+    INDEX_EXISTS if the collection has one of that name, TOO_MANY_INDEXES if it has no place for another.
+    """
+
+    collection: str
+    definition: Definition
+
+
+class DropIndex(msgspec.Struct, frozen=True, array_like=True, tag=21):
+    """Drop an index with its entries, whatever its state."""
+
+    collection: str
+    name: str
+
+
+class BuildIndex(msgspec.Struct, frozen=True, array_like=True, tag=22):
+    """Make the entries of the next documents, in the order of IDs: a bounded number.
+
+    The leader proposes one after the other. PRECONDITION_FAILED unless the build stands at `after`, so that a step that
+    two leaders propose is done once.
+    """
+
+    collection: str
+    index: int
+    """ID of the index: the revision of its creation."""
+    after: str | None
+    """The ID of the last document that has entries; None at the beginning."""
+
+
+ClientAction: TypeAlias = (
+    Put | Delete | CreateCollection | DropCollection | Transaction | Update | CreateIndex | DropIndex
+)
+Action: TypeAlias = ClientAction | BuildIndex
 
 
 class Idempotency(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -160,9 +244,22 @@ class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
 def answers_values(command: Command) -> bool:
     """Whether the answer to a command may hold values, and be large."""
     action = command.action
+    if isinstance(action, Update):
+        return action.image is not Image.NONE
     if not isinstance(action, Transaction):
         return False
     return any(isinstance(one, Get) for branch in (action.then, action.otherwise) for one in branch)
+
+
+_ENGINE: Final = frozenset((Update, CreateIndex, DropIndex, BuildIndex))
+
+
+def level_needed(action: Action) -> int:
+    """Return the feature level from which on an action may be proposed: earlier programs cannot decode it."""
+    if isinstance(action, Transaction):
+        branches = (action.then, action.otherwise)
+        return ENGINE if any(type(one) is Update for branch in branches for one in branch) else FIRST
+    return ENGINE if type(action) in _ENGINE else FIRST
 
 
 class CommandBatch(msgspec.Struct, frozen=True, array_like=True):
@@ -208,17 +305,41 @@ class Code(enum.IntEnum):
     DEFERRED = 9
     """The commands before it used up ENTRY_COST_MAX; nothing was done. The leader proposes the command again, so that
     no client hears of it."""
+    CONDITION_FAILED = 20
+    """The document does not match the filter of an update; nothing was changed."""
+    INVALID_UPDATE = 21
+    """The update is invalid in any state; nothing was changed."""
+    UPDATE_TYPE = 22
+    """From here on: an update does not fit the document (`documents.updates.Reason`), and nothing was changed. Alone,
+    `failed_operation` is the position of the part at fault; in a transaction, that of the update."""
+    UPDATE_PATH = 23
+    UPDATE_RANGE = 24
+    UPDATE_CONFLICT = 25
+    UPDATE_TEST = 26
+    UPDATE_SIZE = 27
+    UPDATE_COST = 28
+    LEVEL_TOO_LOW = 40
+    """The cluster is not at the level that the command needs: no member proposes such a command."""
+    INDEX_EXISTS = 41
+    INDEX_NOT_FOUND = 42
+    TOO_MANY_INDEXES = 43
+    INVALID_INDEX = 44
+    """The definition is not allowed; members check it before they propose."""
+    UNIQUE_VIOLATION = 45
+    """Another document has the same values in a unique index; see `refused_index`."""
+    INDEX_ENTRIES = 46
+    """The document would have too many entries in an index, or a value in it is nested too deep; see the same."""
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Result of one `Operation` of a transaction.
+    """Result of one `Operation` of a transaction, or of an update.
 
     `value` is None for writes and for an absent target. From level 2 on it is None, and `content_type` empty, in every
     replicated outcome; only the member that answers adds them, while it applies the entry.
     """
 
     revision: int
-    """Revision of the target after the operation; 0 if absent."""
+    """Revision of the target after the operation; 0 if absent. An update that changes nothing keeps the one before."""
     created: bool = False
     value: bytes | None = None
     previous_revision: int = 0
@@ -241,11 +362,32 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     succeeded: bool = True
     """Whether the compares of a transaction held, so that `then` was applied or attempted."""
     items: tuple[Item, ...] = ()
-    """Results of a transaction, in the order of the branch that was applied."""
+    """Results of a transaction, in the order of the branch that was applied; of an update, its only one. If an index
+    refused the command, one item for `refused_index`: no field may be added here."""
     replayed: bool = False
     """Whether this is the stored outcome of an earlier request with the same idempotency key."""
     failed_operation: int | None = None
-    """Position, in the attempted branch, of the operation that failed the transaction; None if it was a compare."""
+    """Position, in the attempted branch, of the operation that failed the transaction; None if it was a compare. Of the
+    part that failed an update, None if it was none of them."""
+
+
+class RefusedBy(NamedTuple):
+    """The index that refused a write."""
+
+    name: str
+    other: str
+    """The ID of the document that has the same values; empty if the reason is another one."""
+
+
+def refused_item(refused: RefusedBy) -> Item:
+    """Return the item that says which index refused a command."""
+    return Item(0, value=refused.other.encode(), content_type=refused.name)
+
+
+def refused_index(outcome: Outcome) -> RefusedBy:
+    """Return which index refused the command, for the codes UNIQUE_VIOLATION and INDEX_ENTRIES."""
+    (item,) = outcome.items
+    return RefusedBy(item.content_type, (item.value or b"").decode())
 
 
 _encoder = msgspec.msgpack.Encoder()

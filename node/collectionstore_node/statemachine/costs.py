@@ -1,8 +1,9 @@
 """What a command and an entry may cost every replica, from level `BOUNDED` on. Evaluated alike on all of them.
 
 Costs are those of what a command READS of the state: `Overlay.cost` counts the bytes, once more for every get that
-answers them. What a command writes is in the entry already. The bounds hold by refusing BEFORE the work is done; a
-bound is exceeded by one record at most, because the size of a record is known only once it is read.
+answers them. What a command writes is in the entry already, but for the entries of indexes that follow from it, which
+are counted. The bounds hold by refusing BEFORE the work is done; a bound is exceeded by one record at most, because the
+size of a record is known only once it is read.
 
 None of this depends on settings, caches, or on how entries are grouped: replicas with other bounds would diverge.
 Changing one needs a new feature level (`levels`).
@@ -30,3 +31,31 @@ TRANSACTION_COST_MAX: Final = 32 << 20
 ENTRY_COST_MAX: Final = 16 << 20
 """No command of an entry begins beyond this cost; the leader proposes the rest again, in another entry. The last one
 may exceed it by TRANSACTION_COST_MAX, TRANSACTION_READ_BYTES_MAX and one record: that bounds what an entry costs."""
+
+UPDATE_BYTES_MAX: Final = 256 << 10
+"""The text of an update in operators or of a patch; a document that replaces another one has its own bound."""
+
+UPDATE_VALUES_MAX: Final = 20_000
+"""Values in that text, and in each filter: they are looked at one by one when the update is parsed."""
+
+FILTER_BYTES_MAX: Final = 64 << 10
+"""The text of the filter of an update, and of its array filters."""
+
+PARSE_COST: Final = 4
+"""What parsing an update costs, by byte: building checked operators takes longer than decoding their text."""
+
+TRANSACTION_PATTERNS_MAX: Final = 32
+"""Regular expressions of all updates of a transaction."""
+
+PATTERN_COST_BYTES: Final = 128 << 10
+"""What compiling a regular expression of an update costs; a third of a millisecond."""
+
+UPDATE_STEP_COST_BYTES: Final = 256
+"""What a step of an update costs (`documents.updates.budget`): about a quarter of a read."""
+INDEX_ENTRY_COST_BYTES: Final = 512
+"""What it costs to make, keep or remove an entry of an index."""
+
+BUILD_DOCUMENTS: Final = 128
+BUILD_BYTES: Final = 256 << 10
+BUILD_ENTRIES: Final = 2 << 10
+"""A step of a build ends with the document that reaches one of these: documents, their bytes, entries."""

@@ -17,6 +17,10 @@ DOCUMENTS: Final = b"\x03"
 RAW: Final = b"\x04"
 IDEMPOTENCY: Final = b"\x05"
 QUEUE: Final = b"\x06"
+INDEXES: Final = b"\x07"
+INDEX_ENTRIES: Final = b"\x08"
+INDEX_STATISTICS: Final = b"\x09"
+INDEX_BUILDS: Final = b"\x0a"
 
 HEADER_KEY: Final = META + b"header"
 MEMBERSHIP_KEY: Final = META + b"membership"
@@ -62,6 +66,26 @@ def idempotency_key(key: str) -> bytes:
 def queue_key(sequence: int) -> bytes:
     """Return the storage key of an entry of the expiry queue."""
     return QUEUE + _NUMBER.pack(sequence)
+
+
+def indexes_key(collection_id: int) -> bytes:
+    """Return the storage key of the indexes of a collection."""
+    return INDEXES + _NUMBER.pack(collection_id)
+
+
+def index_prefix(collection_id: int, index_id: int) -> bytes:
+    """Return the prefix of all entries of an index."""
+    return INDEX_ENTRIES + _NUMBER.pack(collection_id) + _NUMBER.pack(index_id)
+
+
+def statistics_key(collection_id: int, index_id: int) -> bytes:
+    """Return the storage key of the statistics of an index."""
+    return INDEX_STATISTICS + _NUMBER.pack(collection_id) + _NUMBER.pack(index_id)
+
+
+def builds_key(collection_id: int) -> bytes:
+    """Return the storage key under which a collection is listed while one of its indexes is being built."""
+    return INDEX_BUILDS + _NUMBER.pack(collection_id)
 
 
 def last_text(key: bytes, prefix: bytes) -> str:

@@ -24,5 +24,8 @@ BOUNDED: Final = 2
 """Costs of commands and entries are bounded (`costs`), outcomes and the idempotency table hold no values, and the
 replicated time advances by bounded steps (`header.advance`)."""
 
-HIGHEST: Final = BOUNDED
+ENGINE: Final = 3
+"""Documents can be updated where they are (`Update`), and have secondary indexes."""
+
+HIGHEST: Final = ENGINE
 """The highest level that this program supports."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from collectionstore_node.errors import InvalidRequest
+from collectionstore_node.errors import InvalidRequest, ManyDeleted
 from collectionstore_node.statemachine.catalog import Collection, find_collection, scan_collections
 from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.keys import (
@@ -132,6 +132,30 @@ def pick_documents(view: View, collection: str, ids: Sequence[str]) -> Iterator[
     space = _documents(view, collection)
     found = view.pick([space + name.encode() for name in ids])
     return ((len(record), Listed(last_text(key, space), decode_stored(record))) for key, record in found)
+
+
+class Fetch:
+    """Reads single documents of one collection, all of the state as it is when this is made."""
+
+    __slots__ = ("_found", "_space", "_wanted")
+
+    def __init__(self, view: View, collection: str) -> None:
+        """Raises `InvalidRequest("collection_not_found")`."""
+        self._space = _documents(view, collection)
+        self._wanted: list[bytes] = []
+        self._found = view.pick(iter(self._next, None))  # None ends the keys
+
+    def __call__(self, name: str) -> tuple[int, Listed]:
+        """Return a document, which exists in that state, and its stored size. Raises `ManyDeleted`."""
+        key = self._space + name.encode()
+        self._wanted.append(key)
+        for _, record in self._found:
+            return len(record), Listed(name, decode_stored(record))
+        # It was deleted since, and so much behind it that the cursor cannot find it any more: see `View.pick`.
+        raise ManyDeleted(lo=key, hi=prefix_end(self._space))
+
+    def _next(self) -> bytes | None:
+        return self._wanted.pop() if self._wanted else None
 
 
 def _documents(view: View, collection: str) -> bytes:

@@ -17,12 +17,15 @@ from collectionstore_node.statemachine.commands import (
     CompareField,
     CompareOperator,
     Get,
+    Image,
     Item,
     Operation,
     Outcome,
     Put,
     Ref,
     Transaction,
+    Update,
+    refused_item,
 )
 from collectionstore_node.statemachine.costs import (
     TRANSACTION_COST_MAX,
@@ -30,7 +33,9 @@ from collectionstore_node.statemachine.costs import (
     TRANSACTION_READ_BYTES_MAX,
     TRANSACTION_WRITE_BYTES_MAX,
 )
+from collectionstore_node.statemachine.indexing import Write, store
 from collectionstore_node.statemachine.stored import decode_stored, value_start
+from collectionstore_node.statemachine.updates import Refused, change, item_of, updated_record
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.statemachine.writing import allows, current_revision, next_record
 
@@ -59,6 +64,8 @@ def invalid_reason(transaction: Transaction) -> str | None:
                 continue
             if operation.ref in written:
                 return f"{name} {position}: the target is written twice in this branch; allowed: once"
+            if isinstance(operation, Update) and operation.image is not Image.NONE:
+                return f"{name} {position}: an update in a transaction has no image; use a get"
             written.add(operation.ref)
     return None
 
@@ -102,6 +109,11 @@ class _Records:
         self._known: dict[bytes, bytes | None] = {}
         self._read = self._reads = self._written = self._writes = 0
 
+    @property
+    def cost_max(self) -> int | None:
+        """What `Overlay.cost` may be behind the transaction; None for no bound."""
+        return self._began + TRANSACTION_COST_MAX
+
     def get(self, key: bytes) -> bytes | None:
         """Return the record of `key` before the transaction."""
         if key in self._known:
@@ -134,6 +146,12 @@ class _Records:
         if self._writes > 1 and self._written > TRANSACTION_WRITE_BYTES_MAX:
             raise _TooMuch
 
+    def updates(self, size_bytes: int) -> None:
+        """Count an update that was computed, whose document has so many bytes."""
+        self.writes(size_bytes)
+        if self._overlay.cost - self._began > TRANSACTION_COST_MAX and self._writes > 1:
+            raise _TooMuch
+
     def hand_over(self, read: list[tuple[int, bytes]], items: list[Item]) -> None:
         """Give the member that answers the items with their values; `read` are records by the position of their get."""
         if self._values is None or not read:
@@ -150,6 +168,10 @@ class _UnboundedRecords(_Records):
 
     def __init__(self, overlay: Overlay) -> None:
         super().__init__(overlay, None)
+
+    @property
+    def cost_max(self) -> int | None:
+        return None
 
     def get(self, key: bytes) -> bytes | None:
         return self._overlay.get(key)
@@ -208,6 +230,7 @@ def _run(
     succeeded: bool,
 ) -> Outcome:
     staged: dict[bytes, bytes | None] = {}
+    written: list[tuple[int, Write]] = []
     items: list[Item] = []
     read: list[tuple[int, bytes]] = []
     for position, operation in enumerate(branch):
@@ -224,31 +247,33 @@ def _run(
                 continue
             if isinstance(operation, Put):
                 records.writes(len(operation.value))
+            made = change(overlay, operation, record) if isinstance(operation, Update) else None
+            if made is not None and not isinstance(made, Refused):
+                records.updates(len(made.after or b""))
         except _TooMuch:
             return Outcome(Code.TRANSACTION_TOO_LARGE, revision, succeeded=succeeded, failed_operation=position)
-        if not allows(operation.precondition, current):
-            return Outcome(
-                Code.PRECONDITION_FAILED,
-                revision,
-                current_revision=current,
-                succeeded=succeeded,
-                failed_operation=position,
-            )
-        if isinstance(operation, Put):
+        failed = None if allows(operation.precondition, current) else Code.PRECONDITION_FAILED
+        if failed is None and isinstance(made, Refused):
+            failed = made.code
+        if failed is not None:
+            return Outcome(failed, revision, current_revision=current, succeeded=succeeded, failed_operation=position)
+        if isinstance(operation, Update) and made is not None and not isinstance(made, Refused):
+            if made.changed:
+                staged[key] = updated_record(operation, made, revision, record)
+            items.append(item_of(made, revision, current))
+        elif isinstance(operation, Put):
             staged[key] = next_record(operation, revision, record)
             items.append(Item(revision, created=record is None, previous_revision=current))
         else:
             staged[key] = None
             items.append(Item(0, previous_revision=current))
+        if key in staged:  # else an update left the document as it was
+            written.append((position, Write(operation.ref, key, record, staged[key])))
     # Only AFTER the last operation: an earlier `return` leaves the overlay as it was.
-    _store(overlay, staged)
+    refused = store(overlay, catalog, [write for _, write in written], records.cost_max)
+    if refused is not None:
+        by = () if refused.code is Code.TRANSACTION_TOO_LARGE else (refused_item(refused.by),)
+        at_fault = written[refused.position][0]
+        return Outcome(refused.code, revision, succeeded=succeeded, items=by, failed_operation=at_fault)
     records.hand_over(read, items)
     return Outcome(Code.OK, revision, succeeded=succeeded, items=tuple(items))
-
-
-def _store(overlay: Overlay, staged: dict[bytes, bytes | None]) -> None:
-    for key, record in staged.items():
-        if record is None:
-            overlay.delete(key)
-        else:
-            overlay.put(key, record)

@@ -26,9 +26,20 @@ class View(Protocol):
     def scan(self, lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the pairs with `lo <= key < hi`, in key order."""
 
-    def pick(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the pairs of those of the sorted `keys` that exist, all of one state, as `scan`."""
-        return iter([(key, value) for key in keys if (value := self.get(key)) is not None])
+    def scan_ranges(self, ranges: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs in each of `ranges`, one after the other, all of one state, as `scan`."""
+        return iter([pair for lo, hi in ranges for pair in self.scan(lo, hi)])
+
+    def pick(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs of those of `keys` that exist, all of one state, as `scan`.
+
+        `keys` are asked for one by one, as the pairs are, and need not be known at the call.
+        """
+        return ((key, value) for key in keys if (value := self.get(key)) is not None)
+
+    def fixed(self) -> View:
+        """Return the state as it is at the call, whatever is written later; a read of it ends the scan before it."""
+        return self
 
 
 class Writes:

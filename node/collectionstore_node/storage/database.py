@@ -14,6 +14,7 @@ import structlog
 from collectionstore_node.errors import DataDirectoryRefused, StorageFailed
 from collectionstore_node.raft.messages import HardState
 from collectionstore_node.space import NO_LIMITS, Room, SpaceLimits
+from collectionstore_node.statemachine.index_catalog import entries_of_all
 from collectionstore_node.storage.corruption import Corrupted
 from collectionstore_node.storage.directory_lock import LOCK_FILE, DirectoryLock
 from collectionstore_node.storage.durable_file import sync_directory, write_file
@@ -303,6 +304,10 @@ class Database:
         State families that an install fills or drops count as state. Blocks for microseconds. Raises `StorageFailed`.
         """
         return self.rocks.property_by_kind(f"rocksdb.{name}")
+
+    def index_entries(self) -> int:
+        """Return the number of entries of all indexes, as they count them; blocks for a read of each index."""
+        return entries_of_all(self.state)
 
     def whole_property(self, name: str) -> int:
         """Return an integer property of the whole database, as `family_property`."""

@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -17,7 +17,7 @@ from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.raft.messages import SnapshotMetadata, decode_metadata, encode
 from collectionstore_node.statemachine.view import View, Writes
 from collectionstore_node.storage.corruption import Corrupted
-from collectionstore_node.storage.rocksdb.family import Family
+from collectionstore_node.storage.rocksdb.family import Family, FixedFamily
 from collectionstore_node.storage.rocksdb.rocks import Rocks
 
 Applied: TypeAlias = SnapshotMetadata
@@ -140,9 +140,40 @@ class StateReader(View):
         """Return the pairs with `lo <= key < hi`, as `StateStore.scan`. Raises `ManyDeleted`."""
         return self._state.family.scan_bounded(lo or _FIRST_KEY, hi, SKIPPED_MAX)
 
-    def pick(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    def scan_ranges(self, ranges: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs in each of `ranges`, as they are at the time of the call. Raises `ManyDeleted`."""
+        return self._state.family.scan_ranges(ranges, SKIPPED_MAX)
+
+    def pick(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
         """Return the pairs of those of `keys` that exist, as they are at the time of the call."""
         return self._state.family.pick(keys, SKIPPED_MAX)
+
+    def fixed(self) -> View:
+        """Return the state as it is at the time of the call."""
+        return _FixedState(self._state.family.fixed(SKIPPED_MAX))
+
+
+class _FixedState(View):
+    """The state as it was at a time."""
+
+    def __init__(self, family: FixedFamily) -> None:
+        self._family = family
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value that `key` had, or None."""
+        return next((value for _, value in self._family.pick((key,))), None)
+
+    def scan(self, lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs with `lo <= key < hi`. Raises `ManyDeleted`."""
+        return self.scan_ranges(((lo or _FIRST_KEY, hi),))
+
+    def scan_ranges(self, ranges: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs in each of `ranges`. Raises `ManyDeleted`."""
+        return self._family.scan_ranges(ranges)
+
+    def pick(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs of those of `keys` that existed."""
+        return self._family.pick(keys)
 
 
 def _below(pairs: Iterator[tuple[bytes, bytes]], hi: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -12,7 +12,7 @@ from collectionstore_operator.crd.transitions import AUTHORITIES, BOOTSTRAP, IDE
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.rules import RESERVED_NAME, quoted
 from collectionstore_operator.resource.spec import Spec
-from collectionstore_operator.status.report import Status
+from collectionstore_operator.status.published import Status
 
 COMMAND: Final = "python -m collectionstore_operator.crd"
 SHORT_NAME: Final = "csc"

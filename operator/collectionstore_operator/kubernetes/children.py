@@ -31,7 +31,7 @@ from collectionstore_operator.model.actions import (
 )
 from collectionstore_operator.model.observed import ABSENT, Absent, AppliedObject, ForeignObject, Unknown, Workload
 from collectionstore_operator.resource import labels
-from collectionstore_operator.resource.bootstrap import Restore
+from collectionstore_operator.resource.bootstrap import Source
 from collectionstore_operator.resource.desired import Desired
 
 WORKLOAD: Final = "StatefulSet"
@@ -104,7 +104,7 @@ class Children:
         }
         return frozenset(name for name, one in hashes.items() if one in wrong)
 
-    async def apply(self, action: ApplyObject, desired: Desired, restore: Restore | None = None) -> None:
+    async def apply(self, action: ApplyObject, desired: Desired, restore: Source | None = None) -> None:
         """Apply one object from its manifest. Raises ActionRefused when the digest is not the planned one."""
         for manifest in manifests.build(desired, disruptions=action.max_unavailable, restore=restore):
             if (manifest.kind, manifest.name, manifest.digest) == (action.kind, action.name, action.digest):
@@ -132,7 +132,7 @@ class Children:
         *,
         cluster_id: str,
         recover: str = "",
-        restore: Restore | None = None,
+        restore: Source | None = None,
     ) -> None:
         """Apply the StatefulSet with `action.replicas`; one that exists keeps its immutable fields."""
         built = statefulset.build(

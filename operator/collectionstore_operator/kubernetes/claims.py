@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from collectionstore_operator.manifests.statefulset import DATA_VOLUME
+from collectionstore_operator.manifests.statefulset import DATA_VOLUME, SNAPSHOT_GROUP, SNAPSHOT_KIND
 from collectionstore_operator.model.observed import ABSENT, Absent, NodeId, Unknown, Volume
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
@@ -66,8 +66,16 @@ def read_claim(
         lost=claim.get("status", {}).get("phase") == "Lost",
         terminating=is_deleting(claim),
         persistent_volume=claim["spec"].get("volumeName") or "",
+        made_of=made_of(claim),
         **_policies(volume),
     )
+
+
+def made_of(claim: Mapping[str, Any]) -> str:
+    """Return the name of the VolumeSnapshot that a claim is made of; empty for an empty volume, or another source."""
+    source = claim["spec"].get("dataSource") or {}
+    ours = (source.get("apiGroup"), source.get("kind")) == (SNAPSHOT_GROUP, SNAPSHOT_KIND)
+    return source.get("name") or "" if ours else ""
 
 
 def released_at(claim: Mapping[str, Any]) -> float:
@@ -118,11 +126,19 @@ def needs_storage_class(claim: Mapping[str, Any], desired_bytes: int) -> bool:
     return _unbound(claim) or (size is not None and size < desired_bytes)
 
 
-def restart_reason(claim: Mapping[str, Any] | None, now: float) -> str:
-    """Return why the pod on a claim must restart: some drivers resize the file system only at the next mount."""
+def awaits_file_system(claim: Mapping[str, Any] | None) -> str:
+    """Return a word for the time since when the file system of a claim is smaller than its disk; empty if it is not."""
     waiting = _condition(claim or {}, "FileSystemResizePending")
     since = (waiting or {}).get("lastTransitionTime")
-    if not since or now - datetime.fromisoformat(since).timestamp() < FILE_SYSTEM_S:
+    return f"{(claim or {})['metadata'].get('uid', '')} {since}" if since else ""
+
+
+def restart_reason(claim: Mapping[str, Any] | None, waiting_s: float) -> str:
+    """Return why the pod on a claim must restart: some drivers resize the file system only at the next mount.
+
+    `waiting_s` is for how long it has been as `awaits_file_system` says.
+    """
+    if not awaits_file_system(claim) or waiting_s < FILE_SYSTEM_S:
         return ""
     return "its disk has grown, and its file system can only be made larger by a restart"
 
@@ -201,5 +217,7 @@ def _holds(pod: Mapping[str, Any] | None) -> bool:
 def _node_id(claim: Mapping[str, Any], annotations: Mapping[str, str]) -> NodeId | Absent | Unknown:
     if annotations.get(labels.NODE_ID):
         return annotations[labels.NODE_ID]
+    if claim["spec"].get("dataSource") or claim["spec"].get("dataSourceRef"):
+        return Unknown("it is made of another volume or a snapshot")
     # A claim that was never bound has never been mounted.
     return ABSENT if not claim["spec"].get("volumeName") else Unknown("no node has been observed on it yet")

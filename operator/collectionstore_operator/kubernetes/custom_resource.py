@@ -19,7 +19,7 @@ from collectionstore_operator.reconcile.reading import Reading
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired, parse, to_take_down, waits_for_backup
 from collectionstore_operator.status.events import Event
-from collectionstore_operator.status.report import Status
+from collectionstore_operator.status.published import Status
 
 
 class CustomResource:

@@ -25,6 +25,7 @@ from collectionstore_operator.model.actions import (
     ApplyObject,
     Bootstrap,
     ChangeVoters,
+    CreateClaim,
     CreateFinalBackup,
     DeleteIdentity,
     DeleteObject,
@@ -138,6 +139,8 @@ class Executor:
                 await self._access.record.advance(action, desired)
             case RecordRestore():
                 await self._access.record.begin_restore(action, desired)
+            case CreateClaim():
+                await volumes.create(self._access.kube, action, desired, cluster_id=observed.cluster_id)
             case RecordRestoreClaim():
                 await self._access.record.record_restore_claim(action, desired)
             case RecordRevision():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from collectionstore_operator.errors import ActionRefused, InvalidResource
 from collectionstore_operator.kubernetes.api import AlreadyExists, ApiError, Body, Kind, Kube
 from collectionstore_operator.model.actions import CreateFinalBackup
@@ -17,6 +15,7 @@ from collectionstore_operator.resource.deletion import DEADLINE_S
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.resource.fields import rendered
 from collectionstore_operator.status.backups.backup_status import BackupStatus, summary_of
+from collectionstore_operator.status.backups.fields import read_status
 
 
 class FinalBackups:
@@ -44,10 +43,10 @@ class FinalBackups:
             backup = parse_backup(found)
         except InvalidResource as error:
             return FinalBackupSeen(name=name, state="Failed", message=str(error))
-        try:
-            status = msgspec.convert(found.get("status") or {}, BackupStatus)
-        except msgspec.ValidationError as error:
-            return Unknown(f"its status cannot be read: {error}")
+        status = read_status(found, BackupStatus)
+        if status is None and found.get("status"):
+            return Unknown("its status cannot be read: another version wrote it")
+        status = status or BackupStatus()
         summary = summary_of(backup, 0.0, status)
         told = f"{summary.reason}: {summary.message}" if summary.reason else status.message
         completed_at = seconds(summary.ended) if summary.state == "Complete" and summary.ended else 0.0

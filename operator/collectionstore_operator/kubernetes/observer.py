@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from collectionstore_operator.kubernetes import by_name, claims, pod_diagnostics
+from collectionstore_operator.kubernetes import by_name, claims, pod_diagnostics, source_snapshots
 from collectionstore_operator.kubernetes.api import Body, Kind
 from collectionstore_operator.kubernetes.certificate_requests import SIGNER, account, read_request
 from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
+from collectionstore_operator.kubernetes.first_seen import FirstSeen
 from collectionstore_operator.kubernetes.mounts import Mounts
-from collectionstore_operator.kubernetes.pods import address_of, read_pod
+from collectionstore_operator.kubernetes.pods import address_of, read_pod, unready_since
 from collectionstore_operator.kubernetes.record import Facts, read_revision
 from collectionstore_operator.model import identity, planned_work
 from collectionstore_operator.model import recovery as recoveries
@@ -57,11 +58,20 @@ class _Further(NamedTuple):
     foreign: tuple[ForeignObject, ...] = ()
 
 
+class _Lasted(NamedTuple):
+    """For how long pods have not been ready, and file systems not as large as their disks."""
+
+    unready: FirstSeen
+    resizing: FirstSeen
+
+
 class Observer:
     """Observes one cluster."""
 
-    def __init__(self, access: ClusterAccess) -> None:
+    def __init__(self, access: ClusterAccess, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._access = access
+        groups: tuple[Group, ...] = ("voters", "reads")
+        self._lasted = {group: _Lasted(FirstSeen(clock), FirstSeen(clock)) for group in groups}
         self._mounts = Mounts(access.reads)
         self._located: dict[Group, dict[str, str]] = {}
 
@@ -118,6 +128,7 @@ class Observer:
             bootstrap_node=facts.bootstrap_node,
             recovery=recoveries.read(facts.recovery),
             restore=restores.read(facts.restore),
+            snapshot=await source_snapshots.read(kube, desired, facts),
             restore_claim=facts.restore_claim,
             recorded_revision=read_revision(facts.revision),
             backups=await self._backups(desired),
@@ -231,7 +242,7 @@ class Observer:
             ),
             self._mounts.of_due(claimed.values(), desired),
         )
-        seen = _read_pods(desired, by_ordinal, claimed, lost_machines=lost)
+        seen = self._read_pods(desired, by_ordinal, claimed, lost_machines=lost)
         seen |= {
             # Of no revision, whatever its annotation says: it is restarted in its turn, as any outdated pod.
             ordinal: msgspec.structs.replace(pod, revision="")
@@ -276,6 +287,30 @@ class Observer:
             for ordinal in sorted({*foreign_pods, *foreign_claims, *seen, *claimed, *included})
         )
         return slots, proven
+
+    def _read_pods(
+        self,
+        desired: Desired,
+        by_ordinal: Mapping[int, Body],
+        claimed: Mapping[int, Body],
+        *,
+        lost_machines: frozenset[str],
+    ) -> dict[int, Pod]:
+        lasted = self._lasted[desired.group]
+        unready = lasted.unready.lasted(_told(by_ordinal, lambda body: unready_since(body, lost_machines)))
+        resizing = lasted.resizing.lasted(_told(claimed, claims.awaits_file_system))
+        return {
+            ordinal: read_pod(
+                body,
+                desired,
+                unready_s=unready.get(ordinal, 0.0),
+                lost_machines=lost_machines,
+                restart_reason=claims.restart_reason(claimed.get(ordinal), resizing.get(ordinal, 0.0)),
+                claim_deleting=claims.is_deleting(claimed.get(ordinal)),
+                labelled=by_name.is_labelled(body, desired),
+            )
+            for ordinal, body in by_ordinal.items()
+        }
 
     def _names(self, desired: Desired, workload: Workload | Absent | Unknown) -> dict[str, str]:
         """Return the names of pods that may exist, and of their claims: included, desired, or seen before."""
@@ -356,22 +391,9 @@ def _foreign_by_ordinal(desired: Desired, named: by_name.Named) -> tuple[dict[in
     return pods, found_claims
 
 
-def _read_pods(
-    desired: Desired, by_ordinal: Mapping[int, Body], claimed: Mapping[int, Body], *, lost_machines: frozenset[str]
-) -> dict[int, Pod]:
-    now = time.time()
-    return {
-        ordinal: read_pod(
-            body,
-            desired,
-            now=now,
-            lost_machines=lost_machines,
-            restart_reason=claims.restart_reason(claimed.get(ordinal), now),
-            claim_deleting=claims.is_deleting(claimed.get(ordinal)),
-            labelled=by_name.is_labelled(body, desired),
-        )
-        for ordinal, body in by_ordinal.items()
-    }
+def _told(bodies: Mapping[int, Body], tell: Callable[[Body], str]) -> dict[int, str]:
+    """Return what is told of each object, by ordinal; without those of which nothing is."""
+    return {ordinal: state for ordinal, body in bodies.items() if (state := tell(body))}
 
 
 def _by_ordinal(bodies: list[Body], ordinal_of_name: Callable[[str], int | None]) -> dict[int, Body]:

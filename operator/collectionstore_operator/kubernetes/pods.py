@@ -6,7 +6,6 @@ Reasons are those of the kubelet and the scheduler; one that is not listed here 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from collectionstore_operator.model.exit_reason import exit_reason, is_too_new
@@ -58,7 +57,7 @@ def read_pod(
     body: Mapping[str, Any],
     desired: Desired,
     *,
-    now: float,
+    unready_s: float,
     lost_machines: frozenset[str],
     restart_reason: str = "",
     claim_deleting: bool = False,
@@ -66,6 +65,7 @@ def read_pod(
 ) -> Pod:
     """Return a pod as observed; `lost_machines` are the machines that are gone or do not report.
 
+    `unready_s` is for how long it has been as `unready_since` says, whatever its own times say (`first_seen`).
     `claim_deleting`: its claim is being deleted, so the next pod of its name cannot get the same volume.
     """
     metadata, status = body["metadata"], body.get("status", {})
@@ -75,7 +75,7 @@ def read_pod(
     conditions = {one["type"]: one for one in status.get("conditions") or ()}
     lost = machine in lost_machines
     running = "running" in (container.get("state") or {}) and not lost
-    ready = running and conditions.get("Ready", {}).get("status") == "True"
+    ready = not unready_since(body, lost_machines)
     failure, detail = (Failure.NONE, "") if ready else _diagnose(status, container, conditions, machine, lost=lost)
     gates = {one.get("name") for one in body["spec"].get("schedulingGates") or ()}
     host = host_of(name, desired)
@@ -88,7 +88,7 @@ def read_pod(
         stuck_terminating="deletionTimestamp" in metadata and lost and claim_deleting,
         revision=annotations.get(labels.REVISION, ""),
         restarts=int(container.get("restartCount") or 0),
-        unready_s=0.0 if ready else max(0.0, now - _unready_since(metadata, conditions)),
+        unready_s=0.0 if ready else unready_s,
         failure=failure,
         detail=detail,
         gated=bool({labels.GATE, labels.RESTORE_GATE} & gates),
@@ -105,6 +105,16 @@ def read_pod(
         preparation=_preparation(status),
         zone=(metadata.get("labels") or {}).get(ZONE, ""),
     )
+
+
+def unready_since(body: Mapping[str, Any], lost_machines: frozenset[str]) -> str:
+    """Return a word for the time since when a pod is not ready: its uid, and when that began. Empty if it is ready."""
+    status = body.get("status", {})
+    container: Mapping[str, Any] = next(iter(status.get("containerStatuses") or ()), {})
+    runs = "running" in (container.get("state") or {}) and body["spec"].get("nodeName") not in lost_machines
+    if runs and _ready_condition(body).get("status") == "True":
+        return ""
+    return f"{body['metadata']['uid']} {_began(body)}"
 
 
 def address_of(body: Mapping[str, Any], desired: Desired) -> dict[str, str]:
@@ -188,6 +198,11 @@ def _describe(said: Mapping[str, Any]) -> str:
     return text if len(text) <= DETAIL_LENGTH_MAX else f"{text[:40]} ... {text[40 - DETAIL_LENGTH_MAX :]}"
 
 
-def _unready_since(metadata: Mapping[str, Any], conditions: Mapping[str, Mapping[str, Any]]) -> float:
-    changed = conditions.get("Ready", {}).get("lastTransitionTime") or metadata["creationTimestamp"]
-    return datetime.fromisoformat(changed).timestamp()
+def _ready_condition(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    conditions = body.get("status", {}).get("conditions") or ()
+    return next((one for one in conditions if one["type"] == "Ready"), {})
+
+
+def _began(body: Mapping[str, Any]) -> str:
+    changed: str = _ready_condition(body).get("lastTransitionTime") or body["metadata"]["creationTimestamp"]
+    return changed

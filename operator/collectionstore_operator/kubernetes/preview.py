@@ -9,6 +9,7 @@ cluster: one that is hibernated, or being recovered, is refused, because what fo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +18,7 @@ from collectionstore_operator import manifests
 from collectionstore_operator.errors import InvalidResource
 from collectionstore_operator.kubernetes import claims
 from collectionstore_operator.kubernetes.children import read_workload
-from collectionstore_operator.kubernetes.pods import read_pod
+from collectionstore_operator.kubernetes.pods import read_pod, unready_since
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import (
     ABSENT,
@@ -37,8 +38,8 @@ from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource.desired import Desired, parse
 from collectionstore_operator.status.hibernated import HIBERNATED
 from collectionstore_operator.status.preview import preview
+from collectionstore_operator.status.published import Status
 from collectionstore_operator.status.recovery_status import lost_since
-from collectionstore_operator.status.report import Status
 
 ASSUMED: Final = (
     "certificates are valid, and the operator's objects are as it left them",
@@ -177,16 +178,15 @@ def _slots(request: Body, part: Body, desired: Desired) -> tuple[Slot, ...]:
 
 
 def _slot(ordinal: int, pod: Body | None, claim: Body | None, request: Body, desired: Desired) -> Slot:
-    now = request["now"]
     cluster_id = _status(request["resource"]).cluster_id
     seen = None
     if pod is not None:
         seen = read_pod(
             pod,
             desired,
-            now=now,
+            unready_s=_told_s(unready_since(pod, frozenset()), request["now"]),
             lost_machines=frozenset(),
-            restart_reason=claims.restart_reason(claim, now),
+            restart_reason=claims.restart_reason(claim, _told_s(claims.awaits_file_system(claim), request["now"])),
             claim_deleting=claims.is_deleting(claim),
         )
     volume = claims.read_claim(claim, pod, cluster_id, {}) if claim is not None else ABSENT
@@ -197,6 +197,12 @@ def _slot(ordinal: int, pod: Body | None, claim: Body | None, request: Body, des
         volume=volume,
         pending_reason=claims.pending_reason(claim, {}),
     )
+
+
+def _told_s(state: str, now: float) -> float:
+    """Return for how long a state lasts by the time in it: there is one look only, of which nothing follows."""
+    began = state.partition(" ")[2]
+    return max(0.0, now - datetime.fromisoformat(began).timestamp()) if began else 0.0
 
 
 def _answer(answer: Body | None) -> NodeStatus | Unknown:

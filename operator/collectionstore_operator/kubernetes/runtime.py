@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from collectionstore_operator.kubernetes import pod_diagnostics
@@ -25,7 +26,7 @@ from collectionstore_operator.model.observed import Observed
 from collectionstore_operator.reconcile.node_client import NodeClient
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.status.events import Event
-from collectionstore_operator.status.report import Status
+from collectionstore_operator.status.published import Status
 
 
 class ClusterRuntime:
@@ -43,10 +44,12 @@ class ClusterRuntime:
         may_act: Callable[[], bool] = lambda: True,
         enrolment: Enrolment | None = None,
         reads: Reads | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`holder` names this installation of the operator: namespace and name of its Lease.
 
-        `may_act` says whether that Lease is still ours, as far as this process can tell without a request.
+        `may_act` says whether that Lease is still ours, as far as this process can tell without a request. By `clock`,
+        in seconds, is measured for how long pods have not been ready.
         """
         self.reads = reads or Reads(kube)
         """What observations are read through; without caches always the newest state."""
@@ -68,7 +71,7 @@ class ClusterRuntime:
             backups=KnownBackups(kube),
             final_backups=FinalBackups(kube),
         )
-        self._observer = Observer(access)
+        self._observer = Observer(access, clock=clock)
         self._executor = Executor(access)
         self._namespace_terminating = False
 

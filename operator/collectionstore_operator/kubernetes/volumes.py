@@ -12,12 +12,14 @@ import structlog
 
 from collectionstore_operator import faults
 from collectionstore_operator.errors import ActionRefused
-from collectionstore_operator.kubernetes.api import Body, Kind, Kube
+from collectionstore_operator.kubernetes.api import AlreadyExists, Body, Kind, Kube
 from collectionstore_operator.kubernetes.by_name import in_use_by
-from collectionstore_operator.kubernetes.claims import claim_name
+from collectionstore_operator.kubernetes.claims import claim_name, made_of
 from collectionstore_operator.kubernetes.ownership import preconditions
+from collectionstore_operator.manifests.statefulset import first_claim
 from collectionstore_operator.model.actions import (
     AdoptVolume,
+    CreateClaim,
     DeleteReleased,
     DiscardVolumes,
     GrowVolume,
@@ -56,6 +58,18 @@ async def perform(
             await grow(kube, action, desired)
         case SetReclaimPolicy():
             await set_reclaim_policy(kube, action, desired)
+
+
+async def create(kube: Kube, action: CreateClaim, desired: Desired, *, cluster_id: str) -> None:
+    """Create the claim of the first member, of a VolumeSnapshot. Raises ActionRefused when another has its name."""
+    body = first_claim(desired, cluster_id, action.snapshot)
+    try:
+        await kube.create(body)
+    except AlreadyExists as error:
+        found = await kube.find(Kind.PERSISTENT_VOLUME_CLAIM, action.name, desired.namespace)
+        stamp = ((found or {}).get("metadata", {}).get("annotations") or {}).get(labels.CLUSTER_ID)
+        if found is None or made_of(found) != action.snapshot or stamp != cluster_id:
+            raise ActionRefused(f"a claim {action.name} exists that is not made of {action.snapshot}") from error
 
 
 async def adopt(kube: Kube, action: AdoptVolume, desired: Desired) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from collectionstore_operator.manifests import networkpolicy, poddisruptionbudget, podmonitor, serviceaccount, services
 from collectionstore_operator.manifests.manifest import Manifest
 from collectionstore_operator.resource import labels
-from collectionstore_operator.resource.bootstrap import Restore
+from collectionstore_operator.resource.bootstrap import Source
 from collectionstore_operator.resource.desired import Desired
 
 __all__ = ["OPTIONAL", "Manifest", "build", "names", "names_of_reads", "required"]
@@ -48,7 +48,7 @@ def required(desired: Desired) -> frozenset[tuple[str, str]]:
     return frozenset((one.kind, one.name) for one in build(desired, disruptions=0))
 
 
-def build(desired: Desired, *, disruptions: int | None, restore: Restore | None = None) -> tuple[Manifest, ...]:
+def build(desired: Desired, *, disruptions: int | None, restore: Source | None = None) -> tuple[Manifest, ...]:
     """Return the objects of a group but its StatefulSet. Without `disruptions` its budget stays as it is.
 
     `restore` is what the first member is being made of, as recorded.

@@ -16,7 +16,7 @@ from collectionstore_operator.manifests.manifest import Body, Manifest, manifest
 from collectionstore_operator.manifests.store_ports import store_ports
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.backups import names as backup_names
-from collectionstore_operator.resource.bootstrap import Restore
+from collectionstore_operator.resource.bootstrap import Restore, Source
 from collectionstore_operator.resource.desired import CLIENT_PORT, METRICS_PORT, PEER_PORT, Desired, NetworkPeers
 
 DNS_PORTS: Final = (53, 5353)
@@ -30,7 +30,7 @@ OPERATOR: Final = {labels.COMPONENT: "operator", "app.kubernetes.io/part-of": "c
 _TRACES: Final = re.compile(r"OTEL_EXPORTER_OTLP(_[A-Z]+)?_ENDPOINT")
 
 
-def build(desired: Desired, restore: Restore | None = None) -> Manifest:
+def build(desired: Desired, restore: Source | None = None) -> Manifest:
     """Return the policy; `restore` is what the first member is being made of, whatever the spec says by now."""
     spec = {
         "podSelector": {"matchLabels": labels.selector(desired.workload)},
@@ -57,7 +57,7 @@ def _ingress(desired: Desired) -> list[Body]:
     ]
 
 
-def _egress(desired: Desired, restore: Restore | None) -> list[Body]:
+def _egress(desired: Desired, restore: Source | None) -> list[Body]:
     """Return what members may reach: each other, DNS, the API server for certificates, and collectors of traces."""
     names = [{"protocol": protocol, "port": port} for protocol in ("UDP", "TCP") for port in DNS_PORTS]
     return [
@@ -79,10 +79,10 @@ def _collectors(desired: Desired) -> Iterable[int]:
                 yield port
 
 
-def _stores(desired: Desired, restore: Restore | None) -> Iterable[int]:
+def _stores(desired: Desired, restore: Source | None) -> Iterable[int]:
     """Yield the ports of the stores of the backups to restore, as long as the spec or the record names them."""
     for one in (desired.spec.beginning, desired.spec.restore, restore):
-        if one is not None:
+        if isinstance(one, Restore):
             yield from store_ports(one.repository)
 
 

@@ -1,4 +1,6 @@
-"""The init container that makes the data directory of the first member from a backup, and its volumes. Pure.
+"""The init container that makes the data directory of the first member, and what it needs. Pure.
+
+Of a backup it writes the directory; on a volume that was made of a snapshot it rewrites the one that is there.
 
 Only in the pod template of a cluster that is being restored (`planning.restore`), never in a revision. The program of
 the node image does the work; it can be repeated, and leaves nothing that a node starts on when it fails.
@@ -13,7 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from collectionstore_operator.manifests.manifest import Body
-from collectionstore_operator.resource.bootstrap import Restore
+from collectionstore_operator.resource.bootstrap import Restore, SnapshotRestore, Source
 
 CONTAINER: Final = "restore"
 KEY_VOLUME: Final = "backup-key"
@@ -32,8 +34,16 @@ class Target(NamedTuple):
     client_address: str
 
 
-def container(restore: Restore, target: Target, *, base: Body) -> Body:
+def container(restore: Source, target: Target, *, base: Body) -> Body:
     """Return the init container. `base` has what it shares with the node: image, security context, resources."""
+    if isinstance(restore, SnapshotRestore):
+        return {
+            **base,
+            "name": CONTAINER,
+            "command": ["collectionstore-node"],
+            "args": ["adopt", *adopted(restore), *destination(target)],
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+        }
     repository = restore.repository
     mounts = [*base["volumeMounts"]]
     if repository.encryption_key is not None:
@@ -54,8 +64,10 @@ def container(restore: Restore, target: Target, *, base: Body) -> Body:
     return found
 
 
-def volumes(restore: Restore) -> list[Body]:
+def volumes(restore: Source) -> list[Body]:
     """Return the volumes that only the init container mounts."""
+    if isinstance(restore, SnapshotRestore):
+        return []
     repository, found = restore.repository, []
     if (key := repository.encryption_key) is not None:
         items = [{"key": key.key, "path": "key"}]
@@ -68,9 +80,14 @@ def volumes(restore: Restore) -> list[Body]:
     return found
 
 
-def request(restore: Restore) -> str:
+def request(restore: Source) -> str:
     """Return a digest of what is asked for: the program takes no other restore for this one."""
     return hashlib.sha256(msgspec.json.encode(restore, order="deterministic")).hexdigest()[:16]
+
+
+def adopted(restore: SnapshotRestore) -> list[str]:
+    """Return how the directory on a volume of a snapshot is rewritten, as arguments of the node's program."""
+    return ["--bump-revision", str(restore.bump_revision), "--request", request(restore)]
 
 
 def source(restore: Restore, key_file: str) -> list[str]:

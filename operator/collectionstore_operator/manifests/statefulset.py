@@ -24,7 +24,7 @@ from collectionstore_operator.manifests.node_environment import (
     spec_settings,
 )
 from collectionstore_operator.resource import labels
-from collectionstore_operator.resource.bootstrap import Restore
+from collectionstore_operator.resource.bootstrap import Source
 from collectionstore_operator.resource.desired import CLIENT_PORT, METRICS_PORT, PEER_PORT, Desired
 from collectionstore_operator.resource.environment import EnvironmentVariable
 from collectionstore_operator.resource.fields import Policy, rendered
@@ -49,6 +49,8 @@ STOP_S: Final = 30
 START_S: Final = 600
 """Time to open a large database and replay its log, before the startup probe fails."""
 
+SNAPSHOT_GROUP: Final = "snapshot.storage.k8s.io"
+SNAPSHOT_KIND: Final = "VolumeSnapshot"
 
 SAFE_POD: Final[Body] = {
     "runAsNonRoot": True,
@@ -68,7 +70,7 @@ IMMUTABLE: Final = ("volumeClaimTemplates", "serviceName", "podManagementPolicy"
 
 
 def build(
-    desired: Desired, *, cluster_id: str, replicas: int, recover: str = "", restore: Restore | None = None
+    desired: Desired, *, cluster_id: str, replicas: int, recover: str = "", restore: Source | None = None
 ) -> Manifest:
     """Return the StatefulSet with this number of replicas.
 
@@ -109,7 +111,7 @@ def _has(live: Any, wanted: Any) -> bool:
     return bool(live == wanted) or (live is None and wanted == "")
 
 
-def _template(desired: Desired, cluster_id: str, recover: str, restore: Restore | None) -> Body:
+def _template(desired: Desired, cluster_id: str, recover: str, restore: Source | None) -> Body:
     pod = desired.spec.pod
     pod_labels = {**pod.labels, **desired.object_labels, labels.VERSION_LABEL: desired.spec.version}
     return {
@@ -136,7 +138,7 @@ def _template(desired: Desired, cluster_id: str, recover: str, restore: Restore 
     }
 
 
-def _initial(desired: Desired, cluster_id: str, restore: Restore | None) -> Body:
+def _initial(desired: Desired, cluster_id: str, restore: Source | None) -> Body:
     """Return the init container of a cluster that begins with a backup; no field without one."""
     if restore is None:
         return {}
@@ -314,6 +316,19 @@ def _claim(desired: Desired, cluster_id: str) -> Body:
         "annotations": {**(desired.spec.storage.annotations or {}), labels.CLUSTER_ID: cluster_id},
     }
     return {"metadata": metadata, "spec": spec}
+
+
+def first_claim(desired: Desired, cluster_id: str, snapshot: str) -> Body:
+    """Return the claim of the first member, made of a VolumeSnapshot: by its name the workload takes it for its own."""
+    claim = _claim(desired, cluster_id)
+    metadata = {"name": f"{DATA_VOLUME}-{desired.member(0)}", "namespace": desired.namespace}
+    source = {"apiGroup": SNAPSHOT_GROUP, "kind": SNAPSHOT_KIND, "name": snapshot}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {**claim["metadata"], **metadata},
+        "spec": {**claim["spec"], "dataSource": source},
+    }
 
 
 def claim_labels(desired: Desired) -> dict[str, str]:

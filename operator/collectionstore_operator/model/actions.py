@@ -1,4 +1,4 @@
-"""The actions of the planner, and the plan that is published in the status.
+"""The actions of the planner.
 
 Every action is a frozen value with a human-readable `reason`. Executing an action is idempotent: identities (`uid`,
 `node_id`, `expected_index`) are preconditions, and if one no longer holds the executor raises `ActionRefused` without
@@ -9,9 +9,7 @@ A `disruptive` action makes a healthy member unavailable for a while, or may do 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import islice
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -430,6 +428,17 @@ class RecordRestore(_Action, frozen=True):
     """As it is recorded (`model.restore.written`)."""
 
 
+class CreateClaim(_Action, frozen=True):
+    """Create the claim of the first member, of a VolumeSnapshot, BEFORE the workload, which would make an empty one.
+
+    AFTER the restore is recorded. Refused when a claim of this name exists that is not made of the snapshot.
+    """
+
+    name: str
+    """Of the claim."""
+    snapshot: str
+
+
 class RecordRestoreClaim(_Action, frozen=True):
     """Record the claim on which the first member of a new cluster is restored, BEFORE its pod may start.
 
@@ -512,6 +521,7 @@ Action: TypeAlias = (
     | ScaleWorkload
     | GateWorkload
     | ReleasePod
+    | CreateClaim
     | RecordRestoreClaim
     | RecordRevision
     | DiscardVolumes
@@ -532,14 +542,6 @@ Action: TypeAlias = (
     | RecordRestore
     | AdoptVolume
 )
-
-
-RECOVER_QUORUM: Final = "RecoverQuorum"
-"""The name of every step of a recovery from a lost quorum."""
-RESTORE_IN_PLACE: Final = "RestoreInPlace"
-"""The name of every step of an in-place restore."""
-AWAIT_LEADER: Final = "AwaitLeader"
-"""The name of the step that waits for a leader that can be trusted."""
 
 
 def disruptive(action: Action) -> bool:
@@ -570,74 +572,3 @@ def drifted_kind(action: Action) -> str:
             return "StatefulSet"
         case _:
             return ""
-
-
-class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the published plan: the action, its reason, and what blocks it."""
-
-    name: str
-    """CamelCase, as the reason of an Event: `AddLearners`."""
-    subject: str = ""
-    """The object of the step: `demo-3, demo-4`."""
-    reason: str
-    blocked_by: str = ""
-    """Why the step has to wait; empty if it is executed now."""
-    action_count: int = 0
-    """How many actions of the plan execute it, in the order of the steps; 0 if it has to wait."""
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The actions to execute now, in order, and all remaining steps. `converged` without either."""
-
-    actions: tuple[Action, ...] = ()
-    steps: tuple[Step, ...] = ()
-
-    @property
-    def converged(self) -> bool:
-        """Whether the observed state equals the desired state."""
-        return not self.actions and not self.steps
-
-
-def with_failures(plan: Plan, failures: Mapping[Action, str], *, independent: tuple[type, ...]) -> Plan:
-    """Return a plan for the status: a step whose action failed when it was last tried is blocked by that.
-
-    A plan proposes the action again, as it must; without this, `blockedBy` is empty for as long as it is refused. Steps
-    after it wait for it, unless its failed actions are `independent`.
-    """
-    steps, remaining, first = [], iter(plan.actions), ""
-    for step in plan.steps:
-        actions = tuple(islice(remaining, step.action_count))
-        failed = [action for action in actions if action in failures]
-        blocker = f"the last attempt failed: {failures[failed[0]]}" if failed else ""
-        if actions and first:
-            blocker = blocker or f"{first} must complete first"
-        if not first and any(not isinstance(action, independent) for action in failed):
-            first = f"{step.name} {step.subject}".strip()
-        steps.append(msgspec.structs.replace(step, blocked_by=blocker) if blocker else step)
-    return msgspec.structs.replace(plan, steps=tuple(steps))
-
-
-class Proposal(msgspec.Struct, frozen=True, kw_only=True):
-    """A step that one part of the planner proposes, with its actions; without actions while it is blocked."""
-
-    step: Step
-    actions: tuple[Action, ...] = ()
-
-
-def propose(first: Action, *more: Action, subject: str = "", name: str = "") -> Proposal:
-    """Propose actions for now; the step takes its reason from the first action, and its name unless `name` is set."""
-    step = Step(name=name or type(first).__name__, subject=subject, reason=first.reason)
-    return Proposal(step=step, actions=(first, *more))
-
-
-def postpone(name: str, *, reason: str, blocked_by: str, subject: str = "") -> Proposal:
-    """Propose a step that is blocked; `name` is the name of the future action or of its purpose."""
-    return Proposal(step=Step(name=name, subject=subject, reason=reason, blocked_by=blocked_by))
-
-
-def postponed(proposal: Proposal, blocked_by: str) -> Proposal:
-    """Return a proposal that is blocked by `blocked_by`; one that is already blocked keeps its cause."""
-    step = proposal.step
-    if not proposal.actions:
-        return proposal
-    return Proposal(step=msgspec.structs.replace(step, blocked_by=blocked_by))

@@ -15,7 +15,7 @@ import msgspec
 from collectionstore_operator.model.final_backup import FinalBackupSeen
 from collectionstore_operator.model.planned_work import PlannedWork
 from collectionstore_operator.model.recovery import RecoveryRecord
-from collectionstore_operator.resource.bootstrap import Restore
+from collectionstore_operator.resource.bootstrap import Origin
 
 NodeId: TypeAlias = str
 """An incarnation, as on the wire: 16 hexadecimal digits. Drawn once per data directory."""
@@ -282,6 +282,20 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What happens to the PersistentVolume when its claim is deleted; empty if unknown."""
     created_policy: str = ""
     """The reclaim policy that it had before we changed it; empty if we did not."""
+    made_of: str = ""
+    """Name of the VolumeSnapshot that it is made of; empty if of none."""
+
+
+class SourceSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A VolumeSnapshot, as its controllers report it."""
+
+    ready: bool = False
+    """Volumes can be made of it."""
+    error: str = ""
+    """Why it was not made; empty if nothing has failed."""
+    restore_bytes: int = 0
+    """What a volume that is made of it needs at least; 0 if the driver does not tell."""
+    terminating: bool = False
 
 
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
@@ -485,8 +499,10 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """The incarnation chosen by `Bootstrap`, recorded BEFORE the call."""
     recovery: RecoveryRecord | None = None
     """The last recovery from a lost quorum, as recorded."""
-    restore: Restore | None = None
+    restore: Origin | None = None
     """The restore that the cluster begins with, as recorded BEFORE any pod started."""
+    snapshot: SourceSnapshot | Absent | Unknown | None = None
+    """The VolumeSnapshot that it is made of, or is to be; None if there is none, and once it has had data."""
     restore_claim: str = ""
     """Uid of the claim on which it may happen, as recorded; empty until then."""
     recorded_revision: int = 0

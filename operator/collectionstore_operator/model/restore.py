@@ -10,13 +10,12 @@ import msgspec
 from collectionstore_operator.errors import InvariantViolated
 from collectionstore_operator.model.observed import KnownBackup, Observed, Pod, Slot
 from collectionstore_operator.model.recovery import NONCE_LENGTH, RecoveryPhase, RecoveryRecord, active
-from collectionstore_operator.resource.bootstrap import BUMP, Restore
+from collectionstore_operator.resource.bootstrap import BUMP, LATEST, Origin, Restore, SnapshotRestore, Source
 from collectionstore_operator.resource.restore import InPlaceRestore, digest_of
 
 REVISIONS: Final = 1_000_000
 """A revision is recorded whenever the cluster is as many further than what is recorded."""
-LATEST: Final = "latest"
-_PREFIXES: Final = ("Error: ", "collectionstore-backup: ")
+_PREFIXES: Final = ("Error: ", "collectionstore-backup: ", "collectionstore-node: ")
 """With which the program begins the line that says why it ended."""
 _CAUSES: Final = {
     2: "InvalidUse",
@@ -26,8 +25,11 @@ _CAUSES: Final = {
     8: "Corrupt",
     9: "CredentialsRefused",
     10: "StoreUnreachable",
+    64: "InvalidUse",
+    65: "DataRefused",
+    74: "DiskFailed",
 }
-"""By exit code of `collectionstore-backup`, see docs/operate/backup.md."""
+"""By exit code of `collectionstore-backup`, see docs/operate/backup.md; above 64 of `collectionstore-node`."""
 
 
 def in_place(observed: Observed) -> RecoveryRecord | None:
@@ -36,12 +38,12 @@ def in_place(observed: Observed) -> RecoveryRecord | None:
     return record if record is not None and record.restore is not None else None
 
 
-def restoring(observed: Observed) -> Restore | None:
+def restoring(observed: Observed) -> Source | None:
     """Return what the first member is to be made of; None once it has responded with data, and without a restore."""
     record = in_place(observed)
     if record is not None:
         return record.restore if record.phase is RecoveryPhase.RESTORING else None
-    return None if observed.initialized else observed.restore
+    return None if observed.initialized or observed.restore is None else observed.restore.source
 
 
 def claim_of(observed: Observed) -> str:
@@ -93,8 +95,10 @@ def of_repository(observed: Observed, restore: Restore) -> tuple[KnownBackup, ..
     )
 
 
-def shown_restore(restore: Restore) -> str:
+def shown_restore(restore: Source) -> str:
     """Return what is restored, for people."""
+    if isinstance(restore, SnapshotRestore):
+        return f"the VolumeSnapshot {restore.volume_snapshot.name}"
     point = f" to {restore.to}" if restore.to is not None else ""
     return f"the backup {restore.backup} of {restore.repository.url}{point}"
 
@@ -111,17 +115,20 @@ def failure_of(slot: Slot) -> str:
     return f"{cause}: {message}" if message else f"{cause}: exit code {code}"
 
 
-def read(text: str) -> Restore | None:
+def read(text: str) -> Origin | None:
     """Return a recorded restore; None if there is none. Raises InvariantViolated for one that cannot be read.
 
     Never treated as absent: an empty cluster must not be bootstrapped beside restored data.
     """
     try:
-        return msgspec.json.decode(text, type=Restore) if text else None
+        found = msgspec.json.decode(text, type=Origin) if text else None
     except msgspec.DecodeError as error:
         raise InvariantViolated(f"the restore in the record of the cluster cannot be read: {error}") from error
+    if found is not None and found.ambiguous():
+        raise InvariantViolated(f"the restore in the record of the cluster cannot be read: {found.ambiguous()}")
+    return found
 
 
-def written(restore: Restore) -> str:
+def written(restore: Source) -> str:
     """Return a restore as it is recorded."""
     return msgspec.json.encode(restore, order="deterministic").decode()

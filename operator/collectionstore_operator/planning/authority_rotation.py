@@ -19,14 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from collectionstore_operator.model.actions import (
-    PrepareAuthority,
-    PromoteAuthority,
-    Proposal,
-    RetireAuthority,
-    postpone,
-    propose,
-)
+from collectionstore_operator.model.actions import PrepareAuthority, PromoteAuthority, RetireAuthority
 from collectionstore_operator.model.assessment import Assessment, responding_node
 from collectionstore_operator.model.observed import (
     Absent,
@@ -37,6 +30,7 @@ from collectionstore_operator.model.observed import (
     ShownCertificate,
     Unknown,
 )
+from collectionstore_operator.model.plan import Proposal, postpone, propose
 from collectionstore_operator.model.planned_work import request_digest
 from collectionstore_operator.planning import authority_separation
 from collectionstore_operator.resource import labels

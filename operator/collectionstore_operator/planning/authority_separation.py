@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from collectionstore_operator.manifests.node_environment import revision
-from collectionstore_operator.model.actions import IssueCertificate, PrepareAuthority, Proposal, postpone, propose
+from collectionstore_operator.model.actions import IssueCertificate, PrepareAuthority
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import Absent, CertificateKind, Observed, RotationPhase, Workload
+from collectionstore_operator.model.plan import Proposal, postpone, propose
 from collectionstore_operator.resource import labels
 
 

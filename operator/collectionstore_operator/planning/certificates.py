@@ -20,11 +20,8 @@ from collectionstore_operator.model.actions import (
     DenyRequest,
     GrantEnrolment,
     IssueCertificate,
-    Proposal,
     PublishAuthority,
     SignRequest,
-    postpone,
-    propose,
 )
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.certificate_lifetimes import renew_at, renew_authority_at
@@ -41,6 +38,7 @@ from collectionstore_operator.model.observed import (
     Volume,
     Workload,
 )
+from collectionstore_operator.model.plan import Proposal, postpone, propose
 from collectionstore_operator.planning import authority_rotation, authority_separation, workload
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from collectionstore_operator.model import quorum
-from collectionstore_operator.model.actions import Proposal
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import Pod, Slot, Volume
+from collectionstore_operator.model.plan import Proposal
 from collectionstore_operator.planning.leadership import transfer_leadership
 from collectionstore_operator.planning.replacement import copies_first
 from collectionstore_operator.planning.rollout import unsafe_to_restart

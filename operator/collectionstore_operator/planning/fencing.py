@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from collectionstore_operator.model.actions import Proposal, RaiseEpoch, postpone, propose
+from collectionstore_operator.model.actions import RaiseEpoch
 from collectionstore_operator.model.assessment import Assessment
+from collectionstore_operator.model.plan import Proposal, postpone, propose
 
 EPOCH_MAX: Final = 2**53 - 1
 """The highest epoch that a node accepts; nobody can be fenced above it."""

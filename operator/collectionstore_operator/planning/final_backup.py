@@ -11,17 +11,11 @@ from typing import Final
 
 import msgspec
 
-from collectionstore_operator.model.actions import (
-    CreateFinalBackup,
-    Proposal,
-    RecordPlannedWork,
-    RecordProtectedDeletion,
-    postpone,
-    propose,
-)
+from collectionstore_operator.model.actions import CreateFinalBackup, RecordPlannedWork, RecordProtectedDeletion
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.final_backup import FinalBackupSeen, advice, asked_for, given_up, name_of
 from collectionstore_operator.model.observed import Absent, Unknown
+from collectionstore_operator.model.plan import Proposal, postpone, propose
 from collectionstore_operator.model.planned_work import FinalBackupEnd
 from collectionstore_operator.model.timestamps import rfc3339
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from collectionstore_operator.model.actions import AddFinalizer, DeleteIdentity, Proposal, RemoveFinalizer, propose
+from collectionstore_operator.model.actions import AddFinalizer, DeleteIdentity, RemoveFinalizer
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import Unknown, Volume
+from collectionstore_operator.model.plan import Proposal, propose
 
 
 def add(assessment: Assessment) -> tuple[Proposal, ...]:

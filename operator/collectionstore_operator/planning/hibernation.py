@@ -22,16 +22,10 @@ import msgspec
 
 from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model import quorum
-from collectionstore_operator.model.actions import (
-    Proposal,
-    RecordPlannedWork,
-    ScaleWorkload,
-    postpone,
-    postponed,
-    propose,
-)
+from collectionstore_operator.model.actions import RecordPlannedWork, ScaleWorkload
 from collectionstore_operator.model.assessment import Assessment, change_blocked_by, is_serving, unhealthy_reason
 from collectionstore_operator.model.observed import Absent, Pod, Unknown, Volume, Workload
+from collectionstore_operator.model.plan import Proposal, postpone, postponed, propose
 from collectionstore_operator.model.planned_work import Hibernation
 from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.resource import labels

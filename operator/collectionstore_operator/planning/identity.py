@@ -7,9 +7,10 @@ to people: to guess would attach members to the data of another cluster.
 
 from __future__ import annotations
 
-from collectionstore_operator.model.actions import EstablishIdentity, Proposal, postpone, propose
+from collectionstore_operator.model.actions import EstablishIdentity
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import Observed
+from collectionstore_operator.model.plan import Proposal, postpone, propose
 
 
 def establish(assessment: Assessment) -> Proposal:

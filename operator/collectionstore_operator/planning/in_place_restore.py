@@ -19,19 +19,15 @@ from collections.abc import Iterator
 import msgspec
 
 from collectionstore_operator.model.actions import (
-    RESTORE_IN_PLACE,
     Action,
     EnsureWorkload,
-    Proposal,
     RecordRecovery,
     ReplaceWorkload,
     SetReclaimPolicy,
-    postpone,
-    postponed,
-    propose,
 )
 from collectionstore_operator.model.assessment import Assessment, responding_node, unhealthy_reason
 from collectionstore_operator.model.observed import Absent, NodeStatus, Observed, Unknown, Volume, Workload
+from collectionstore_operator.model.plan import RESTORE_IN_PLACE, Proposal, postpone, postponed, propose
 from collectionstore_operator.model.recovery import OldVolume, RecoveryPhase, RecoveryRecord, new_cluster_id, overdue
 from collectionstore_operator.model.restore import (
     failure_of,

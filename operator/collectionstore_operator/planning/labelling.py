@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectionstore_operator.model.actions import Proposal, RestoreLabels, propose
+from collectionstore_operator.model.actions import RestoreLabels
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import Pod, Volume
+from collectionstore_operator.model.plan import Proposal, propose
 
 
 def restore(assessment: Assessment) -> Iterator[Proposal]:

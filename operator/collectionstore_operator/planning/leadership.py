@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from collectionstore_operator.model.actions import (
-    AWAIT_LEADER,
-    MemberRef,
-    Proposal,
-    TransferLeadership,
-    postpone,
-    propose,
-)
+from collectionstore_operator.model.actions import MemberRef, TransferLeadership
 from collectionstore_operator.model.assessment import Assessment, MemberView, change_blocked_by, is_serving
+from collectionstore_operator.model.plan import AWAIT_LEADER, Proposal, postpone, propose
 
 
 def transfer_leadership(assessment: Assessment, candidates: Iterable[MemberView], *, reason: str) -> Proposal:

@@ -19,19 +19,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from collectionstore_operator.model import quorum
-from collectionstore_operator.model.actions import (
-    GateWorkload,
-    Proposal,
-    ReleasePod,
-    RestartPod,
-    StopPod,
-    postpone,
-    postponed,
-    propose,
-)
+from collectionstore_operator.model.actions import GateWorkload, ReleasePod, RestartPod, StopPod
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.fences import fenced_members, is_fenced
 from collectionstore_operator.model.observed import Absent, Pod, Slot, Unknown, Workload
+from collectionstore_operator.model.plan import Proposal, postpone, postponed, propose
 from collectionstore_operator.planning.disruption_budget import max_unavailable
 from collectionstore_operator.planning.leadership import transfer_leadership
 from collectionstore_operator.planning.rollout import unsafe_to_restart

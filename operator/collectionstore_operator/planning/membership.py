@@ -16,17 +16,7 @@ from collections.abc import Sequence
 import msgspec
 
 from collectionstore_operator.model import quorum
-from collectionstore_operator.model.actions import (
-    AddLearners,
-    Bootstrap,
-    ChangeVoters,
-    MemberRef,
-    Proposal,
-    RemoveLearners,
-    postpone,
-    postponed,
-    propose,
-)
+from collectionstore_operator.model.actions import AddLearners, Bootstrap, ChangeVoters, MemberRef, RemoveLearners
 from collectionstore_operator.model.assessment import (
     Assessment,
     MemberView,
@@ -37,6 +27,7 @@ from collectionstore_operator.model.assessment import (
     unhealthy_reason,
 )
 from collectionstore_operator.model.observed import Absent, NodeStatus, Pod, Slot, Volume
+from collectionstore_operator.model.plan import Proposal, postpone, postponed, propose
 from collectionstore_operator.model.restore import restoring
 from collectionstore_operator.planning.leadership import transfer_leadership
 

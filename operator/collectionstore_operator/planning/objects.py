@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from collectionstore_operator import manifests
 from collectionstore_operator.manifests import drift
 from collectionstore_operator.manifests.manifest import Manifest
-from collectionstore_operator.model.actions import ApplyObject, DeleteObject, Proposal, propose
+from collectionstore_operator.model.actions import ApplyObject, DeleteObject
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import AppliedObject
+from collectionstore_operator.model.plan import Proposal, propose
 from collectionstore_operator.model.restore import restoring
 from collectionstore_operator.planning.disruption_budget import max_unavailable
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from collectionstore_operator.model.actions import DiscardVolumes, Proposal, propose
+from collectionstore_operator.model.actions import DiscardVolumes
+from collectionstore_operator.model.plan import Proposal, propose
 from collectionstore_operator.model.recovery import RecoveryRecord
 
 

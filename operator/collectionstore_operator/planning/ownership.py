@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from collectionstore_operator.model.actions import Proposal, postpone
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import ForeignObject, Observed
+from collectionstore_operator.model.plan import Proposal, postpone
 
 ESSENTIAL: Final = frozenset({"ConfigMap", "Secret", "StatefulSet"})
 """Kinds without which nothing can be decided or done."""

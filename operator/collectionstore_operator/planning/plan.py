@@ -19,19 +19,10 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from collectionstore_operator.model.actions import (
-    Action,
-    AddLearners,
-    Plan,
-    Proposal,
-    RecordPlannedWork,
-    Step,
-    disruptive,
-    postpone,
-    postponed,
-)
+from collectionstore_operator.model.actions import Action, AddLearners, RecordPlannedWork, disruptive
 from collectionstore_operator.model.assessment import Assessment, contradicts_authorities, fenced_reason
 from collectionstore_operator.model.observed import Workload
+from collectionstore_operator.model.plan import Plan, Proposal, Step, postpone, postponed
 from collectionstore_operator.planning import (
     certificates,
     endangered,
@@ -146,6 +137,7 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     if hibernation.suspends(assessment):
         yield from hibernation.suspended(assessment)
         return
+    yield from restore.prepare(assessment)
     yield from workload.ensure(assessment)
     yield from member_fencing.release(assessment)
     yield from workload.unexplained(assessment)

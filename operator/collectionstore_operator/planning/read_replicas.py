@@ -21,16 +21,13 @@ from collectionstore_operator.model.actions import (
     DeleteObject,
     EnsureWorkload,
     MarkVolume,
-    Proposal,
     ReplaceWorkload,
     RestartPod,
     RetireVolume,
-    postpone,
-    postponed,
-    propose,
 )
 from collectionstore_operator.model.assessment import Assessment, is_serving, unhealthy_reason
 from collectionstore_operator.model.observed import Absent, Failure, Pod, Slot, Unknown, Volume, Workload
+from collectionstore_operator.model.plan import Proposal, postpone, postponed, propose
 from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.model.update_windows import update_held
 from collectionstore_operator.planning import (

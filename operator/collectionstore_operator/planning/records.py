@@ -8,17 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectionstore_operator.model.actions import (
-    Proposal,
-    RecordInitialized,
-    RecordRevision,
-    RestoreIdentity,
-    StampVolume,
-    postpone,
-    propose,
-)
+from collectionstore_operator.model.actions import RecordInitialized, RecordRevision, RestoreIdentity, StampVolume
 from collectionstore_operator.model.assessment import Assessment, responding_node
 from collectionstore_operator.model.observed import Volume
+from collectionstore_operator.model.plan import Proposal, postpone, propose
 from collectionstore_operator.model.restore import REVISIONS, highest_revision
 
 

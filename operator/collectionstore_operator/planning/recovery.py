@@ -17,18 +17,10 @@ from collections.abc import Iterator
 import msgspec
 
 from collectionstore_operator.model import recovery as records
-from collectionstore_operator.model.actions import (
-    RECOVER_QUORUM,
-    AdoptVolume,
-    EnsureWorkload,
-    Proposal,
-    RecordRecovery,
-    ReplaceWorkload,
-    postpone,
-    propose,
-)
+from collectionstore_operator.model.actions import AdoptVolume, EnsureWorkload, RecordRecovery, ReplaceWorkload
 from collectionstore_operator.model.assessment import Assessment, assess, responding_node, unhealthy_reason
 from collectionstore_operator.model.observed import Absent, NodeStatus, Pod, Unknown, Volume, Workload
+from collectionstore_operator.model.plan import RECOVER_QUORUM, Proposal, postpone, propose
 from collectionstore_operator.model.quorum_loss import Cause, Disk, Fate, QuorumLoss, examine, offered_at
 from collectionstore_operator.model.recovery import RecoveryPhase, RecoveryRecord, new_cluster_id
 from collectionstore_operator.model.timestamps import rfc3339

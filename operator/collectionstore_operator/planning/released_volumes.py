@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectionstore_operator.model.actions import DeleteReleased, MarkVolume, Proposal, propose
+from collectionstore_operator.model.actions import DeleteReleased, MarkVolume
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import Volume
+from collectionstore_operator.model.plan import Proposal, propose
 from collectionstore_operator.model.released import kept_because, released
 from collectionstore_operator.planning.retention import retains
 

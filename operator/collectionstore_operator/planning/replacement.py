@@ -20,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from collectionstore_operator.model.actions import Proposal, RecordPlannedWork, postpone, postponed, propose
+from collectionstore_operator.model.actions import RecordPlannedWork
 from collectionstore_operator.model.assessment import (
     Assessment,
     MemberView,
@@ -29,6 +29,7 @@ from collectionstore_operator.model.assessment import (
     responding_node,
 )
 from collectionstore_operator.model.observed import Pod, Slot, Unknown, Volume, Workload
+from collectionstore_operator.model.plan import Proposal, postpone, postponed, propose
 from collectionstore_operator.model.planned_work import Replacement
 from collectionstore_operator.planning.leadership import transfer_leadership
 from collectionstore_operator.planning.membership import current_member, joint_change, unfit

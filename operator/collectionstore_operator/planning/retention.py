@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectionstore_operator.model.actions import Proposal, RecordProtectedDeletion, SetReclaimPolicy, propose
+from collectionstore_operator.model.actions import RecordProtectedDeletion, SetReclaimPolicy
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import Slot, Volume
+from collectionstore_operator.model.plan import Proposal, propose
 
 
 def retains(assessment: Assessment) -> bool:

@@ -13,7 +13,7 @@ from typing import Final
 
 from collectionstore_operator.manifests.node_environment import revision
 from collectionstore_operator.model import quorum
-from collectionstore_operator.model.actions import Proposal, RestartPod, postponed, propose
+from collectionstore_operator.model.actions import RestartPod
 from collectionstore_operator.model.assessment import (
     Assessment,
     MemberView,
@@ -22,6 +22,7 @@ from collectionstore_operator.model.assessment import (
     unhealthy_reason,
 )
 from collectionstore_operator.model.observed import Pod, Slot, Unknown, Volume, Workload
+from collectionstore_operator.model.plan import Proposal, postponed, propose
 from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.model.update_windows import update_held
 from collectionstore_operator.planning.disruption_budget import max_unavailable

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from collectionstore_operator.model.actions import Proposal, RetireVolume, postpone, propose
+from collectionstore_operator.model.actions import RetireVolume
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import Slot, Unknown, Volume
+from collectionstore_operator.model.plan import Proposal, postpone, propose
 
 
 def set_aside(assessment: Assessment, slots: Iterable[Slot], step: str) -> Iterator[Proposal]:

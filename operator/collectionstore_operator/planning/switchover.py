@@ -18,9 +18,10 @@ from typing import Final
 
 import msgspec
 
-from collectionstore_operator.model.actions import Proposal, RecordPlannedWork, postpone, propose
+from collectionstore_operator.model.actions import RecordPlannedWork
 from collectionstore_operator.model.assessment import Assessment, MemberView, change_blocked_by, unhealthy_reason
 from collectionstore_operator.model.observed import Volume
+from collectionstore_operator.model.plan import Proposal, postpone, propose
 from collectionstore_operator.model.planned_work import Switchover, request_digest
 from collectionstore_operator.planning.leadership import successor, transfer_leadership
 from collectionstore_operator.resource import labels

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectionstore_operator.model.actions import EnsureWorkload, Proposal, RetireVolume, postpone, propose
+from collectionstore_operator.model.actions import EnsureWorkload, RetireVolume
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import Absent, Unknown, Volume, Workload
+from collectionstore_operator.model.plan import Proposal, postpone, propose
 from collectionstore_operator.planning import final_backup, old_volumes, retention
 from collectionstore_operator.planning.ownership import holds_claim, holds_pod, holds_workload
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectionstore_operator.model.actions import GrowVolume, Proposal, ReplaceWorkload, postpone, postponed, propose
+from collectionstore_operator.model.actions import GrowVolume, ReplaceWorkload
 from collectionstore_operator.model.assessment import Assessment, change_blocked_by, is_serving, unhealthy_reason
 from collectionstore_operator.model.observed import Slot, Volume, Workload
+from collectionstore_operator.model.plan import Proposal, postpone, postponed, propose
 
 
 def grow(assessment: Assessment) -> Iterator[Proposal]:

@@ -10,15 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from collectionstore_operator.model import quorum
-from collectionstore_operator.model.actions import (
-    MarkVolume,
-    Proposal,
-    RestartPod,
-    RetireVolume,
-    postpone,
-    postponed,
-    propose,
-)
+from collectionstore_operator.model.actions import MarkVolume, RestartPod, RetireVolume
 from collectionstore_operator.model.assessment import (
     Assessment,
     MemberView,
@@ -28,6 +20,7 @@ from collectionstore_operator.model.assessment import (
     unhealthy_reason,
 )
 from collectionstore_operator.model.observed import Absent, Failure, Pod, Slot, Unknown, Volume, Workload
+from collectionstore_operator.model.plan import Proposal, postpone, postponed, propose
 from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.planning.leadership import transfer_leadership
 from collectionstore_operator.planning.replacement import copies_first

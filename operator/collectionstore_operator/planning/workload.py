@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collectionstore_operator.manifests import statefulset
 from collectionstore_operator.manifests.node_environment import revision
-from collectionstore_operator.model.actions import EnsureWorkload, Proposal, StartPod, StopPod, postpone, propose
+from collectionstore_operator.model.actions import EnsureWorkload, StartPod, StopPod
 from collectionstore_operator.model.assessment import Assessment, change_blocked_by
 from collectionstore_operator.model.fences import is_fenced
 from collectionstore_operator.model.observed import Absent, Pod, Slot, Unknown, Volume, Workload
+from collectionstore_operator.model.plan import Proposal, postpone, propose
 from collectionstore_operator.model.recovery import instruction
 from collectionstore_operator.model.restore import restoring
-from collectionstore_operator.planning import authority_separation
+from collectionstore_operator.planning import authority_separation, restore
 from collectionstore_operator.planning.member_fencing import gate_is_needed
 from collectionstore_operator.planning.objects import why_apply
 from collectionstore_operator.planning.volumes import clear_for_start, mark_removed
@@ -102,7 +103,7 @@ def ensure(assessment: Assessment) -> tuple[Proposal, ...]:
         )
     if isinstance(workload, Workload) and workload.gated and gate_is_needed(assessment):
         return ()
-    waits = authority_separation.workload_waits(assessment)
+    waits = authority_separation.workload_waits(assessment) or restore.workload_waits(assessment)
     if waits:
         reason = "the workload must have the desired settings"
         return (postpone("EnsureWorkload", reason=reason, blocked_by=waits),)

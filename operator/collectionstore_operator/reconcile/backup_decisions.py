@@ -35,7 +35,7 @@ from collectionstore_operator.status.backups.fields import read_status
 from collectionstore_operator.status.backups.schedule_fields import ScheduleStatus
 from collectionstore_operator.status.backups.schedule_status import schedule_status
 from collectionstore_operator.status.hibernated import HIBERNATED
-from collectionstore_operator.status.report import Condition
+from collectionstore_operator.status.published import Condition
 
 _EXPLAINED: Final = ("Retrying", "PodWaiting")
 """Reasons whose message says what keeps a run from ending, and is gone with its pods."""

@@ -51,17 +51,16 @@ from collectionstore_operator.model.actions import (
     DeleteReleased,
     DenyRequest,
     GrantEnrolment,
-    Plan,
     RestoreLabels,
     SetReclaimPolicy,
     SignRequest,
     StartPod,
     disruptive,
     drifted_kind,
-    with_failures,
 )
 from collectionstore_operator.model.assessment import Assessment, assess
 from collectionstore_operator.model.observed import Observed
+from collectionstore_operator.model.plan import Plan, with_failures
 from collectionstore_operator.observability.metrics import LoopSeries, OperatorMetrics
 from collectionstore_operator.observability.tracing.rounds import NoTrace, RoundTrace
 from collectionstore_operator.planning.plan import plan
@@ -69,7 +68,8 @@ from collectionstore_operator.reconcile.reading import NewestOnly, Reading, Sour
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.status.changes import changed_conditions
 from collectionstore_operator.status.events import Event, subject_of
-from collectionstore_operator.status.report import Status, refused, report
+from collectionstore_operator.status.published import Status
+from collectionstore_operator.status.report import refused, report
 from collectionstore_operator.status.stale import STALE_S, stale
 
 DETACHED: Final = (CreateFinalBackup,)

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from collectionstore_operator.errors import FieldError
-from collectionstore_operator.resource import capacities, environment, labels, pod_security, repository
+from collectionstore_operator.resource import bootstrap, capacities, environment, labels, pod_security, repository
+from collectionstore_operator.resource.bootstrap import Origin
 from collectionstore_operator.resource.compute import Resources
 from collectionstore_operator.resource.deletion import Deletion
 from collectionstore_operator.resource.environment import RESERVED_VARIABLES, EnvironmentVariable, ValueFrom
@@ -409,6 +410,10 @@ RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
     LabelRequirement: (Rule("values", _VALUES_CEL, _VALUES_MESSAGE, _values),),
     NodeRequirement: (Rule("values", _VALUES_CEL, _VALUES_MESSAGE, _values),),
     Repository: (Rule("options", repository.SECRETS_CEL, repository.SECRETS, repository.exposed),),
+    Origin: (
+        Rule("repository", bootstrap.ONE_SOURCE_CEL, bootstrap.ONE_SOURCE, Origin.ambiguous),
+        Rule("volumeSnapshot", bootstrap.OF_A_BACKUP_CEL, bootstrap.OF_A_BACKUP, Origin.overdetermined),
+    ),
 }
 """Rules for every runtime, by struct."""
 
@@ -439,5 +444,13 @@ LOCAL_RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
         ),
     ),
     Repository: (Rule("claimName", "", repository.NO_CLAIM, repository.claimed),),
+    Origin: (
+        Rule(
+            "volumeSnapshot",
+            "",
+            bootstrap.NO_SNAPSHOTS,
+            lambda one: bootstrap.NO_SNAPSHOTS if one.volume_snapshot is not None else None,
+        ),
+    ),
 }
 """Those of clusters of one machine alone. They have no CEL: there is no API server."""

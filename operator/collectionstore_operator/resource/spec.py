@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
-from collectionstore_operator.resource.bootstrap import Beginning, Restore
+from collectionstore_operator.resource.bootstrap import Beginning, Source
 from collectionstore_operator.resource.compute import DEFAULT_RESOURCES, Resources
 from collectionstore_operator.resource.deletion import Deletion
 from collectionstore_operator.resource.diagnostics import Diagnostics, Monitoring
@@ -342,9 +342,10 @@ class Spec(Part, frozen=True):
         return self.hibernate is True
 
     @property
-    def beginning(self) -> Restore | None:
-        """Return the backup that a new cluster begins with; None if it begins with nothing."""
-        return self.bootstrap.restore if self.bootstrap is not None else None
+    def beginning(self) -> Source | None:
+        """Return what a new cluster is made of; None if it begins with nothing."""
+        origin = self.bootstrap.restore if self.bootstrap is not None else None
+        return origin.source if origin is not None else None
 
     @property
     def effective_image(self) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from collectionstore_operator.status.conditions import GOOD_WHEN_FALSE
-from collectionstore_operator.status.report import Status
+from collectionstore_operator.status.published import Status
 
 _NOT_RECORDED: Final = frozenset({"Progressing", "Ready"})
 """Each action is an Event already, and Ready only sums up the other conditions."""

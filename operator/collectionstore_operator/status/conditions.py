@@ -16,23 +16,23 @@ from collectionstore_operator.model import certificate_lifetimes, quorum
 from collectionstore_operator.model.actions import (
     DenyRequest,
     IssueCertificate,
-    Plan,
     PrepareAuthority,
     PromoteAuthority,
     PublishAuthority,
     RetireAuthority,
     SignRequest,
-    Step,
 )
 from collectionstore_operator.model.assessment import Assessment, responding_node
 from collectionstore_operator.model.observed import Absent, Failure, Pod, Unknown, Workload
+from collectionstore_operator.model.plan import Plan, Step
 from collectionstore_operator.model.pods import outdated
 from collectionstore_operator.model.restore import failure_of, restoring, shown_restore
 from collectionstore_operator.model.restore_request import lost_claim
+from collectionstore_operator.model.source_snapshot import obstacle
 from collectionstore_operator.model.timestamps import rfc3339
 from collectionstore_operator.model.update_windows import update_held
 from collectionstore_operator.resource import labels
-from collectionstore_operator.resource.bootstrap import Restore
+from collectionstore_operator.resource.bootstrap import SnapshotRestore, Source
 from collectionstore_operator.status import domains, fenced, hibernated, owned_objects, safeguards
 from collectionstore_operator.status.ailments import Ailment, ailments, described
 from collectionstore_operator.status.condition_state import ConditionState
@@ -79,17 +79,20 @@ def available(found: Sequence[Ailment], assessment: Assessment, history: History
     return ConditionState("False", "NoQuorum", f"{view.untrusted_reason}{_because(found)}")
 
 
-def wanted_or_recorded(assessment: Assessment) -> Restore | None:
+def wanted_or_recorded(assessment: Assessment) -> Source | None:
     """Return the restore that a cluster without data begins with, or that is under way; None if there is none."""
     beginning = None if assessment.view.initialized else assessment.desired.spec.beginning
     return restoring(assessment.observed) or beginning
 
 
-def _restoring(assessment: Assessment, restore: Restore) -> ConditionState:
+def _restoring(assessment: Assessment, restore: Source) -> ConditionState:
     what = shown_restore(restore)
     lost = lost_claim(assessment)
     if lost:
         return ConditionState("False", "RestoreFailed", f"{what}: {lost}")
+    found = obstacle(assessment, restore) if isinstance(restore, SnapshotRestore) else None
+    if found is not None:
+        return ConditionState("False", "Restoring" if found.passes else "RestoreFailed", found.message)
     failure = failure_of(assessment.observed.slot(0))
     if failure:
         return ConditionState("False", "RestoreFailed", f"{what}: {failure}; it is tried again")

@@ -15,6 +15,7 @@ from collectionstore_operator.model.actions import (
     ApplyObject,
     Bootstrap,
     ChangeVoters,
+    CreateClaim,
     CreateFinalBackup,
     DeleteIdentity,
     DeleteObject,
@@ -95,7 +96,7 @@ def subject_of(action: Action, desired: Desired) -> str:
             return action.name
         case StampVolume() | MarkVolume() | RetireVolume() | DeleteReleased() | GrowVolume() | SetReclaimPolicy():
             return action.name
-        case CreateFinalBackup():
+        case CreateFinalBackup() | CreateClaim():
             return action.name
         case DenyRequest():
             return action.request

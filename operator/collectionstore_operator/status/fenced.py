@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from collectionstore_operator.model.actions import Plan
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.fences import fenced_members
 from collectionstore_operator.model.observed import Absent, Pod
+from collectionstore_operator.model.plan import Plan
 from collectionstore_operator.status.condition_state import ConditionState
 
 MEMBERS_FENCED: Final = "MembersFenced"

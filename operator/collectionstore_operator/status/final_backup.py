@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from collectionstore_operator.model.actions import CreateFinalBackup, Plan
+from collectionstore_operator.model.actions import CreateFinalBackup
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.final_backup import FinalBackupSeen, asked_for
+from collectionstore_operator.model.plan import Plan
 from collectionstore_operator.status.condition_state import ConditionState
 
 FINAL_BACKUP: Final = "FinalBackup"

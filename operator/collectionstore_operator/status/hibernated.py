@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from collectionstore_operator.model.actions import Plan
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import Absent
+from collectionstore_operator.model.plan import Plan
 from collectionstore_operator.model.planned_work import Hibernation
 from collectionstore_operator.status.condition_state import ConditionState
 

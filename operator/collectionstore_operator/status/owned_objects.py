@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from collectionstore_operator.manifests import drift, services
-from collectionstore_operator.model.actions import ApplyObject, DeleteObject, EnsureWorkload, Plan
+from collectionstore_operator.model.actions import ApplyObject, DeleteObject, EnsureWorkload
 from collectionstore_operator.model.assessment import Assessment
+from collectionstore_operator.model.plan import Plan
 from collectionstore_operator.resource import labels
 from collectionstore_operator.status.condition_state import ConditionState
 

@@ -12,7 +12,6 @@ from collectionstore_operator.model.actions import (
     ChangeVoters,
     DeleteReleased,
     DiscardVolumes,
-    Plan,
     RecordRecovery,
     RemoveLearners,
     ReplaceWorkload,
@@ -23,6 +22,7 @@ from collectionstore_operator.model.actions import (
     TransferLeadership,
     disruptive,
 )
+from collectionstore_operator.model.plan import Plan
 
 DISRUPTIVE_NAMES: Final = frozenset(
     kind.__name__

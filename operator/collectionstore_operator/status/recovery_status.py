@@ -10,8 +10,8 @@ from typing import Annotated, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from collectionstore_operator.model.actions import RECOVER_QUORUM, Plan
 from collectionstore_operator.model.assessment import Assessment
+from collectionstore_operator.model.plan import RECOVER_QUORUM, Plan
 from collectionstore_operator.model.quorum_loss import Cause, Disk, Fate, QuorumLoss, examine, offered_at
 from collectionstore_operator.model.recovery import RecoveryRecord, active
 from collectionstore_operator.model.restore import in_place

@@ -11,12 +11,11 @@ from typing import Annotated, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from collectionstore_operator.model.actions import RESTORE_IN_PLACE, Plan
 from collectionstore_operator.model.assessment import Assessment
+from collectionstore_operator.model.plan import RESTORE_IN_PLACE, Plan
 from collectionstore_operator.model.quorum_loss import examine
 from collectionstore_operator.model.recovery import RecoveryPhase, RecoveryRecord
 from collectionstore_operator.model.restore import (
-    LATEST,
     highest_revision,
     in_place,
     known_backup,
@@ -26,6 +25,7 @@ from collectionstore_operator.model.restore import (
 )
 from collectionstore_operator.model.restore_request import blocked_by, wanted
 from collectionstore_operator.model.timestamps import rfc3339, seconds
+from collectionstore_operator.resource.bootstrap import LATEST
 from collectionstore_operator.resource.fields import atomic
 from collectionstore_operator.resource.restore import InPlaceRestore
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collectionstore_operator.model.actions import Plan, SetReclaimPolicy
+from collectionstore_operator.model.actions import SetReclaimPolicy
 from collectionstore_operator.model.assessment import Assessment, contradicts_authorities
 from collectionstore_operator.model.observed import Pod, Slot, Unknown, Volume
+from collectionstore_operator.model.plan import Plan
 from collectionstore_operator.status.condition_state import ConditionState
 
 

@@ -11,7 +11,8 @@ import msgspec
 
 from collectionstore_operator.status.condition_state import ConditionState
 from collectionstore_operator.status.conditions import TYPES
-from collectionstore_operator.status.report import Status, conditions_from
+from collectionstore_operator.status.published import Status
+from collectionstore_operator.status.published_conditions import conditions_from
 
 STALE_S: Final = 60.0
 """Rounds that fail for longer than this leave nothing that may still be called known: four idle rounds."""

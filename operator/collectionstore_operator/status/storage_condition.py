@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from collectionstore_operator.model.actions import Plan
 from collectionstore_operator.model.assessment import Assessment, responding_node
+from collectionstore_operator.model.plan import Plan
 from collectionstore_operator.status.condition_state import ConditionState
 
 _CAUSES: Final[Mapping[str, tuple[str, str]]] = {

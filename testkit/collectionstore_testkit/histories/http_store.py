@@ -27,6 +27,8 @@ class Request:
     otherwise: tuple[Step, ...] = ()
     transaction: bool = False
     """Whether it goes to the transactions endpoint; otherwise it is one step with at most one guard."""
+    update: bool = False
+    """Whether it is an update of a document: a put, or a get and a put, by a patch that answers what was there."""
 
     @property
     def writes(self) -> bool:
@@ -54,14 +56,14 @@ async def send(
 
     What is lost on the way is unknown, unless it only reads. Raises `BrokenPromise`.
     """
-    method, path, headers, body = _as_http(request)
+    method, path, headers, body, parameters = _as_http(request)
     if key is not None:
         headers["Idempotency-Key"] = key
     try:
         async with session.request(
             method,
             f"{url}/api/v1{path}",
-            params={"timeout": f"{round(timeout_s * 1000)}ms"},
+            params={"timeout": f"{round(timeout_s * 1000)}ms", **parameters},
             data=body,
             headers=headers,
             # The server's budget ends first, unless it is the server that hangs.
@@ -74,21 +76,28 @@ async def send(
         return Reply("unknown" if request.writes else "failed", retryable=True)
 
 
-def _as_http(request: Request) -> tuple[str, str, dict[str, str], bytes | None]:
+def _as_http(request: Request) -> tuple[str, str, dict[str, str], bytes | None, dict[str, str]]:
     if request.transaction:
-        return "POST", "/transactions", {"Content-Type": "application/json"}, _transaction_body(request)
-    (step,) = request.then
+        return "POST", "/transactions", {"Content-Type": "application/json"}, _transaction_body(request), {}
+    step = request.then[-1]
     headers: dict[str, str] = {}
+    parameters: dict[str, str] = {}
     for guard in request.guards:
-        if guard.operand == 0:
+        if guard.field == "value":
+            parameters["when"] = orjson.dumps({"value": guard.operand}).decode()
+        elif guard.operand == 0:
             headers["If-None-Match"] = "*"
         else:
             headers["If-Match"] = f'"{guard.operand}"'
+    if request.update:
+        parameters |= {"upsert": "true", "return": "before"}
+        headers["Content-Type"] = "application/merge-patch+json"
+        return "PATCH", _path(step.key), headers, _value_body(step), parameters
     if step.action == "put":
         document = step.key.startswith(_DOCUMENT)
         headers["Content-Type"] = "application/json" if document else "text/plain"
-        return "PUT", _path(step.key), headers, _value_body(step)
-    return ("GET" if step.action == "get" else "DELETE"), _path(step.key), headers, None
+        return "PUT", _path(step.key), headers, _value_body(step), parameters
+    return ("GET" if step.action == "get" else "DELETE"), _path(step.key), headers, None, parameters
 
 
 def _path(key: str) -> str:
@@ -150,6 +159,9 @@ def _understood(request: Request, response: aiohttp.ClientResponse, body: bytes)
     if status in (200, 201):
         if request.transaction:
             return Reply("ok", _transaction_answer(request, orjson.loads(body)))
+        if request.update:
+            replayed = response.headers.get("Idempotency-Replayed") == "true"
+            return Reply("ok", _update_answer(request, status, orjson.loads(body), replayed=replayed))
         (step,) = request.then
         if step.action == "get":
             etag = int(response.headers["ETag"].strip('"'))
@@ -165,6 +177,19 @@ def _understood(request: Request, response: aiohttp.ClientResponse, body: bytes)
             outcome = "not_applied"
         return Reply("failed" if outcome == "not_applied" else "unknown", retryable=bool(problem.get("retryable")))
     raise BrokenPromise(f"{status} {problem} for {request}")
+
+
+def _update_answer(request: Request, status: int, body: dict[str, Any], *, replayed: bool) -> Answer:
+    existed = status == 200
+    put = Seen(existed=existed)
+    if len(request.then) == 1:
+        return Answer(succeeded=True, revision=body["revision"], seen=(put,))
+    before = body["document"]
+    if existed and before is None and not replayed:
+        raise BrokenPromise(f"an update answers no document that was there: {request}")
+    # A replay does not hold it.
+    value = None if before is None else str(before["value"])
+    return Answer(succeeded=True, revision=body["revision"], seen=(Seen(existed=existed, value=value), put))
 
 
 def _problem(status: int, body: bytes) -> dict[str, Any]:

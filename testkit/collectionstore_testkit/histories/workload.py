@@ -20,6 +20,7 @@ from collectionstore_testkit.histories.http_store import COLLECTION, BrokenPromi
 from collectionstore_testkit.histories.operations import Guard, Operation, Step
 
 _KINDS: Final = ("get", "put", "create", "swap", "delete", "move", "exchange")
+_UPDATED: Final = ("put", "create", "swap")
 _WEIGHTS: Final = (40, 25, 5, 15, 5, 5, 5)
 
 
@@ -43,6 +44,8 @@ class WorkloadSettings:
     """Of a request that may be sent again."""
     reads_again: bool = False
     """Whether a read that read nothing is sent again."""
+    updates: float = 0.0
+    """Share of the writes of documents that are updates; older versions know none."""
 
 
 @dataclass(slots=True)
@@ -92,6 +95,8 @@ class Workload:
         self._keys = [self._new_key() for _ in range(self._settings.keys)]
         self._known: dict[str, int] = {}
         """Revisions that some client saw last, for compare-and-set."""
+        self._values: dict[str, str] = {}
+        """The values that some client saw last, for conditions."""
 
     async def prepare(self) -> None:
         """Make the collection; keeps trying until a node does it."""
@@ -198,6 +203,7 @@ class Workload:
                 self._known[step.key] = 0
             elif seen is not None:
                 self._known[step.key] = seen.revision or 0
+                self._values[step.key] = seen.value or ""
 
     # What to do next
 
@@ -206,6 +212,10 @@ class Workload:
         key = self._draw_key(random)
         if kind == "get":
             return Request((Step("get", key),))
+        # Asked only if it matters: seeds of runs without updates draw what they always drew.
+        updates = self._settings.updates
+        if updates and kind in _UPDATED and key.startswith("documents/") and random.random() < updates:
+            return self._draw_update(random, key)
         if kind == "put":
             return Request((self._put(key),))
         if kind == "create":
@@ -224,6 +234,18 @@ class Workload:
         guards = (Guard(key, "revision", self._known.get(key, 0)), Guard(other, "revision", self._known.get(other, 0)))
         looks = (Step("get", key), Step("get", other))
         return Request((self._put(key), self._put(other)), guards, looks, transaction=True)
+
+    def _draw_update(self, random: Random, key: str) -> Request:
+        put = self._put(key)
+        match random.randrange(4):
+            case 0:
+                return Request((put,), update=True)
+            case 1:
+                return Request((Step("get", key), put), update=True)
+            case 2:
+                return Request((put,), (Guard(key, "revision", self._known.get(key, 0)),), update=True)
+            case _:
+                return Request((put,), (Guard(key, "value", self._values.get(key) or "never"),))
 
     def _put(self, key: str) -> Step:
         self._next_value += 1

@@ -25,7 +25,7 @@ from collectionstore_operator.observability.metrics import process_metrics
 from collectionstore_operator.resource.backups.names import BACKUP_KIND, SCHEDULE_KIND
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.status.events import Event
-from collectionstore_operator.status.report import Condition, Status
+from collectionstore_operator.status.published import Condition, Status
 
 STUB = Path(__file__).with_name("stub_program.py")
 VERSION = "collectionstore.io/v1alpha1"

@@ -26,7 +26,7 @@ from collectionstore_operator import settings
 from collectionstore_operator.model.observed import Member, NodeStatus, Observed, Peer, Pod, Slot, Unknown
 from collectionstore_operator.settings import InvalidSetting, Settings
 from collectionstore_operator.status.events import Event
-from collectionstore_operator.status.report import Condition, ConfigurationStatus, MemberStatus, PlannedStep, Status
+from collectionstore_operator.status.published import Condition, ConfigurationStatus, MemberStatus, PlannedStep, Status
 
 PAGE = Path(__file__).parents[4] / "docs" / "reference" / "cli.md"
 

@@ -6,6 +6,7 @@ On the client port all of it is for operators only, like the requests that chang
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Final
 
 import msgspec
@@ -32,6 +33,7 @@ class NewLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def operators_only(handler: Handler) -> Handler:
     """Return `handler` behind a check for an operator's client certificate."""
 
+    @wraps(handler)
     async def guarded(call: Call) -> Answer:
         call.require_operator("this page")
         return await handler(call)
@@ -42,6 +44,7 @@ def operators_only(handler: Handler) -> Handler:
 def on_loopback(handler: Handler) -> Handler:
     """Return `handler` for clients on the same machine or in the same pod; others get 403."""
 
+    @wraps(handler)
     async def guarded(call: Call) -> Answer:
         if not is_loopback(call.request.remote):
             raise Problem("forbidden", "this page answers on loopback only: use kubectl port-forward")

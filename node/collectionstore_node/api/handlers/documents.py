@@ -8,7 +8,7 @@ from typing import Final
 import orjson
 from multidict import CIMultiDictProxy
 
-from collectionstore_node.api.handlers import queries
+from collectionstore_node.api.handlers import changes, queries
 from collectionstore_node.api.handlers.direct import DirectGet, DirectPut
 from collectionstore_node.api.handlers.read_answers import after_cursor, page_answer, stored_answer
 from collectionstore_node.api.handlers.write_answers import delete_target, outcome_lines, refusal, removed, written
@@ -33,7 +33,10 @@ async def put(call: Call) -> Answer:
     # Path and headers BEFORE the body: a request that is refused for them need not send the rest of it.
     headers = call.request.headers
     precondition, key = write_precondition(headers), idempotency_key(headers)
+    when = changes.condition_text(call)
     value = await _document(call)
+    if when is not None:
+        return _put_answer(ref.id, await changes.replace(call, ref, value, when))
     outcome = await call.api.store.write(Put(ref, value, precondition), key=key, timeout_s=call.timeout_s)
     return _put_answer(ref.id, outcome)
 
@@ -72,8 +75,17 @@ async def get(call: Call) -> Answer:
 async def delete(call: Call) -> Answer:
     """Remove a document; one that does not exist is 404."""
     ref = _ref(call)
-    outcome = await delete_target(call, ref, absent="document_not_found")
+    when = changes.condition_text(call)
+    if when is None:
+        outcome = await delete_target(call, ref, absent="document_not_found")
+    else:
+        outcome = await changes.remove(call, ref, when)
     return removed(outcome, _written(ref.id, outcome.revision))
+
+
+async def patch(call: Call) -> Answer:
+    """Change a document where it is, by operators, a merge patch or a JSON Patch."""
+    return await changes.patch(call, _ref(call))
 
 
 async def list_page(call: Call) -> Answer:

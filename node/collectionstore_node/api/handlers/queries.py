@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import orjson
@@ -22,6 +22,8 @@ from collectionstore_node.service.operations import CountDocuments, DistinctValu
 from collectionstore_node.service.queries import SKIP_MAX, parse_fields_text, parse_find, parse_path, parse_sort_text
 from collectionstore_node.service.results import Found, Meter
 
+T = TypeVar("T")
+
 AT_ONCE_BYTES_MAX: Final = 2 << 10
 """A larger filter, or one with patterns, is checked in the thread of queries."""
 
@@ -33,6 +35,7 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     filter: dict[str, Any] = msgspec.field(default_factory=dict)
     explain: bool = False
+    hint: str | None = None
 
 
 class Distinct(Selection, frozen=True, kw_only=True):
@@ -76,7 +79,7 @@ async def count(call: Call) -> Answer:
     """Return how many documents match."""
     name = collection_name(call.arguments[0])
     body = await call.json_struct(Selection)
-    query = await _checked(call, body.filter, lambda: parse_find(body.filter))
+    query = await checked(call, body.filter, lambda: parse_find(body.filter, hint=body.hint))
     started = perf_counter()
     counted = await call.api.store.queries.count(
         CountDocuments(name, query), consistency=call.options.consistency, timeout_s=call.timeout_s
@@ -91,7 +94,7 @@ async def distinct(call: Call) -> Answer:
     name = collection_name(call.arguments[0])
     body = await call.json_struct(Distinct)
     path = parse_path(body.field, "invalid_query", "/field")
-    query = await _checked(call, body.filter, lambda: parse_find(body.filter))
+    query = await checked(call, body.filter, lambda: parse_find(body.filter, hint=body.hint))
     started = perf_counter()
     found = await call.api.store.queries.distinct(
         DistinctValues(name, query, path), consistency=call.options.consistency, timeout_s=call.timeout_s
@@ -102,8 +105,8 @@ async def distinct(call: Call) -> Answer:
 
 
 async def _found(call: Call, name: str, search: Search) -> Answer:
-    query = await _checked(
-        call, search.filter, lambda: parse_find(search.filter, search.sort, search.projection, search.skip)
+    query = await checked(
+        call, search.filter, lambda: parse_find(search.filter, search.sort, search.projection, search.skip, search.hint)
     )
     limit = call.api.limits.list_items_default if search.limit is None else search.limit
     scope = _scope(name, search)
@@ -129,7 +132,7 @@ async def _found(call: Call, name: str, search: Search) -> Answer:
     return joined(b'{"documents":[', page.items, tail, page.revision, page.stale_since)
 
 
-async def _checked(call: Call, given: dict[str, Any], parse: Callable[[], Find]) -> Find:
+async def checked(call: Call, given: object, parse: Callable[[], T]) -> T:
     """Return the query that `parse` checks; at once if that takes no time."""
     text = orjson.dumps(given)
     if len(text) <= AT_ONCE_BYTES_MAX and b"$regex" not in text:
@@ -154,7 +157,8 @@ def _explained(body: Selection, query: Find, meter: Meter, returned: int, starte
     if not body.explain:
         return b""
     facts = {
-        "plan": query.plan(),
+        "plan": meter.plan or query.plan(),
+        "keys_examined": meter.keys,
         "examined": meter.documents,
         "examined_bytes": meter.bytes,
         "returned": returned,

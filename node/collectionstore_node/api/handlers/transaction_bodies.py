@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -27,9 +27,10 @@ from collectionstore_node.service.operations import (
     Ref,
     Transaction,
     TransactionStep,
+    UpdateForm,
 )
+from collectionstore_node.service.update_checks import check_patterns, check_text
 
-_NOTHING: Final = msgspec.Raw()
 _NOT_GIVEN: Final = (b"", b"null")
 """A field that is not given: `Raw | None` would make msgspec refuse every value but null."""
 
@@ -56,12 +57,14 @@ class ConditionalWrite(Target, frozen=True, kw_only=True):
 
     if_revision: Annotated[int, msgspec.Meta(ge=1)] | None = None
     if_exists: bool | None = None
+    when: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    """A filter that the document must match."""
 
 
 class Put(ConditionalWrite, frozen=True, kw_only=True, tag_field="op", tag="put"):
     """Store `document`, or `value` (base64) with its `content_type`."""
 
-    document: msgspec.Raw = _NOTHING
+    document: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     value: str | None = None
     content_type: str | None = None
 
@@ -74,7 +77,17 @@ class Get(Target, frozen=True, kw_only=True, tag_field="op", tag="get"):
     """Read the target at the transaction's revision."""
 
 
-Step: TypeAlias = Put | Delete | Get
+class Update(ConditionalWrite, frozen=True, kw_only=True, tag_field="op", tag="update"):
+    """Change a document where it is, by one of the three forms."""
+
+    update: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    merge_patch: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    json_patch: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    array_filters: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    upsert: bool = False
+
+
+Step: TypeAlias = Put | Delete | Get | Update
 
 
 DOCUMENT_DEPTH: Final = 4
@@ -115,13 +128,95 @@ def _step(step: Step, path: str, key_bytes_max: int) -> TransactionStep:
     match step:
         case Get():
             return operations.Get(ref)
+        case Update() if isinstance(ref, DocumentRef):
+            return update_of(step, ref, path, _precondition(step))
+        case Update():
+            raise Problem("invalid_body", f"{path}: an update is of a document, by collection and id")
+        case Put() | Delete() if step.when and not isinstance(ref, DocumentRef):
+            raise Problem("invalid_body", f"{path}.when: a filter is for documents")
+        case Delete() if step.when and isinstance(ref, DocumentRef):
+            precondition = _precondition(step)
+            return operations.Update(ref, UpdateForm.DELETE, when=bytes(step.when), precondition=precondition)
         case Delete():
             return operations.Delete(ref, _precondition(step))
+        case Put() if isinstance(ref, DocumentRef) and step.when:
+            document, precondition = _document(step, path), _precondition(step)
+            return operations.Update(
+                ref, UpdateForm.REPLACE, document, when=bytes(step.when), precondition=precondition
+            )
         case Put() if isinstance(ref, DocumentRef):
             return operations.Put(ref, _document(step, path), _precondition(step))
         case Put():
             kind = DEFAULT_CONTENT_TYPE if step.content_type is None else check_content_type(step.content_type)
             return operations.Put(ref, _value(step, path), _precondition(step), kind)
+
+
+class AnyUpdate(Protocol):
+    """The forms of an update, of which one is given."""
+
+    @property
+    def update(self) -> msgspec.Raw:
+        """Operators."""
+
+    @property
+    def merge_patch(self) -> msgspec.Raw:
+        """RFC 7396."""
+
+    @property
+    def json_patch(self) -> msgspec.Raw:
+        """RFC 6902."""
+
+    @property
+    def array_filters(self) -> msgspec.Raw:
+        """A list of filters."""
+
+    @property
+    def when(self) -> msgspec.Raw:
+        """A filter."""
+
+    @property
+    def upsert(self) -> bool:
+        """Whether a document is inserted if there is none."""
+
+
+def update_of(given: AnyUpdate, ref: DocumentRef, path: str, precondition: Precondition) -> operations.Update:
+    """Return the update that a part of a body describes, not checked yet; `path` names it. Raises `Problem`."""
+    forms = (
+        (UpdateForm.OPERATORS, given.update),
+        (UpdateForm.MERGE_PATCH, given.merge_patch),
+        (UpdateForm.JSON_PATCH, given.json_patch),
+    )
+    found = [(form, bytes(text)) for form, text in forms if text]
+    if len(found) != 1:
+        raise Problem("invalid_body", f"{path}: an update has one of: update, merge_patch, json_patch")
+    (form, body), filters, when = found[0], bytes(given.array_filters), bytes(given.when)
+    return operations.Update(ref, form, body, filters, when, precondition, upsert=given.upsert)
+
+
+FIELDS: Final = {
+    UpdateForm.OPERATORS: "update",
+    UpdateForm.MERGE_PATCH: "merge_patch",
+    UpdateForm.JSON_PATCH: "json_patch",
+    UpdateForm.REPLACE: "document",
+    UpdateForm.DELETE: "",
+}
+"""Where the body of an update is in its step."""
+
+
+def check_updates(transaction: Transaction) -> None:
+    """Check the updates of a transaction; takes long, as its patterns are compiled. Raises `InvalidRequest`."""
+    check_patterns(one for one in (*transaction.then, *transaction.otherwise) if isinstance(one, operations.Update))
+    for name, branch in (("then", transaction.then), ("else", transaction.otherwise)):
+        for at, step in enumerate(branch):
+            if isinstance(step, operations.Update):
+                where = f"/{name}/{at}"
+                pointers = (f"{where}/{FIELDS[step.form]}", f"{where}/when", f"{where}/array_filters")
+                check_text(step, pointers)
+
+
+def has_updates(transaction: Transaction) -> bool:
+    """Whether a transaction has updates, which `check_updates` must check."""
+    return any(isinstance(one, operations.Update) for one in (*transaction.then, *transaction.otherwise))
 
 
 def _ref(target: Target, path: str, key_bytes_max: int) -> Ref:

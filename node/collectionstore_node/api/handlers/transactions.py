@@ -7,7 +7,13 @@ import base64
 
 import orjson
 
-from collectionstore_node.api.handlers.transaction_bodies import DOCUMENT_DEPTH, TransactionBody, transaction_of
+from collectionstore_node.api.handlers.transaction_bodies import (
+    DOCUMENT_DEPTH,
+    TransactionBody,
+    check_updates,
+    has_updates,
+    transaction_of,
+)
 from collectionstore_node.api.handlers.write_answers import outcome_lines, refusal
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import ApiContext, Call
@@ -22,7 +28,7 @@ from collectionstore_node.service.limits import (
     TRANSACTION_WRITE_BYTES_MAX,
     check_transaction_items,
 )
-from collectionstore_node.service.operations import ANY, DocumentRef, Get, Put, Transaction, TransactionStep
+from collectionstore_node.service.operations import ANY, DocumentRef, Get, Put, Transaction, TransactionStep, Update
 from collectionstore_node.service.results import Code, Item, Outcome
 
 
@@ -35,6 +41,8 @@ async def post(call: Call) -> Answer:
     api = call.api
     text = await call.json_text(api.limits.transaction_bytes_max, transaction_rules(api))
     transaction = parse_transaction(text, api)
+    if has_updates(transaction):
+        await api.store.queries.checked(lambda: check_updates(transaction), timeout_s=call.timeout_s)
     if len(text) > AT_ONCE_BYTES_MAX:
         # What follows, encoding and proposing it, takes as long as what came before.
         await asyncio.sleep(0)
@@ -88,7 +96,8 @@ def transaction_refusal(outcome: Outcome) -> Problem:
             "transaction_too_large",
             f"up to and with {operation}; allowed in a transaction: {TRANSACTION_READ_BYTES_MAX} bytes of values that "
             f"are read by get, {TRANSACTION_WRITE_BYTES_MAX} bytes of values that are written, and "
-            f"{TRANSACTION_COST_MAX} bytes of stored values that are compared, read, replaced or deleted",
+            f"{TRANSACTION_COST_MAX} bytes of stored values that are compared, read, replaced or deleted, "
+            "with what indexes of documents cost",
             headers=outcome_lines(outcome),
             revision=outcome.revision,
         )
@@ -122,5 +131,8 @@ def _result(step: TransactionStep, item: Item) -> bytes:
             return orjson.dumps({"revision": item.revision, "value": value})
         case Put():
             return orjson.dumps({"revision": item.revision, "created": item.created})
+        case Update() if item.revision:
+            modified = item.revision != item.previous_revision
+            return orjson.dumps({"revision": item.revision, "created": item.created, "modified": modified})
         case _:
             return orjson.dumps({"revision": 0, "deleted": item.previous_revision != 0})

@@ -9,13 +9,30 @@ from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.idempotency import REPLAYED, idempotency_key
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.indexes.definition import INDEXES_MAX
+from collectionstore_node.indexes.encoding import DEPTH_MAX
+from collectionstore_node.indexes.entries import ENTRIES_MAX
 from collectionstore_node.service.operations import Delete, Ref
-from collectionstore_node.service.results import Code, Outcome
+from collectionstore_node.service.results import Code, Outcome, refused_index
+from collectionstore_node.service.updates import STEPS_MAX
 
 _REFUSALS: Final = {
     Code.COLLECTION_NOT_FOUND: ("collection_not_found", "create it first: PUT /api/v1/collections/{name}"),
     Code.COLLECTION_EXISTS: ("collection_exists", "use PUT to accept an existing one"),
+    Code.INDEX_NOT_FOUND: ("index_not_found", "the collection has no index of this name"),
+    Code.INDEX_EXISTS: ("index_exists", "drop it first to change it"),
+    Code.TOO_MANY_INDEXES: ("too_many_indexes", f"a collection has at most {INDEXES_MAX} indexes; drop another one"),
+    Code.INVALID_INDEX: ("invalid_index", "the members of the cluster do not accept this definition"),
+    Code.LEVEL_TOO_LOW: ("upgrade_pending", "not all members of the cluster are of a version that can do this"),
     Code.INVALID_TRANSACTION: ("invalid_body", "the transaction contradicts itself or has too many operations"),
+    Code.INVALID_UPDATE: ("invalid_update", "the update is none that this version knows"),
+    Code.UPDATE_TYPE: ("update_failed", "a value has another type than the update takes"),
+    Code.UPDATE_PATH: ("update_failed", "there is nothing at the path of the update, and nothing can be made there"),
+    Code.UPDATE_RANGE: ("update_failed", "a number would leave 64 bits, or not be finite"),
+    Code.UPDATE_CONFLICT: ("update_failed", "two parts of the update change the same place"),
+    Code.UPDATE_TEST: ("patch_test_failed", "the value at the path is another one"),
+    Code.UPDATE_SIZE: ("update_too_large", "beyond the limit of documents in bytes, or nested more than 100 deep"),
+    Code.UPDATE_COST: ("update_too_costly", f"it would take more than {STEPS_MAX} steps"),
     Code.IDEMPOTENCY_KEY_REUSED: ("idempotency_key_reused", "send a new key with a new request"),
 }
 
@@ -44,8 +61,30 @@ def refusal(outcome: Outcome, *, absent: str) -> Problem:
         return Problem(
             "precondition_failed", detail, headers=facts, current_revision=current, revision=outcome.revision
         )
+    if code is Code.CONDITION_FAILED:
+        return Problem(
+            "precondition_failed",
+            "the document does not match the condition",
+            headers=facts,
+            current_revision=outcome.current_revision,
+            revision=outcome.revision,
+        )
+    if code is Code.UNIQUE_VIOLATION or code is Code.INDEX_ENTRIES:
+        return _refused_by_index(outcome, facts)
     name, detail = _REFUSALS[code]
     return Problem(name, detail, headers=facts, revision=outcome.revision)
+
+
+def _refused_by_index(outcome: Outcome, facts: bytes) -> Problem:
+    by = refused_index(outcome)
+    if outcome.code is Code.UNIQUE_VIOLATION:
+        detail = f"the document with the ID in `id` has the same values in the unique index {by.name!r}"
+        return Problem("unique_violation", detail, headers=facts, revision=outcome.revision, index=by.name, id=by.other)
+    detail = (
+        f"in the index {by.name!r} a document has at most {ENTRIES_MAX} entries, "
+        f"and values are nested at most {DEPTH_MAX} deep"
+    )
+    return Problem("index_entries", detail, headers=facts, revision=outcome.revision, index=by.name)
 
 
 def outcome_lines(outcome: Outcome) -> bytes:

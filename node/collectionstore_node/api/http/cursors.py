@@ -20,6 +20,7 @@ TEXT_MAX: Final = 4096
 
 _HEAD_BYTES: Final = 1 + SCOPE_BYTES
 _PLACE: Final = struct.Struct(">HH")
+_PROGRESS: Final = struct.Struct(">Q?H")
 _DAMAGED: Final = "the cursor is damaged; start again without it"
 
 
@@ -55,6 +56,29 @@ def decode_place(scope: tuple[str, ...], cursor: str) -> tuple[bytes, str, int]:
     if len(key) != size:
         raise Problem("invalid_cursor", _DAMAGED)
     return key, name, skip
+
+
+def encode_progress(scope: tuple[str, ...], after: str, since: int, until: str | None) -> str:
+    """Return the cursor that continues the writes `scope` behind the ID `after`.
+
+    Documents up to the ID `until`, all if it is None, are left alone if their revision is above `since`; 0 for none.
+    """
+    last = b"" if until is None else until.encode()
+    return _encode(scope, _PROGRESS.pack(since, until is None, len(last)) + last + after.encode())
+
+
+def decode_progress(scope: tuple[str, ...], cursor: str) -> tuple[str, int, str | None]:
+    """Return what `encode_progress` was given. Raises `Problem` for any other text."""
+    data = _decode(scope, cursor, "the cursor is from a request with another collection, filter or update")
+    try:
+        since, everything, size = _PROGRESS.unpack_from(data)
+        begin = _PROGRESS.size + size
+        until, after = data[_PROGRESS.size : begin].decode(), data[begin:].decode()
+    except (struct.error, UnicodeDecodeError):
+        raise Problem("invalid_cursor", _DAMAGED) from None
+    if len(data) < begin or since >= 1 << 63:
+        raise Problem("invalid_cursor", _DAMAGED)
+    return after, since, None if everything else until
 
 
 def _encode(scope: tuple[str, ...], after: bytes) -> str:

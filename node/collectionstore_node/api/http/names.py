@@ -39,6 +39,11 @@ def collection_name(text: str) -> str:
     return _checked_name(text, "collection")
 
 
+def index_name(text: str) -> str:
+    """Return `text` if it is a valid name of an index. Raises `Problem`."""
+    return _checked_name(text, "index")
+
+
 @lru_cache(NAMES_KEPT)
 def bucket_name(text: str) -> str:
     """Return `text` if it is a valid bucket name. Raises `Problem`."""

@@ -17,8 +17,12 @@ from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.names import check_text, quoted
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import BoundedStaleness, Consistency, ReadConsistency
+from collectionstore_node.service.operations import Image
 
 WRITE: Final = frozenset({"timeout", "redirect"})
+CHANGE: Final = WRITE | {"when"}
+PATCH: Final = CHANGE | {"upsert", "return", "array_filters"}
+BULK: Final = WRITE | {"mode"}
 READ: Final = WRITE | {"consistency", "max_staleness"}
 LIST: Final = READ | {"prefix", "limit", "cursor"}
 LIST_DOCUMENTS: Final = LIST | {"filter", "sort", "fields"}
@@ -29,6 +33,8 @@ EXPORT: Final = TIMED | {"consistency"}
 EXPORT_LOG: Final = TIMED | {"after"}
 SAMPLED: Final = frozenset({"seconds"})
 NONE: Final[frozenset[str]] = frozenset()
+
+MODES: Final = ("atomic", "ordered", "unordered")
 
 TIMEOUT_MIN_S: Final = 0.001
 STALENESS_MIN_S: Final = 0.001
@@ -59,6 +65,13 @@ class Options(msgspec.Struct, kw_only=True):
     filter: str | None = None
     sort: str | None = None
     fields: str | None = None
+    when: str | None = None
+    array_filters: str | None = None
+    upsert: bool = False
+    image: Image = Image.NONE
+    """Which text of the document a write answers."""
+    mode: str = "ordered"
+    """How a bulk is carried out."""
     after: int = 0
     """Index in the log."""
     seconds: int = 10
@@ -177,6 +190,28 @@ def _fields(options: Options, value: str, limits: HttpLimits) -> None:
     options.fields = value
 
 
+def _when(options: Options, value: str, limits: HttpLimits) -> None:
+    options.when = value
+
+
+def _array_filters(options: Options, value: str, limits: HttpLimits) -> None:
+    options.array_filters = value
+
+
+def _upsert(options: Options, value: str, limits: HttpLimits) -> None:
+    options.upsert = _choice("upsert", value, "false", "true")
+
+
+def _return(options: Options, value: str, limits: HttpLimits) -> None:
+    options.image = Image.AFTER if _choice("return", value, "before", "after") else Image.BEFORE
+
+
+def _mode(options: Options, value: str, limits: HttpLimits) -> None:
+    if value not in MODES:
+        raise Problem("invalid_parameter", f"mode is {quoted(value)}; allowed are {', '.join(MODES)}")
+    options.mode = value
+
+
 def _choice(name: str, value: str, off: str, on: str) -> bool:
     """Return whether `value` is `on`. Raises `Problem` when it is neither."""
     if value not in (off, on):
@@ -198,4 +233,9 @@ _PARSERS: Final[dict[str, Callable[[Options, str, HttpLimits], None]]] = {
     "sort": _sort,
     "fields": _fields,
     "values": _values,
+    "when": _when,
+    "array_filters": _array_filters,
+    "upsert": _upsert,
+    "return": _return,
+    "mode": _mode,
 }

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
 
+from collectionstore_node.api.handlers.transaction_bodies import check_updates, has_updates
 from collectionstore_node.api.handlers.transactions import parse_transaction, result_label, transaction_rules
 from collectionstore_node.api.http.call import ApiContext
 from collectionstore_node.api.http.json_bodies import AT_ONCE_BYTES_MAX, at_once, compact_json, compact_json_steps
@@ -173,7 +174,10 @@ class Executor:
         check_size(len(text), self._limits.transaction_bytes_max)
         if at_once(text):
             transaction = parse_transaction(compact_json(text, self._transaction_rules), self._api)
-            self._submit(stream, flight, transaction, key)
+            if has_updates(transaction):
+                stream.spawn((flight,), self._submit_checked(stream, flight, transaction, key))
+            else:
+                self._submit(stream, flight, transaction, key)
         else:
             make = partial(parse_transaction, api=self._api)
             stream.spawn((flight,), self._submit_large(stream, flight, text, self._transaction_rules, key, make))
@@ -209,7 +213,16 @@ class Executor:
         if len(compact) > AT_ONCE_BYTES_MAX:
             # What follows, encoding and proposing it, takes as long as what came before.
             await asyncio.sleep(0)
+        if isinstance(action, Transaction) and has_updates(action):
+            await self._submit_checked(stream, flight, action, key)
+            return
         flight.action, flight.key = action, key
+        await self._wait_for_leader(stream, flight)
+
+    async def _submit_checked(self, stream: Stream, flight: Flight, transaction: Transaction, key: str | None) -> None:
+        """Check the updates of a transaction beside the event loop, then propose it."""
+        await self._store.queries.checked(lambda: check_updates(transaction), timeout_s=flight.left_s)
+        flight.action, flight.key = transaction, key
         await self._wait_for_leader(stream, flight)
 
     async def _wait_for_leader(self, stream: Stream, flight: Flight) -> None:

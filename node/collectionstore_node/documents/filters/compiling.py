@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from collectionstore_node.documents.filters.regexes import compile_regex
+from collectionstore_node.documents.expressions import Compute, Scope, Spent, compile_expression, truthy
 from collectionstore_node.documents.filters.tree import (
     And,
     Bits,
@@ -16,6 +16,7 @@ from collectionstore_node.documents.filters.tree import (
     ElementMatches,
     Equal,
     Exists,
+    Expression,
     Field,
     HasType,
     In,
@@ -26,8 +27,10 @@ from collectionstore_node.documents.filters.tree import (
     Regex,
     Size,
     Test,
+    ValueNode,
 )
 from collectionstore_node.documents.paths import Match, matcher
+from collectionstore_node.documents.regexes import compile_regex
 from collectionstore_node.documents.values import MISSING, RANKS, Value, equal, sort_key
 
 ValueTest = Callable[[Value], bool]
@@ -36,13 +39,24 @@ _INT32: Final = range(-(1 << 31), 1 << 31)
 _INT64: Final = range(-(1 << 63), 1 << 63)
 
 
-def compile_filter(node: Node) -> Match:
-    """Return whether a document matches `node`. The function keeps no state and raises nothing."""
+def compile_filter(node: Node, spent: Spent | None = None) -> Match:
+    """Return whether a document matches `node`. The function keeps no state; `spent` counts steps of expressions.
+
+    It raises nothing but what an expression or a pattern raises that takes too long: `InvalidRequest`.
+    """
     match node:
+        case Expression(inner, slots):
+            return _expression(compile_expression(inner), slots, spent)
         case Field(path, test):
             return matcher(path, _test(test), elements=_asks_elements(test))
         case _:
-            return _composed(node, compile_filter)
+            return _composed(node, lambda child: compile_filter(child, spent))
+
+
+def compile_element_filter(node: ValueNode) -> ValueTest:
+    """Return whether an element of an array matches `node`, of `parse_element_filter`. Raises as a filter does."""
+    holds = _of_value(node)
+    return lambda element: holds([element])
 
 
 def _composed(node: Node, compiled: Callable[[Node], Callable[[Any], bool]]) -> Callable[[Any], bool]:
@@ -64,6 +78,18 @@ def _composed(node: Node, compiled: Callable[[Node], Callable[[Any], bool]]) -> 
             inner = compiled(child)
             return lambda value: not inner(value)
     raise TypeError(f"not a node of a filter: {type(node).__name__}")
+
+
+def _expression(compute: Compute, slots: int, spent: Spent | None) -> Match:
+    def match(document: dict[str, Any]) -> bool:
+        scope = Scope(slots)
+        scope.begin(document)
+        holds = truthy(compute(scope))
+        if spent is not None:
+            spent.steps += scope.steps
+        return holds
+
+    return match
 
 
 def _of_value(node: Node) -> ValueTest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from collectionstore_node.documents.filters.regexes import OPTIONS, PATTERN_CHARACTERS_MAX, PATTERNS_MAX, compile_regex
+from collectionstore_node.documents.expressions import ExpressionParser
 from collectionstore_node.documents.filters.tree import (
     TYPE_NUMBERS,
     TYPES,
@@ -18,6 +18,7 @@ from collectionstore_node.documents.filters.tree import (
     ElementMatches,
     Equal,
     Exists,
+    Expression,
     Field,
     HasType,
     In,
@@ -27,10 +28,12 @@ from collectionstore_node.documents.filters.tree import (
     Or,
     Regex,
     Size,
+    ValueNode,
     leaves,
 )
 from collectionstore_node.documents.paths import Path, parse_path
 from collectionstore_node.documents.pointers import child
+from collectionstore_node.documents.regexes import OPTIONS, PATTERN_CHARACTERS_MAX, PATTERNS_MAX, compile_regex
 from collectionstore_node.documents.values import Value
 from collectionstore_node.errors import InvalidPart
 
@@ -48,7 +51,6 @@ _POSITIONS: Final = range(64)
 _LOGICAL: Final = ("$and", "$or", "$nor")
 _SEARCHES_ELSEWHERE: Final = {
     "$where": "the server runs no code of its clients",
-    "$expr": "compare a field with a value; expressions are not in filters",
     "$text": "there is no text index; $regex finds a pattern",
     "$jsonSchema": "there are no schemas in filters",
     "$near": "there are no places in JSON documents",
@@ -58,12 +60,24 @@ _SEARCHES_ELSEWHERE: Final = {
 _Operator = Callable[["_Parser", Path, Value, str, int], Node]
 
 
-def parse_filter(given: Value, pointer: str = "") -> Node:
+def parse_filter(given: Value, pointer: str = "", expressions: ExpressionParser | None = None) -> Node:
     """Return the filter that the JSON value `given` describes; `pointer` is where it is in the request's body.
 
-    Raises `InvalidPart("invalid_filter")`. Costs at most as much as decoding it did.
+    `$expr` is allowed with `expressions` only: a filter with an expression may raise while it is asked. Raises
+    `InvalidPart("invalid_filter")`. Costs at most as much as decoding it did.
     """
-    node = _Parser().query(given, pointer, 0)
+    return _checked(_Parser(expressions).query(given, pointer, 0), pointer)
+
+
+def parse_element_filter(given: dict[str, Value], pointer: str = "") -> ValueNode:
+    """Return the filter of one element of an array: operators on it, or a filter of objects, as in `$elemMatch`.
+
+    Raises as `parse_filter`.
+    """
+    return _checked(_element(_Parser(None), (), given, pointer, 0), pointer)
+
+
+def _checked(node: Node, pointer: str) -> Node:
     count = leaves(node)
     if count > LEAVES_MAX:
         raise InvalidPart(
@@ -75,9 +89,12 @@ def parse_filter(given: Value, pointer: str = "") -> Node:
 class _Parser:
     """Counts the parts of a filter while it is parsed: BEFORE each is looked at, as a pattern takes long to compile."""
 
-    def __init__(self) -> None:
+    def __init__(self, expressions: ExpressionParser | None) -> None:
+        self._expressions = expressions
         self._parts = 0
         self._patterns = 0
+        self.elements = 0
+        """How many `$elemMatch` are around what is parsed."""
 
     def count(self, pointer: str, *, pattern: bool = False) -> None:
         """Count a part of the filter. Raises `InvalidPart`."""
@@ -103,8 +120,11 @@ class _Parser:
                 nodes.append(self._logical(name, value, at, depth))
             elif name == "$comment":
                 continue
+            elif name == "$expr":
+                nodes.append(self._expression(value, at))
             elif name[:1] == "$":
-                raise _invalid(at, _unknown(name, (*_LOGICAL, "$comment"), "at the top of a filter"))
+                known = ("$comment",) if self._expressions is None or self.elements else ("$comment", "$expr")
+                raise _invalid(at, _unknown(name, (*_LOGICAL, *known), "at the top of a filter"))
             else:
                 nodes.append(self._field(name, value, at, depth))
         return _all(nodes)
@@ -137,6 +157,15 @@ class _Parser:
         if name == "$and":
             return And(nodes)
         return Or(nodes) if name == "$or" else Not(Or(nodes))
+
+    def _expression(self, given: Value, pointer: str) -> Node:
+        if self._expressions is None:
+            raise _invalid(pointer, "$expr is not supported here: compare a field with a value")
+        if self.elements:
+            raise _invalid(pointer, "$expr is about the document as a whole: it is not within $elemMatch")
+        parser = self._expressions
+        node = parser.parse(given, pointer)
+        return Expression(node, parser.slots)
 
     def _field(self, name: str, given: Value, pointer: str, depth: int) -> Node:
         path = parse_path(name, "invalid_filter", pointer)
@@ -243,9 +272,12 @@ def _element(parser: _Parser, path: Path, given: Value, pointer: str, depth: int
     if depth >= DEPTH_MAX:
         raise _invalid(pointer, f"filters are nested at most {DEPTH_MAX} deep")
     first = next(iter(given), "")
-    if first[:1] == "$" and first not in (*_LOGICAL, "$comment"):
+    if first[:1] == "$" and first not in (*_LOGICAL, "$comment", "$expr"):
         return Field(path, ElementIs(parser.operators((), given, pointer, depth + 1)))
-    return Field(path, ElementMatches(parser.query(given, pointer, depth + 1)))
+    parser.elements += 1
+    node = parser.query(given, pointer, depth + 1)
+    parser.elements -= 1
+    return Field(path, ElementMatches(node))
 
 
 def _size(parser: _Parser, path: Path, given: Value, pointer: str, depth: int) -> Node:
@@ -344,7 +376,7 @@ def _unknown(name: str, known: tuple[str, ...], where: str) -> str:
         return f"{name} is not supported: {reason}"
     if name in _OPERATORS:
         return f'{name} stands under a field, such as {{"age": {{"{name}": ...}}}}'
-    if name in _LOGICAL:
+    if name in (*_LOGICAL, "$expr"):
         return f"{name} stands at the top of a filter, not under a field"
     return f"unknown operator {where}; known: {', '.join(sorted(known))}"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from typing import Any, TypeAlias
 
 from collectionstore_node.documents.filters.compiling import compile_filter
-from collectionstore_node.documents.filters.tree import And, Node, Not, Or, leaves
+from collectionstore_node.documents.filters.tree import And, Expression, Node, Not, Or, leaves
 
 Steps: TypeAlias = Callable[[dict[str, Any]], Generator[None, None, bool]]
 
@@ -37,6 +37,8 @@ def heaviest(node: Node) -> int:
             return max(map(heaviest, children), default=0)
         case Not(child):
             return heaviest(child)
+        case Expression():
+            return 1  # it counts what it looks at, and ends by itself
     return leaves(node)
 
 

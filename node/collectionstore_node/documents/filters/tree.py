@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from collectionstore_node.documents import expressions
 from collectionstore_node.documents.paths import Path
 from collectionstore_node.documents.values import Value
 
@@ -113,6 +114,14 @@ class Field(msgspec.Struct, frozen=True):
     test: Test
 
 
+class Expression(msgspec.Struct, frozen=True):
+    """What `node` of an expression computes from the document counts as true: `$expr`."""
+
+    node: expressions.Node
+    slots: int
+    """How many variables it has."""
+
+
 class And(msgspec.Struct, frozen=True):
     """Every child holds; without children, always."""
 
@@ -132,7 +141,7 @@ class Not(msgspec.Struct, frozen=True):
 
 
 Node: TypeAlias = Any
-"""`Field | And | Or | Not`. A recursive alias is not possible before Python 3.12."""
+"""`Field | Expression | And | Or | Not`. A recursive alias is not possible before Python 3.12."""
 ValueNode: TypeAlias = Any
 """A `Node` whose fields have empty paths."""
 
@@ -154,4 +163,6 @@ def leaves(node: Node) -> int:
             return 1 + leaves(inner)
         case Field(_, In(_, patterns)):
             return 1 + len(patterns)
+        case Expression(inner, _):
+            return expressions.nodes_of(inner)
     return 1

@@ -71,7 +71,15 @@ _SNAPSHOTS: Final = (
     gauge("snapshot_last_size_bytes", "Size of the last snapshot exported or installed"),
 )
 
+BUILD_RESULTS: Final = ("ready", "failed")
+_INDEXES: Final = (
+    gauge("index_building", "Indexes that this member, as the leader, is building"),
+    counter("index_build_documents_total", "Documents that builds of this member, as the leader, have passed"),
+    counter("index_builds_total", "Builds that ended on this member, as the leader", Label("result", BUILD_RESULTS)),
+)
+
 STORED: Final = (
+    gauge("index_entries", "Entries of all indexes"),
     gauge("storage_data_bytes", "Size of all database files"),
     gauge("storage_filesystem_size_bytes", "Size of the file system of the data directory"),
     gauge(
@@ -101,5 +109,6 @@ STORAGE: Final[Chapters] = (
     ("Disk", _DISK),
     ("Space", _SPACE),
     ("Snapshots", _SNAPSHOTS),
+    ("Indexes", _INDEXES),
     ("Sizes and RocksDB, read at every scrape", STORED),
 )

@@ -15,7 +15,17 @@ import msgspec
 from collectionstore_node.errors import InsufficientStorage
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.space import Room, SpaceLimits
-from collectionstore_node.statemachine.commands import Action, CreateCollection, Put, Transaction
+from collectionstore_node.statemachine.commands import (
+    Action,
+    BuildIndex,
+    CreateCollection,
+    CreateIndex,
+    Get,
+    Put,
+    Transaction,
+    Update,
+    UpdateForm,
+)
 
 REPORT_VALID_S: Final = 10.0
 """A report older than this is unknown: the member is down, or does not answer."""
@@ -99,8 +109,11 @@ class MemberReports:
 def adds_data(action: Action) -> bool:
     """Whether an action may make the state larger. Deletes and drops may not, nor transactions without a put."""
     if isinstance(action, Transaction):
-        return any(isinstance(step, Put) for branch in (action.then, action.otherwise) for step in branch)
-    return isinstance(action, Put | CreateCollection)
+        steps = (*action.then, *action.otherwise)
+        return any(adds_data(step) for step in steps if not isinstance(step, Get))
+    if isinstance(action, Update):
+        return action.form is not UpdateForm.DELETE
+    return isinstance(action, Put | CreateCollection | CreateIndex | BuildIndex)
 
 
 def refusal(name: str, report: SpaceReport) -> InsufficientStorage:

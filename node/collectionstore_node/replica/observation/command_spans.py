@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING, Final, Literal
 from collectionstore_node.errors import OutcomeUnknown
 from collectionstore_node.statemachine.commands import (
     Action,
+    BuildIndex,
     Command,
     CreateCollection,
+    CreateIndex,
     Delete,
     DocumentRef,
     DropCollection,
+    DropIndex,
     Outcome,
     Put,
     Transaction,
+    Update,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +37,10 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     CreateCollection: "create_collection",
     DropCollection: "drop_collection",
     Transaction: "transaction",
+    Update: "update",
+    CreateIndex: "create_index",
+    DropIndex: "drop_index",
+    BuildIndex: "build_index",
 }
 
 
@@ -74,7 +82,9 @@ def _begin(
 def _collection(action: Action) -> str:
     if isinstance(action, CreateCollection | DropCollection):
         return action.name
-    if isinstance(action, Put | Delete) and isinstance(action.ref, DocumentRef):
+    if isinstance(action, CreateIndex | DropIndex | BuildIndex):
+        return action.collection
+    if isinstance(action, Put | Delete | Update) and isinstance(action.ref, DocumentRef):
         return action.ref.collection
     return ""
 

@@ -19,6 +19,7 @@ from collectionstore_node.errors import (
     NotNow,
     OutcomeUnknown,
     Overloaded,
+    UpgradePending,
 )
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.replica.health.space import SpaceReport
@@ -94,7 +95,15 @@ class Result(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
 
 _REMOTE: dict[str, type[NodeError]] = {
     kind.__name__: kind
-    for kind in (Overloaded, InsufficientStorage, ChangePending, LeadershipTransferring, OutcomeUnknown, NotNow)
+    for kind in (
+        Overloaded,
+        InsufficientStorage,
+        ChangePending,
+        LeadershipTransferring,
+        UpgradePending,
+        OutcomeUnknown,
+        NotNow,
+    )
 }
 
 _encoder = msgspec.msgpack.Encoder()

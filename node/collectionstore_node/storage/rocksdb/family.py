@@ -9,7 +9,7 @@ Found in the source of rocksdict 0.3.29 and confirmed by test:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, cast
 
 from rocksdict import BottommostLevelCompaction, ColumnFamily, CompactOptions, Rdict, RdictIter, ReadOptions
@@ -96,33 +96,21 @@ class Family:
         Raises `ManyDeleted` beyond that. RocksDB skips them within one call that holds the interpreter, 0.13 us each
         (measured), so a million of them would hold the event loop for as long as an election.
         """
-        self._failstop.check()
-        options = ReadOptions()
-        options.set_max_skippable_internal_keys(skipped_max)
-        try:
-            cursor = self._data.iter(options)
-            cursor.seek(lo)
-        except Exception as error:  # rocksdict raises nothing more specific
-            raise self._failstop.fail(f"read from {self.name}", error) from error
+        return self.scan_ranges(((lo, hi),), skipped_max)
 
-        def pairs() -> Iterator[tuple[bytes, bytes]]:
-            last = lo
-            while cursor.valid():
-                last = cursor.key()
-                if last >= hi:
-                    return
-                yield last, cursor.value()
-                cursor.next()
-            if self._gave_up(cursor) and self._has_more(cursor, last, hi):
-                raise ManyDeleted(lo=last, hi=hi)
+    def scan_ranges(self, ranges: Sequence[tuple[bytes, bytes]], skipped_max: int) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs in each of `ranges`, one after the other, as `scan_bounded`, all as of the call."""
+        return self.fixed(skipped_max).scan_ranges(ranges)
 
-        return pairs()
+    def pick(self, keys: Iterable[bytes], skipped_max: int) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs of those of `keys` that exist, as they are at the time of the call.
 
-    def pick(self, keys: Sequence[bytes], skipped_max: int) -> Iterator[tuple[bytes, bytes]]:
-        """Return the pairs of those of `keys`, sorted, that exist, as they are at the time of the call.
-
-        Skips at most `skipped_max` deleted keys behind one of them.
+        `keys` are asked for one by one. Skips at most `skipped_max` deleted keys behind one of them.
         """
+        return self.fixed(skipped_max).pick(keys)
+
+    def fixed(self, skipped_max: int) -> FixedFamily:
+        """Return the family as it is at the time of the call, for bounded scans one after another."""
         self._failstop.check()
         options = ReadOptions()
         options.set_max_skippable_internal_keys(skipped_max)
@@ -130,39 +118,7 @@ class Family:
             cursor = self._data.iter(options)
         except Exception as error:  # rocksdict raises nothing more specific
             raise self._failstop.fail(f"read from {self.name}", error) from error
-
-        def pairs() -> Iterator[tuple[bytes, bytes]]:
-            for key in keys:
-                cursor.seek(key)
-                if cursor.valid():
-                    if cursor.key() == key:
-                        yield key, cursor.value()
-                elif self._gave_up(cursor):
-                    # Behind the key too much was deleted for the cursor to find the next one. Whether the key itself
-                    # exists can be asked alone; what was written to it since the call is then seen.
-                    value = self.get(key)
-                    if value is not None:
-                        yield key, value
-
-        return pairs()
-
-    def _gave_up(self, cursor: RdictIter) -> bool:
-        """Whether an invalid cursor stands before too many deleted keys; False at the end."""
-        try:
-            cursor.status()
-        except Exception as error:  # rocksdict raises nothing more specific
-            if "Result incomplete" in str(error):
-                return True
-            raise self._failstop.fail(f"read from {self.name}", error) from error
-        return False
-
-    def _has_more(self, cursor: RdictIter, last: bytes, hi: bytes) -> bool:
-        """Whether there may be keys between `last` and `hi`: the deleted ones may lie behind `hi`."""
-        # Backwards from `hi`, as RocksDB's upper bounds cannot be used (see above).
-        cursor.seek_for_prev(hi)
-        if cursor.valid() and cursor.key() == hi:
-            cursor.prev()
-        return self._gave_up(cursor) if not cursor.valid() else bool(cursor.key() > last)
+        return FixedFamily(self, cursor, self._failstop)
 
     def flush(self) -> None:
         """Flush the memtable to a synced table file. Blocks, without the GIL."""
@@ -203,3 +159,76 @@ class Family:
         # RocksDB stays open as long as one handle exists, and its own lock file with it.
         del self.handle
         self._data.close()
+
+
+class FixedFamily:
+    """A column family as it was when this was made: one cursor, which every read moves.
+
+    A scan is at its end when another read has begun. It keeps its view, and RocksDB, open until it is
+    garbage-collected.
+    """
+
+    __slots__ = ("_cursor", "_failstop", "_family")
+
+    def __init__(self, family: Family, cursor: RdictIter, failstop: FailStop) -> None:
+        self._family = family
+        self._cursor = cursor
+        self._failstop = failstop
+
+    def scan_ranges(self, ranges: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs in each of `ranges`, in key order, one range after the other. Raises `ManyDeleted`."""
+        cursor = self._cursor
+
+        def pairs() -> Iterator[tuple[bytes, bytes]]:
+            for lo, hi in ranges:
+                last = lo
+                cursor.seek(lo)
+                while cursor.valid():
+                    last = cursor.key()
+                    if last >= hi:
+                        break
+                    yield last, cursor.value()
+                    cursor.next()
+                else:
+                    if self._gave_up() and self._has_more(last, hi):
+                        raise ManyDeleted(lo=last, hi=hi)
+
+        return pairs()
+
+    def pick(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs of those of `keys` that exist."""
+        cursor = self._cursor
+
+        def pairs() -> Iterator[tuple[bytes, bytes]]:
+            for key in keys:
+                cursor.seek(key)
+                if cursor.valid():
+                    if cursor.key() == key:
+                        yield key, cursor.value()
+                elif self._gave_up():
+                    # Behind the key too much was deleted for the cursor to find the next one. Whether the key itself
+                    # exists can be asked alone; what was written to it since the call is then seen.
+                    value = self._family.get(key)
+                    if value is not None:
+                        yield key, value
+
+        return pairs()
+
+    def _gave_up(self) -> bool:
+        """Whether an invalid cursor stands before too many deleted keys; False at the end."""
+        try:
+            self._cursor.status()
+        except Exception as error:  # rocksdict raises nothing more specific
+            if "Result incomplete" in str(error):
+                return True
+            raise self._failstop.fail(f"read from {self._family.name}", error) from error
+        return False
+
+    def _has_more(self, last: bytes, hi: bytes) -> bool:
+        """Whether there may be keys between `last` and `hi`: the deleted ones may lie behind `hi`."""
+        cursor = self._cursor
+        # Backwards from `hi`, as RocksDB's upper bounds cannot be used (see above).
+        cursor.seek_for_prev(hi)
+        if cursor.valid() and cursor.key() == hi:
+            cursor.prev()
+        return self._gave_up() if not cursor.valid() else bool(cursor.key() > last)

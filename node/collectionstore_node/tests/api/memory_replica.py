@@ -76,6 +76,9 @@ class MemoryReplica:
     def is_leader(self) -> bool:
         return self.known_leader is ME
 
+    def wall_ms(self) -> int:
+        return 1_700_000_000_123
+
     def leader(self) -> MemberInfo | None:
         return self.known_leader
 

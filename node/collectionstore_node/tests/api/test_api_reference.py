@@ -11,20 +11,27 @@ import pytest
 from collectionstore_node import errors
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.problems import CODES, KINDS, problem_of
+from collectionstore_node.api.openapi import described
 from collectionstore_node.api.url_table import CLIENT, PROBES
 from collectionstore_node.documents.filters.parsing import DEPTH_MAX, LEAVES_MAX
-from collectionstore_node.documents.filters.regexes import MEMORY_BYTES_MAX, PATTERNS_MAX, SEARCH_MAX
+from collectionstore_node.documents.regexes import MEMORY_BYTES_MAX, PATTERNS_MAX, SEARCH_MAX
 from collectionstore_node.query.find import SKIP_MAX
 from collectionstore_node.query.scanning import VISITS_MAX
 from collectionstore_node.query.sorting import KEY_BYTES_MAX
 from collectionstore_node.service import StoreLimits
 from collectionstore_node.service.queries import PAGE_BYTES_MAX, PAGE_DOCUMENTS_MAX
 from collectionstore_node.service.query_thread import PLACES, WAITING_MAX
+from collectionstore_node.statemachine.costs import UPDATE_BYTES_MAX
 from collectionstore_node.tests.api.http_clients import Client
+from collectionstore_node.tests.api.memory_replica import MemoryReplica
+from collectionstore_node.tests.api.test_http_indexes import built
 
 PAGES = Path(__file__).parents[4] / "docs" / "reference"
 REFERENCE = (PAGES / "api.md").read_text()
 QUERIES = (PAGES / "queries.md").read_text()
+AGGREGATION = (PAGES / "aggregation.md").read_text()
+INDEXES = (PAGES / "indexes.md").read_text()
+UPDATES = (PAGES / "updates.md").read_text()
 ERRORS = REFERENCE.partition("## Errors")[2]
 
 
@@ -43,7 +50,7 @@ def test_every_code_is_in_the_table_under_its_status() -> None:
 
 def test_every_route_is_in_the_table() -> None:
     endpoints = REFERENCE.partition("## Names")[0].replace("...", "/api/v1/collections/{collection}")
-    for route in (*CLIENT, *PROBES):
+    for route in described((*CLIENT, *PROBES)):
         assert route.pattern.replace("...", "") in endpoints, route.pattern
 
 
@@ -52,6 +59,7 @@ def test_limits_are_as_written() -> None:
 
     assert f"at most {store_limits.document_bytes_max >> 20} MiB" in REFERENCE
     assert f"{limits.transaction_bytes_max >> 20} MiB and {store_limits.transaction_items_max} items" in REFERENCE
+    assert f"an update {UPDATE_BYTES_MAX >> 10} KiB" in REFERENCE
     assert f"every other body {limits.control_bytes_max >> 10} KiB" in REFERENCE
     assert f"path and query {limits.target_bytes_max >> 10} KiB" in REFERENCE
     assert f"1-{limits.key_bytes_max} bytes" in REFERENCE
@@ -89,8 +97,12 @@ def test_limits_of_queries_are_as_written() -> None:
     assert f"at most {KEY_BYTES_MAX:,} bytes" in QUERIES
 
 
-@pytest.mark.parametrize("page", [REFERENCE, QUERIES], ids=["api", "queries"])
-async def test_the_examples_answer_as_shown(client: Client, page: str) -> None:
+@pytest.mark.parametrize(
+    "page",
+    [REFERENCE, QUERIES, AGGREGATION, INDEXES, UPDATES],
+    ids=["api", "queries", "aggregation", "indexes", "updates"],
+)
+async def test_the_examples_answer_as_shown(client: Client, replica: MemoryReplica, page: str) -> None:
     """All of them in their order, on a new store; lines that are shown must be in the answer."""
     blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
     examples = [one for block in blocks for one in re.split(r"^\$ ", block, flags=re.MULTILINE) if one.strip()]
@@ -99,6 +111,7 @@ async def test_the_examples_answer_as_shown(client: Client, page: str) -> None:
         words, shown = _command_and_output(example)
         method, target, body, headers = _curl(words)
         reply = await client.send(method, target, body, headers)
+        await built(replica)
         headers_shown = [f"{name}: {value}" for name, value in reply.headers.items()]
         lines = {line.lower() for line in (*reply.body.decode().splitlines(), *headers_shown)}
         assert reply.status < 300, example

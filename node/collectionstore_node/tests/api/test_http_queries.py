@@ -156,7 +156,7 @@ async def test_explain_tells_what_was_read(
 
     assert explained.pop("elapsed_ms") >= 0
     assert explained.pop("examined_bytes") > 0
-    assert explained == {"plan": plan, "examined": examined, "returned": examined}
+    assert explained == {"plan": plan, "keys_examined": 0, "examined": examined, "returned": examined}
 
 
 async def test_reads_may_be_stale_and_say_so(crowd: Client) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from collectionstore_node.documents.filters import compile_filter, parse_filter
 from collectionstore_node.documents.filters.parsing import DEPTH_MAX, LEAVES_MAX, OPERANDS_MAX
-from collectionstore_node.documents.filters.regexes import PATTERNS_MAX
 from collectionstore_node.documents.filters.tree import leaves
 from collectionstore_node.documents.paths import values_at
+from collectionstore_node.documents.regexes import PATTERNS_MAX
 from collectionstore_node.errors import InvalidPart, InvalidRequest
 from collectionstore_node.tests.documents.filter_cases import ALL, Row
 

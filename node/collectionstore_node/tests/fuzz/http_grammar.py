@@ -12,6 +12,9 @@ from random import Random
 import orjson
 
 from collectionstore_node.api.url_table import CLIENT, PAGES, PROBES
+from collectionstore_node.documents.expressions.operators import OPERATORS as EXPRESSIONS
+from collectionstore_node.documents.expressions.special import SPECIAL
+from collectionstore_node.query.aggregation.pipeline import NAMES as STAGES
 
 METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"]
 NAMES = ["people", "a", "b", "k"] * 6 + ["x/y", "%2F", "%00", "%ff", "%", "..", "A", "%C3%A9"]
@@ -25,14 +28,34 @@ PARAMETERS += [
     "filter=[",
     "fields=,",
 ]
+PARAMETERS += ["when={}", "when={%22n%22:1}", "when=[", "upsert=true", "return=after", "array_filters=[{%22x%22:1}]"]
+PARAMETERS += ["mode=atomic", "mode=unordered", "mode=x"]
 PARAMETERS += ["limit=0", "timeout=x", "prefix=", "=", "&", "#", "%ff=1"]
 HEADERS = [b"If-Match", b"If-None-Match", b"Idempotency-Key", b"X-Request-Id", b"Expect", b"Content-Encoding"]
 VALUES = [b"*", b'"1"', b'W/"2", "3"', b"k", b"identity", b"100-continue", b"\xff", b""]
 CONTENT_TYPES = [b"application/json"] * 8 + [b"text/plain", b"x", b"\xff"]
+CONTENT_TYPES += [b"application/merge-patch+json", b"application/json-patch+json", b"application/x-ndjson"]
 FIELDS = ["then", "else", "compare", "op", "collection", "id", "bucket", "key", "value", "document", "field", "operand"]
 FIELDS += ["operator", "if_revision", "if_exists", "content_type", "changes", "action", "node_id", "epoch", "replaces"]
 FIELDS += ["expected_index", "name", "_a"]
 FIELDS += ["filter", "sort", "projection", "limit", "skip", "cursor", "explain"]
+FIELDS += ["update", "merge_patch", "json_patch", "replacement", "remove", "return", "many", "upsert", "array_filters"]
+FIELDS += ["when", "path", "from"]
+UPDATERS = [
+    "$set",
+    "$unset",
+    "$inc",
+    "$mul",
+    "$min",
+    "$max",
+    "$rename",
+    "$push",
+    "$addToSet",
+    "$pull",
+    "$pullAll",
+    "$pop",
+]
+PLACES = ["n", "a", "a.b", "a.0", "a.$[]", "a.$[x]", "a.$", "_id", "", "$each", "$sort"]
 OPERATORS = ["$eq", "$ne", "$gt", "$lte", "$in", "$nin", "$all", "$elemMatch", "$size", "$mod", "$regex", "$options"]
 OPERATORS += ["$not", "$exists", "$type", "$bitsAllSet", "$and", "$or", "$nor", "$where", "_id", "_revision", "a.0.b"]
 WORDS = ["", "people", "a", "b", "k", "put", "get", "delete", "==", "exists", "revision", "AA==", "add", "0" * 15 + "7"]
@@ -74,6 +97,87 @@ def any_query(random: Random) -> bytes:
     return orjson.dumps(body)
 
 
+def any_update(random: Random) -> object:
+    """Return operators, a merge patch or a JSON Patch; about a third of them are valid."""
+    match random.randrange(4):
+        case 0:
+            kinds = ["add", "remove", "replace", "move", "copy", "test", "x"]
+            steps = random.randrange(3)
+            return [
+                {
+                    "op": random.choice(kinds),
+                    "path": random.choice(["/n", "/a/0", "", "x"]),
+                    "value": any_value(random, 2),
+                }
+                for _ in range(steps)
+            ]
+        case 1:
+            return any_value(random, 0)
+    return {
+        random.choice(UPDATERS): {
+            random.choice(PLACES): random.choice([1, 0.5, "x", any_value(random, 2), {"$each": [1]}, {"$gt": 0}])
+            for _ in range(random.randrange(3))
+        }
+        for _ in range(random.randrange(1, 3))
+    }
+
+
+def any_change(random: Random) -> bytes:
+    """Return the body of an update, of what a filter finds, or of a bulk."""
+    if random.random() < 0.4:
+        return orjson.dumps(any_update(random))
+    form = random.choice(["update", "merge_patch", "json_patch", "replacement"])
+    if random.random() < 0.4:
+        kinds: list[dict[str, object]] = [
+            {"op": "put", "document": {}},
+            {"op": "delete"},
+            {"op": "update", form: any_update(random)},
+            {"op": "x"},
+        ]
+        lines = [{**random.choice(kinds), "id": random.choice(["a", "b"])} for _ in range(random.randrange(4))]
+        return b"\n".join(map(orjson.dumps, lines))
+    body: dict[str, object] = {"filter": any_filter(random, 1), form: any_update(random)}
+    if random.random() < 0.5:
+        body["filter"] = {}
+    for name in random.choices(["many", "upsert", "remove", "array_filters", "return", "limit"], k=random.randrange(3)):
+        body[name] = random.choice([True, [{"x": 1}], "after", 5, any_value(random, 3)])
+    return orjson.dumps(body)
+
+
+def any_expression(random: Random, depth: int) -> object:
+    """Return an expression, mostly a valid one."""
+    if depth > 2 or random.random() < 0.3:
+        return random.choice(["$a", "$$ROOT", "$$x", "$", None, 1, 0.5, -1, "x", {"$literal": "$a"}])
+    name = random.choice([*EXPRESSIONS, *SPECIAL, "$x"])
+    operator = EXPRESSIONS.get(name)
+    if operator is not None and operator.names:
+        return {name: {one: any_expression(random, depth + 1) for one in operator.names}}
+    if name in ("$map", "$filter", "$reduce"):
+        names = ("input", "in", "cond", "initialValue")
+        return {name: {one: any_expression(random, depth + 1) for one in random.sample(names, 3)}}
+    return {name: [any_expression(random, depth + 1) for _ in range(random.choice([1, 2, 2, 3]))]}
+
+
+def any_pipeline(random: Random) -> bytes:
+    """Return the body of an aggregation."""
+    stages: list[dict[str, object]] = []
+    for _ in range(random.randrange(4)):
+        name = random.choice([*STAGES, "$x"])
+        word = random.choice(WORDS)
+        operand: object = random.choice(
+            [
+                {word: any_expression(random, 0)},
+                {"_id": any_expression(random, 1), word: {"$sum": any_expression(random, 1)}},
+                any_filter(random, 0),
+                random.choice([1, 0, 3, "$a", "n", "people", {"a": 1}, {"a": -1}]),
+            ]
+        )
+        if name == "$lookup":
+            operand = {"from": "people", "localField": word, "foreignField": random.choice(WORDS), "as": "j"}
+        stages.append({name: operand})
+    return orjson.dumps({"pipeline": stages, "explain": random.random() < 0.2})
+
+
 def any_step(random: Random) -> dict[str, object]:
     """Return an operation or a guard; about half of them are valid."""
     step: dict[str, object] = {}
@@ -86,7 +190,7 @@ def any_step(random: Random) -> dict[str, object]:
 
 def any_body(random: Random) -> bytes:
     """Return bytes, nearly JSON, a transaction, a membership change, or a document."""
-    match random.randrange(8):
+    match random.randrange(11):
         case 0:
             return bytes(random.choices(BYTES, k=random.randrange(40)))
         case 1:
@@ -104,6 +208,8 @@ def any_body(random: Random) -> bytes:
             )
         case 4 | 5:
             return any_query(random)
+        case 7 | 8 | 9:
+            return any_change(random)
         case 6:
             return orjson.dumps({random.choice(["name", "node_id", "_a", "n"]): random.choice(WORDS)})
         case _:
@@ -118,7 +224,7 @@ def any_request(random: Random) -> bytes:
     query = "&".join(random.choices(PARAMETERS, k=random.randrange(1, 3))) if random.random() < 0.3 else ""
     headers = [(random.choice(HEADERS), random.choice(VALUES)) for _ in range(random.choice([0, 0, 0, 1, 2]))]
     lines = b"".join(b"%s: %s\r\n" % pair for pair in [(b"Content-Type", random.choice(CONTENT_TYPES)), *headers])
-    body = any_body(random)
+    body = any_pipeline(random) if route.pattern.endswith(":aggregate") else any_body(random)
     head = f"{method} {path}{'?' if query else ''}{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     return head.encode() + lines + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
 

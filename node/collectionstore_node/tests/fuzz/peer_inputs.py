@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from collectionstore_node.indexes.definition import Definition, IndexField
 from collectionstore_node.raft.messages import (
     AppendEntries,
     AppendReply,
@@ -35,20 +36,26 @@ from collectionstore_node.raft.messages import (
 from collectionstore_node.replica.membership.changes import MemberChange, MembersRequest
 from collectionstore_node.replica.peers import calls
 from collectionstore_node.statemachine.commands import (
+    BuildIndex,
     Command,
     Compare,
     CompareField,
     CompareOperator,
     CreateCollection,
+    CreateIndex,
     Delete,
     DocumentRef,
     DropCollection,
+    DropIndex,
     Get,
     Idempotency,
+    Image,
     KeyRef,
     Precondition,
     Put,
     Transaction,
+    Update,
+    UpdateForm,
     encode_command,
 )
 from collectionstore_node.transport.requests.client import Reply, ReplyStatus, Request
@@ -228,10 +235,30 @@ class Inputs:
             return DocumentRef(self._text(), self._text())
         return KeyRef(self._text(), self._text())
 
-    def _step(self) -> Put | Delete | Get:
+    def _step(self) -> Put | Delete | Get | Update:
         condition = Precondition(self._random.choice((None, True, False)), self._random.choice((None, (1,), (0, -5))))
         put = Put(self._ref(), self._bytes(), condition, self._text())
-        return self._random.choice((put, put, Delete(self._ref(), condition), Get(self._ref())))
+        return self._random.choice(
+            (put, put, Delete(self._ref(), condition), Get(self._ref()), self._update(condition))
+        )
+
+    def _update(self, condition: Precondition) -> Update:
+        choose = self._random.choice
+        return Update(
+            DocumentRef(self._text(), self._text()),
+            choose(tuple(UpdateForm)),
+            choose(
+                (b"", b"{}", b'{"$inc":{"n":1}}', b'[{"op":"add","path":"/a","value":1}]', b"[" * 900, self._bytes())
+            ),
+            choose((b"", b"", b'[{"x":1}]', self._bytes())),
+            choose((b"", b"{}", b'{"a":{"$regex":"("}}', b'{"a":' * 90, self._bytes())),
+            condition,
+            upsert=choose((True, False)),
+            image=choose(tuple(Image)),
+            unchanged_since=choose((0, -1, self._number())),
+            time_ms=choose((0, -1, self._number())),
+            bytes_max=choose((0, -1, self._number())),
+        )
 
     def _action(self) -> Any:
         random = self._random
@@ -245,8 +272,21 @@ class Inputs:
             random.choice(tuple(CompareOperator)),
             random.choice((b"", 0, -1, 2**62)),
         )
+        definition = Definition(
+            random.choice(("one", self._text())),
+            tuple(IndexField(random.choice(("a", "a.b", self._text()))) for _ in range(random.choice((0, 1, 3, 9)))),
+            unique=random.random() < 0.5,
+            filter=random.choice((b"", b'{"a":{"$gt":1}}', b"[" * 3_000, self._bytes())),
+        )
         return random.choice(
-            (Transaction((guard,), steps, ()), Transaction((), (), steps), DropCollection(self._text()))
+            (
+                Transaction((guard,), steps, ()),
+                Transaction((), (), steps),
+                DropCollection(self._text()),
+                CreateIndex(self._text(), definition),
+                DropIndex(self._text(), self._text()),
+                BuildIndex(self._text(), random.choice((0, 1, 2**62)), random.choice((None, self._text()))),
+            )
         )
 
     def _snapshot(self) -> bytes:

@@ -84,6 +84,14 @@ def test_commands_are_counted_by_outcome(probe: MetricsProbe) -> None:
     assert probe.value("raft_apply_duration_seconds_count") == 1
 
 
+def test_every_outcome_is_counted(probe: MetricsProbe) -> None:
+    """A code without a counter would end the member that applies it."""
+    ReplicaMetrics(probe.metrics).applied([[Outcome(code, 1) for code in Code]], 0.01)
+
+    for code in Code:
+        assert probe.value("commands_applied_total", result=code.name.lower()) == 1
+
+
 def test_requests_are_counted_by_route_and_the_gauges_are_sums(probe: MetricsProbe) -> None:
     http = HttpSeries(probe.metrics, inflight_max=8)
     for status in (200, 200, 503):

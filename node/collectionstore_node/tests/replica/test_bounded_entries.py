@@ -27,7 +27,8 @@ from collectionstore_node.statemachine.commands import (
     Transaction,
 )
 from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
-from collectionstore_node.statemachine.levels import BOUNDED
+from collectionstore_node.statemachine.levels import HIGHEST
+from collectionstore_node.storage.formats import format_of
 from collectionstore_node.tests.replica.group import PATIENCE_S, Member, group
 from collectionstore_node.tests.replica.test_state_comparer import end_of
 
@@ -37,9 +38,9 @@ LARGE = KeyRef("test", "large")
 
 async def raised(leader: Member, *others: Member) -> None:
     """Raise the level as the comparison does, and wait until all members have applied it."""
-    leader.local.raise_level(BOUNDED)
+    leader.local.raise_level(HIGHEST)
     for member in (leader, *others):
-        await member.until(lambda member=member: member.local.applier.level == BOUNDED)  # type: ignore[misc]
+        await member.until(lambda member=member: member.local.applier.level == HIGHEST)  # type: ignore[misc]
 
 
 def reading(number: int, gets: int = 4) -> Command:
@@ -138,10 +139,10 @@ async def test_member_says_which_entry_and_command_it_cannot_apply(
     """In its log and in the error that ends it; a number and a kind, and nothing of what the command holds."""
     real = apply._put
 
-    def fail(overlay: Any, catalog: Any, put: Put, revision: int) -> Outcome:
+    def fail(overlay: Any, catalog: Any, key: Any, put: Put, revision: int) -> Outcome:
         if put.ref == KeyRef("test", "secret"):
             raise make()
-        return real(overlay, catalog, put, revision)
+        return real(overlay, catalog, key, put, revision)
 
     async with group(tmp_path, 1) as (_, (member,)):
         await member.put("fine", b"1")
@@ -167,17 +168,17 @@ async def test_level_is_in_status_metrics_and_data_directory(tmp_path: Path) -> 
     async with group(tmp_path, 1) as (_, (member,)):
         before = member.replica.status()
         await raised(member)
-        assert (before.feature_level, member.replica.status().feature_level) == (1, BOUNDED)
-        assert member.series("collectionstore_feature_level") == BOUNDED
+        assert (before.feature_level, member.replica.status().feature_level) == (1, HIGHEST)
+        assert member.series("collectionstore_feature_level") == HIGHEST
         identity = msgspec.json.decode((member.database.path / "IDENTITY").read_bytes())
-        assert identity["format"] == 3
+        assert identity["format"] == format_of(HIGHEST)
 
 
 async def test_leader_raises_the_level_by_itself(tmp_path: Path) -> None:
     """Once all members have answered a comparison, which asks them once a second."""
     async with group(tmp_path, 3) as (_, members):
         for member in members:
-            await member.until(lambda member=member: member.local.applier.level == BOUNDED)  # type: ignore[misc]
+            await member.until(lambda member=member: member.local.applier.level == HIGHEST)  # type: ignore[misc]
 
 
 async def test_level_is_not_raised_while_a_member_is_silent(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from collectionstore_node.errors import InvalidRequest, NotNow
+from collectionstore_node.indexes.definition import Definition, IndexField
 from collectionstore_node.raft.messages import (
     AppendEntries,
     AppendReply,
@@ -32,10 +33,13 @@ from collectionstore_node.replica.peers import calls
 from collectionstore_node.replica.peers.admission import REMOVED, stranger_may_send
 from collectionstore_node.statemachine.commands import (
     Action,
+    BuildIndex,
     Command,
     CreateCollection,
+    CreateIndex,
     Delete,
     DocumentRef,
+    DropIndex,
     Idempotency,
     KeyRef,
     Precondition,
@@ -198,6 +202,11 @@ FORBIDDEN: dict[str, Action] = {
     "many-steps": Transaction(then=tuple(Delete(KeyRef("b", str(at))) for at in range(129))),
     "written-twice": Transaction(then=(Delete(KeyRef("b", "k")), Delete(KeyRef("b", "k")))),
     "step-with-nul": Transaction(otherwise=(Delete(KeyRef("b", "\0")),)),
+    "index-without-fields": CreateIndex("c", Definition("one", ())),
+    "index-with-a-damaged-filter": CreateIndex("c", Definition("one", (IndexField("a"),), filter=b"{")),
+    "index-of-no-collection": CreateIndex("C", Definition("one", (IndexField("a"),))),
+    "index-name": DropIndex("c", "One"),
+    "build-behind-nul": BuildIndex("c", 1, "a\0b"),
 }
 
 

@@ -33,6 +33,8 @@ from collectionstore_node.statemachine.commands import (
     KeyRef,
     Put,
     Transaction,
+    Update,
+    UpdateForm,
 )
 from collectionstore_node.tests.replica.group import PATIENCE_S, group
 
@@ -98,6 +100,11 @@ def test_reports_count_while_they_are_new_and_their_member_is_one() -> None:
         (CreateCollection("c"), True),
         (Transaction(then=(Put(KEY, b"1"),)), True),
         (Transaction(otherwise=(Delete(KEY), Put(KEY, b"1"))), True),
+        (Update(DOCUMENT, UpdateForm.OPERATORS, b"{}"), True),
+        (Update(DOCUMENT, UpdateForm.REPLACE, b"{}"), True),
+        (Transaction(then=(Update(DOCUMENT, UpdateForm.MERGE_PATCH, b"{}"),)), True),
+        (Update(DOCUMENT, UpdateForm.DELETE), False),
+        (Transaction(then=(Update(DOCUMENT, UpdateForm.DELETE), Get(KEY))), False),
         (Delete(KEY), False),
         (Delete(DOCUMENT), False),
         (DropCollection("c"), False),

@@ -9,11 +9,13 @@ from typing import NoReturn, cast
 import pytest
 
 from collectionstore_node.errors import Overloaded
+from collectionstore_node.indexes.definition import Definition, IndexField
 from collectionstore_node.raft.messages import Index, NodeId
 from collectionstore_node.service import Consistency, Store, StoreLimits, StoreReplica
 from collectionstore_node.service.backups import Backups
 from collectionstore_node.service.exports import ReadLog, ReadState
 from collectionstore_node.service.halves import Halves
+from collectionstore_node.service.indexes import Indexes
 from collectionstore_node.service.lists import Lists
 from collectionstore_node.service.membership import (
     Bootstrap,
@@ -24,9 +26,11 @@ from collectionstore_node.service.membership import (
 )
 from collectionstore_node.service.operations import (
     CreateCollection,
+    CreateIndex,
     Delete,
     DocumentRef,
     DropCollection,
+    DropIndex,
     KeyRef,
     ListCollections,
     ListDocuments,
@@ -34,6 +38,7 @@ from collectionstore_node.service.operations import (
     Operation,
     Put,
     ReadCollection,
+    ReadIndexes,
     Transaction,
 )
 from collectionstore_node.service.results import Outcome
@@ -50,6 +55,7 @@ COLLECTIONS, DOCUMENTS, KEYS = (
     ListKeys("b", "", None, 1),
 )
 MEMBERS = MembersRequest((MemberChange("remove", NodeId(1)),))
+INDEX = Definition("one", (IndexField("a"),))
 NEW = Consistency.LINEARIZABLE
 
 
@@ -104,6 +110,17 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
         lambda store: store.lists.documents(DOCUMENTS, show=as_is, consistency=NEW, timeout_s=1),
     ),
     ("keys", KEYS, lambda store: store.lists.keys(KEYS, show=as_is, consistency=Consistency.STALE, timeout_s=1)),
+    (
+        "create",
+        CreateIndex("c", INDEX),
+        lambda store: store.indexes.create("c", INDEX, key=None, timeout_s=1),
+    ),
+    ("drop", DropIndex("c", "one"), lambda store: store.indexes.drop("c", "one", key=None, timeout_s=1)),
+    (
+        "read",
+        ReadIndexes("c"),
+        lambda store: store.indexes.read(ReadIndexes("c"), consistency=NEW, timeout_s=1),
+    ),
     ("cluster", ReadCluster(), _cluster),
     ("open_state", ReadState(), lambda store: store.backups.open_state(consistency=NEW, timeout_s=1)),
     ("committed_log", ReadLog(Index(7)), lambda store: store.backups.committed_log(ReadLog(Index(7)), timeout_s=1)),
@@ -121,7 +138,7 @@ TURNS = {"confirm", "reads_wait", "read_turn", "soon"}
 """What comes between admission and reading, and reads nothing."""
 SECOND_HALVES = {"end_write", "end_read", "count_out"}
 """Of what `begin_write`, `begin_read` and `submit` have admitted."""
-PARTS = {"backups", "halves", "lists", "queries"}
+PARTS = {"backups", "halves", "indexes", "lists", "queries", "updates"}
 FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", "name", "staleness_s"}
 """What probes read of a node, whatever the load."""
 
@@ -152,7 +169,9 @@ class Untouchable:
 
 def test_every_public_method_is_an_operation_or_a_fact() -> None:
     """A new method of the store must be added to one of the lists, and so be tested here."""
-    public = {name for part in (Store, Backups, Halves, Lists) for name in dir(part) if not name.startswith("_")}
+    public = {
+        name for part in (Store, Backups, Halves, Indexes, Lists) for name in dir(part) if not name.startswith("_")
+    }
 
     assert public - PARTS == {name for name, _, _ in OPERATIONS} | ADMISSION | TURNS | SECOND_HALVES | FACTS
 

@@ -7,7 +7,7 @@ with its checks, the state, snapshots and their installation, and the tail marke
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -218,10 +218,22 @@ class MemoryFamily(Family):
         """Return all pairs, as `scan`: there is no cache."""
         return self.scan(b"")
 
-    def scan_bounded(self, lo: bytes, hi: bytes, skipped_max: int) -> Iterator[tuple[bytes, bytes]]:
-        """Return the pairs in `[lo, hi)`: what is deleted costs nothing in memory."""
+    def scan_ranges(self, ranges: Sequence[tuple[bytes, bytes]], skipped_max: int) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs in each of `ranges`, as of the call: what is deleted costs nothing in memory."""
         del skipped_max
-        return takewhile(lambda pair: pair[0] < hi, self.scan(lo))
+        found = [self.scan(lo) for lo, _ in ranges]
+        return (
+            pair
+            for pairs, (_, hi) in zip(found, ranges, strict=True)
+            for pair in takewhile(lambda one, hi=hi: one[0] < hi, pairs)  # type: ignore[misc]
+        )
+
+    def pick(self, keys: Iterable[bytes], skipped_max: int) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs of those of `keys` that exist, as of the call."""
+        del skipped_max
+        self._failstop.check()
+        state = self._rocks.view[self.name].copy()
+        return ((key, value) for key in keys if (value := state.get(key)) is not None)
 
     def flush(self) -> None:
         """Make durable what was written to this family outside the WAL."""

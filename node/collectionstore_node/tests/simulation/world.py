@@ -20,6 +20,7 @@ from collectionstore_node.tests.simulation.costs import small_entries
 from collectionstore_node.tests.simulation.events import Trace
 from collectionstore_node.tests.simulation.faults import Chaos
 from collectionstore_node.tests.simulation.hosts import Cluster, Pace
+from collectionstore_node.tests.simulation.indexer import Indexer, built, check_indexes
 from collectionstore_node.tests.simulation.journal import kept
 from collectionstore_node.tests.simulation.loop import SimulatedLoop
 from collectionstore_node.tests.simulation.member import CLIENT_PORT
@@ -101,12 +102,15 @@ class World:
         try:
             await self._begin()
             self.chaos.start()
-            clients = self._use(self.workload.run(until=self.loop.now + CHAOS_S + CALM_S))
+            end = self.loop.now + CHAOS_S + CALM_S
+            clients, indexing = self._use(self.workload.run(until=end)), self._use(self.indexer.run(end))
             await self._pass(CHAOS_S)
             self.trace.tell("world", "heals")
             await self.chaos.heal()
             await self._until(clients.done, "the clients' requests do not end")
             _raise_broken(clients)
+            await self._until(indexing.done, "the requests for indexes do not end")
+            indexing.result()
             await self._until(self._at_rest, "the members do not come to agree")
             self.trace.tell("world", "is at rest")
             reading = self._use(self.workload.read_all())
@@ -133,9 +137,13 @@ class World:
             now=lambda: self.loop.now,
             random=Random(self.random.getrandbits(64)),
             settings=WorkloadSettings(
-                clients=self.random.choice((2, 3, 5)), pause_s=self.random.choice((0.15, 0.3, 0.6)), timeout_s=1.0
+                clients=self.random.choice((2, 3, 5)),
+                pause_s=self.random.choice((0.15, 0.3, 0.6)),
+                timeout_s=1.0,
+                updates=0.5,
             ),
         )
+        self.indexer = Indexer(self._urls, self._session, lambda: self.loop.now, Random(self.random.getrandbits(64)))
         preparing = self._use(self.workload.prepare())
         await self._until(preparing.done, "the collection cannot be made")
         self.trace.tell("world", "is set up")
@@ -152,12 +160,14 @@ class World:
         for operation in self.workload.history:
             self.trace.note(b"operation", operation.id, len(operation.outcome), *_revision(operation))
         check_states(self.admin.expected)
+        check_indexes(self.admin.expected)
+        self.trace.note(b"indexer", *(part for one in sorted(self.indexer.answers.items()) for part in one))
         verdict = check(self.workload.history)
         assert verdict.ok, verdict.explanation
 
     def _at_rest(self) -> bool:
         self.chaos.supervise()
-        return self.admin.settled and converged(self.admin.expected)
+        return self.admin.settled and converged(self.admin.expected) and built(self.admin.expected)
 
     async def _end(self) -> None:
         """Let every process end, those that were killed too, so that nothing is left when the loop is closed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from collectionstore_node.statemachine.view import View, Writes
 
@@ -23,6 +23,17 @@ class MemoryView(View):
         """Yield the pairs with `lo <= key < hi`, in key order, as they were at the call."""
         keys = self._order[bisect_left(self._order, lo) : bisect_left(self._order, hi)]
         return iter([(key, self.values[key]) for key in keys])
+
+    def fixed(self) -> View:
+        """Return a copy."""
+        copy = MemoryView()
+        copy.values, copy._order = dict(self.values), list(self._order)
+        return copy
+
+    def pick(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs of those of `keys` that exist, as they were at the call."""
+        values = dict(self.values)
+        return ((key, values[key]) for key in keys if key in values)
 
     def commit(self, writes: Writes) -> None:
         """Store `writes`."""

@@ -87,6 +87,7 @@ class Model:
                 return self.transact(action)
             case Put() | Delete():
                 return self.write(action)
+        raise TypeError(f"the model has no {type(action).__name__}: see test_indexes")
 
     def home(self, ref: Ref) -> tuple[dict[str, Stored], str]:
         if isinstance(ref, KeyRef):
@@ -125,7 +126,7 @@ class Model:
         for position, operation in enumerate(transaction.then if held else transaction.otherwise):
             try:
                 before = trial.find(operation.ref)
-                outcome = None if isinstance(operation, Get) else trial.write(operation)
+                outcome = trial.write(operation) if isinstance(operation, Put | Delete) else None
             except NoCollection:
                 return Outcome(Code.COLLECTION_NOT_FOUND, self.revision, succeeded=held, failed_operation=position)
             if outcome is not None and outcome.code is Code.PRECONDITION_FAILED:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectionstore_node.errors import InvalidRequest
+from collectionstore_node.errors import InvalidRequest, ManyDeleted
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.catalog import Collection
 from collectionstore_node.statemachine.commands import (
@@ -22,9 +22,10 @@ from collectionstore_node.statemachine.commands import (
     Put,
     encode_batch,
 )
-from collectionstore_node.statemachine.reads import Listed, ListedCollection, Page, get_document, get_key
+from collectionstore_node.statemachine.reads import Fetch, Listed, ListedCollection, Page, get_document, get_key
 from collectionstore_node.statemachine.stored import Stored
 from collectionstore_node.statemachine.view import Overlay
+from collectionstore_node.tests.statemachine.indexed import put, run
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
 from collectionstore_node.tests.statemachine.pages import list_collections, list_documents, list_keys
 
@@ -118,3 +119,15 @@ def test_collections_are_listed_by_name(run: Run, view: MemoryView) -> None:
     )
     assert list_collections(view, after="b1", limit=2).items == (ListedCollection("b2", Collection(3)),)
     assert [item.name for item in list_collections(view, prefix="b", limit=9).items] == ["b1", "b2"]
+
+
+def test_fetched_documents_are_of_one_state() -> None:
+    view = MemoryView()
+    run(view, CreateCollection("c"), put("a", {"n": 1}), put("b", {"n": 2}))
+    fetch = Fetch(view, "c")
+    run(view, put("a", {"n": 9}), put("c", {"n": 9}))
+    assert [fetch(name)[1].stored.value for name in ("b", "a", "b")] == [b'{"n":2}', b'{"n":1}', b'{"n":2}']
+    with pytest.raises(ManyDeleted):
+        fetch("c")
+    with pytest.raises(InvalidRequest):
+        Fetch(view, "none")

@@ -224,7 +224,58 @@ def test_picked_keys_are_of_one_state(database: Database) -> None:
     assert list(database.state.reader.pick([])) == []
 
 
+def test_keys_to_pick_may_be_named_one_by_one(database: Database) -> None:
+    """And are of the state at the call all the same."""
+    extend(database, 2)
+    apply(database, 1, {b"a": b"1", b"c": b"2"})
+    wanted: list[bytes] = []
+    found = database.state.reader.pick(iter(lambda: wanted.pop() if wanted else b"none", b"none"))
+    apply(database, 2, {b"a": b"9", b"b": b"9"})
+    wanted.append(b"c")
+    assert next(found) == (b"c", b"2")
+    wanted.append(b"a")
+    assert next(found) == (b"a", b"1")
+    wanted.append(b"b")
+    assert list(found) == []
+
+
+def test_scanned_ranges_are_of_one_state(database: Database) -> None:
+    extend(database, 2)
+    apply(database, 1, {key: b"1" for key in (b"a", b"b", b"c", b"d", b"e")})
+    found = database.state.reader.scan_ranges([(b"a", b"b"), (b"bb", b"c"), (b"c", b"e"), (b"x", b"z")])
+    first = next(found)
+    apply(database, 2, {b"c": None, b"d": b"9", b"bbb": b"9"})
+    assert [first, *found] == [(b"a", b"1"), (b"c", b"1"), (b"d", b"1")]
+    assert list(database.state.reader.scan_ranges([])) == []
+
+
+def test_a_range_with_many_deleted_keys_is_not_scanned(sparse: StateStore) -> None:
+    with pytest.raises(ManyDeleted):
+        list(sparse.reader.scan_ranges([(b"a", b"b"), (b"b", b"f")]))
+
+
 def test_a_picked_key_among_deleted_ones_is_found(sparse: StateStore) -> None:
     """Nothing is compacted for the sake of a key that is gone."""
     assert list(sparse.reader.pick([b"a", b"c", b"e"])) == [(b"a", b"1"), (b"c", b"2"), (b"e", b"3")]
     assert list(sparse.reader.pick([b"a", b"b0000", b"b1999", b"c"])) == [(b"a", b"1"), (b"c", b"2")]
+
+
+def test_a_fixed_state_does_not_change(database: Database) -> None:
+    """It is read again and again, by key and by range, while others are written."""
+    extend(database, 2)
+    apply(database, 1, {b"a": b"1", b"b": b"2", b"d": b"4"})
+    fixed = database.state.reader.fixed()
+    apply(database, 2, {b"a": b"9", b"b": None, b"c": b"3"})
+    for _ in range(2):
+        assert list(fixed.scan(b"a", b"z")) == [(b"a", b"1"), (b"b", b"2"), (b"d", b"4")]
+        assert list(fixed.pick([b"b", b"c", b"d"])) == [(b"b", b"2"), (b"d", b"4")]
+        assert (fixed.get(b"a"), fixed.get(b"c"), fixed.get(b"d")) == (b"1", None, b"4")
+    assert list(database.state.reader.scan(b"a", b"z")) == [(b"a", b"9"), (b"c", b"3"), (b"d", b"4")]
+
+
+def test_a_fixed_state_skips_a_bounded_number_of_deleted_keys(sparse: StateStore) -> None:
+    fixed = sparse.reader.fixed()
+
+    with pytest.raises(ManyDeleted):
+        list(fixed.scan(b"a", b"f"))
+    assert list(fixed.pick([b"a", b"e"])) == [(b"a", b"1"), (b"e", b"3")]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from collectionstore_node.part_settings import EXCHANGE_S, settled_peer_security
+from collectionstore_node.settings import PREFIX, Settings
 from collectionstore_node.tests.transport.doubles import Authority
 from collectionstore_node.transport import Refused, TlsFilesRefused, peer_name
 from collectionstore_node.transport.security.certificate import key_identifiers, read_facts
@@ -73,6 +75,28 @@ def test_key_of_another_certificate_is_refused(authority: Authority, tmp_path: P
     files.key.write_bytes(authority.issue(tmp_path / "two", "n1").key.read_bytes())
     with pytest.raises(TlsFilesRefused):
         TlsContexts(files, OWN)
+
+
+async def test_a_pair_that_is_being_exchanged_is_waited_for_at_the_start(authority: Authority, tmp_path: Path) -> None:
+    """Between the writes of its two files the new key is beside the old certificate; a wrong pair stays refused."""
+    files = authority.issue(tmp_path / "tls", "n1")
+    following = authority.issue(tmp_path / "next", "n1")
+    files.key.write_bytes(following.key.read_bytes())
+    values = {"NAME": "n1", "CLUSTER_ID": "demo", "DATA_DIR": str(tmp_path), "TLS_DIR": str(tmp_path / "tls")}
+    settings = Settings.from_environment({PREFIX + name: value for name, value in values.items()})
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            files.certificate.write_bytes(following.certificate.read_bytes())
+
+    assert await settled_peer_security(settings, sleep=sleep)
+    assert slept == list(EXCHANGE_S[:2])
+    files.key.unlink()
+    with pytest.raises(TlsFilesRefused):
+        await settled_peer_security(settings, sleep=sleep)
+    assert len(slept) == 2 + len(EXCHANGE_S)
 
 
 @pytest.mark.parametrize("missing", ["ca", "certificate", "key"])

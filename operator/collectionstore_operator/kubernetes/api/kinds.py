@@ -46,6 +46,7 @@ class Kind(enum.Enum):
     SIGNING_REQUEST = _Place("certificates.k8s.io/v1", "certificatesigningrequests", namespaced=False)
     STORAGE_CLASS = _Place("storage.k8s.io/v1", "storageclasses", namespaced=False)
     STATEFUL_SET = _Place("apps/v1", "statefulsets")
+    VOLUME_SNAPSHOT = _Place("snapshot.storage.k8s.io/v1", "volumesnapshots")
     ACCESS_REVIEW = _Place("authorization.k8s.io/v1", "selfsubjectaccessreviews", namespaced=False)
 
     @property

@@ -63,6 +63,8 @@ PERMISSIONS: Final = (
     # list: the version before needs it, so that the operator's image can be rolled back under this chart.
     Permission("monitoring.coreos.com", "podmonitors", ("get", "list", "create", "patch", "update", "delete")),
     Permission("events.k8s.io", "events", ("create", "patch", "list")),
+    # The one that a new cluster is to be made of, to say why it cannot be.
+    Permission("snapshot.storage.k8s.io", "volumesnapshots", ("get",)),
     Permission("", "persistentvolumes", ("get", "patch"), everywhere=True),
     Permission("", "nodes", ("get", "list", "watch"), everywhere=True),
     Permission("storage.k8s.io", "storageclasses", ("get",), everywhere=True),

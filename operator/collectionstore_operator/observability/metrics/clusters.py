@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from collectionstore_operator.observability.metrics.declared import counted_family, family
 from collectionstore_operator.observability.metrics.table import ACTIONS, ROLES, STATUSES
-from collectionstore_operator.status.report import Status
+from collectionstore_operator.status.published import Status
 
 Key: TypeAlias = tuple[str, str]
 """Namespace and name of a cluster."""

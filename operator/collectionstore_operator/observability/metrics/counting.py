@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from collectionstore_operator.observability.metrics.backups import BackupSeries
 from collectionstore_operator.observability.metrics.clusters import Clusters, Key
 from collectionstore_operator.observability.metrics.declared import Declared, family
-from collectionstore_operator.status.report import Status
+from collectionstore_operator.status.published import Status
 
 
 class OperatorMetrics:

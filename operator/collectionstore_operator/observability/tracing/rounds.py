@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from collectionstore_operator.model.actions import Plan, Step
+from collectionstore_operator.model.plan import Plan, Step
 from collectionstore_telemetry.tracing.active import ActiveSpan, active, carry
 
 if TYPE_CHECKING:

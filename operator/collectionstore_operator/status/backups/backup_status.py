@@ -14,7 +14,8 @@ from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.resource.backups.desired import Backup
 from collectionstore_operator.status.backups.fields import Count, StatusPart
 from collectionstore_operator.status.condition_state import ConditionState
-from collectionstore_operator.status.report import Text, Timestamp, Word, conditions_from
+from collectionstore_operator.status.published import Text, Timestamp, Word
+from collectionstore_operator.status.published_conditions import conditions_from
 
 COMPLETE: Final = "Complete"
 FAILED: Final = "Failed"

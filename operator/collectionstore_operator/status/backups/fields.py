@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from collectionstore_operator.resource.fields import unique_by
-from collectionstore_operator.status.report import Condition
+from collectionstore_operator.status.published import Condition
 
 ObservedGeneration: TypeAlias = Annotated[
     int, Meta(ge=0, description="observedGeneration is the metadata.generation that the status was computed from.")

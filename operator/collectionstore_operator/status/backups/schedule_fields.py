@@ -12,7 +12,7 @@ from msgspec import Meta, field
 from collectionstore_operator.model.backups.assessment import Memory
 from collectionstore_operator.model.timestamps import seconds
 from collectionstore_operator.status.backups.fields import Count, StatusPart
-from collectionstore_operator.status.report import Text, Timestamp, Word
+from collectionstore_operator.status.published import Text, Timestamp, Word
 
 HIBERNATED: Final = "ClusterHibernated"
 """The reason of conditions that a hibernated cluster makes unknown."""

@@ -13,7 +13,7 @@ from collectionstore_operator.resource.backups.desired import Schedule
 from collectionstore_operator.status.backups.schedule_conditions import conditions
 from collectionstore_operator.status.backups.schedule_fields import ScheduleStatus
 from collectionstore_operator.status.condition_state import ConditionState
-from collectionstore_operator.status.report import conditions_from
+from collectionstore_operator.status.published_conditions import conditions_from
 
 _TEXT_MAX: Final = 1_024
 _OF_CLUSTER: Final = (

@@ -24,7 +24,8 @@ from collectionstore_operator.resource.desired import parse
 from collectionstore_operator.resource.fields import Part
 from collectionstore_operator.resource.rules import KUBERNETES_RULES, RULES
 from collectionstore_operator.resource.spec import Local, Spec
-from collectionstore_operator.status.report import Status, report
+from collectionstore_operator.status.published import Status
+from collectionstore_operator.status.report import report
 from collectionstore_operator.tests.crd.structural import admitted
 from collectionstore_operator.tests.planning.pictures import draw, make_desired, planned
 from collectionstore_operator.tests.resource.specs import specs

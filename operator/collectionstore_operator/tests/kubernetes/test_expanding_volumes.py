@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 
 from collectionstore_operator.crd.transitions import SIZE
+from collectionstore_operator.kubernetes.claims import FILE_SYSTEM_S
 from collectionstore_operator.model.actions import GrowVolume
 from collectionstore_operator.resource import labels
 from collectionstore_operator.tests.kubernetes.test_runtime import CLUSTER, WORKLOAD, World
@@ -139,6 +140,7 @@ async def test_file_system_that_waits_for_a_mount_restarts_its_pod_alone(world: 
     claim = copy.deepcopy(provider.claim(0))
     step, *_ = await plan_of(world)
     assert "FileSystemResizePending" in step["blockedBy"]
+    world.seconds += FILE_SYSTEM_S
     await world.rounds(2)
     assert [one for one in range(3) if f"{PODS}-{one}" not in world.server.objects] == [0]
     assert provider.requested() == ["20Gi", "10Gi", "10Gi"]

@@ -34,6 +34,7 @@ NEVER: Final = frozenset(
                 "DeleteIdentity",
                 "DeleteObject",
                 "DeleteReleased",
+                "CreateClaim",
                 "DenyRequest",
                 "DiscardVolumes",
                 "GateWorkload",

@@ -47,7 +47,15 @@ class Life:
     def _next_operator(self, holder: str = "ops/op") -> Reconciler:
         self.epoch += 1
         recorder = Recorder(self.kube, f"op-{self.epoch}")
-        runtime = ClusterRuntime(self.kube, self.world.members, recorder, namespace="shop", name="demo", holder=holder)
+        runtime = ClusterRuntime(
+            self.kube,
+            self.world.members,
+            recorder,
+            namespace="shop",
+            name="demo",
+            holder=holder,
+            clock=lambda: self.world.cluster.time,
+        )
         return Reconciler(runtime)
 
     async def round(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,9 +11,11 @@ from aiohttp import web
 from collectionstore_operator.errors import ActionRefused
 from collectionstore_operator.kubernetes.api import Kube
 from collectionstore_operator.kubernetes.api.permissions import PERMISSIONS
+from collectionstore_operator.kubernetes.claims import FILE_SYSTEM_S
 from collectionstore_operator.model.actions import GrowVolume, ReplaceWorkload
 from collectionstore_operator.model.observed import Unknown, Volume
 from collectionstore_operator.resource import labels
+from collectionstore_operator.status.ailments import STARTING_S
 from collectionstore_operator.status.events import Event
 from collectionstore_operator.tests.kubernetes.fake_api_server import FakeApiServer, status
 from collectionstore_operator.tests.kubernetes.test_client import Clock
@@ -109,6 +110,9 @@ async def test_file_system_resize_that_needs_a_restart_gets_one(world: World) ->
     pending = {"type": "FileSystemResizePending", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
     claim(world, size="10Gi", capacity="5Gi", conditions=[pending])
     _, observed = await world.look()
+    assert observed.slot(0).pod.restart_reason == ""  # type: ignore[union-attr]
+    world.seconds += FILE_SYSTEM_S
+    _, observed = await world.look()
     assert "only be made larger by a restart" in observed.slot(0).pod.restart_reason  # type: ignore[union-attr]
     volume = observed.slot(0).volume
     assert isinstance(volume, Volume)
@@ -184,12 +188,11 @@ async def test_volume_that_is_being_provisioned_does_not_degrade_the_cluster(wor
     }
     world.server.put(CLAIM, body)
     waiting(world, 0, "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims")
-    old = world.server.objects[f"{NAMESPACE}/pods/demo-0"]
-    created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    world.server.put(f"{NAMESPACE}/pods/demo-0", {**old, "metadata": {**old["metadata"], "creationTimestamp": created}})
+    pod = world.server.objects[f"{NAMESPACE}/pods/demo-0"]
     await world.rounds(1)
     assert condition(world, "Degraded")[0] == "False"
-    world.server.put(f"{NAMESPACE}/pods/demo-0", old)
+    world.seconds += STARTING_S
+    world.server.put(f"{NAMESPACE}/pods/demo-0", pod)
     await world.rounds(1)
     state, message = condition(world, "Degraded")
     assert state == "True"

@@ -14,13 +14,13 @@ from collectionstore_operator.kubernetes.api import Kind
 from collectionstore_operator.kubernetes.caches.watched import WATCHED, requesting_cluster
 from collectionstore_operator.kubernetes.certificate_requests import account, read_request
 from collectionstore_operator.kubernetes.claims import claim_name, ordinal_of, read_claim
-from collectionstore_operator.kubernetes.pods import lost_machines, read_pod
+from collectionstore_operator.kubernetes.pods import lost_machines, read_pod, unready_since
 from collectionstore_operator.model.observed import ABSENT, Failure, Pod, SigningRequest, Unknown, Volume
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 
 DESIRED = Desired(name="demo", namespace="shop", uid="u1")
-NOW = 1_767_225_600.0  # 2026-01-01T00:00:00Z
+SECONDS = 60.0
 READY = {"type": "Ready", "status": "True", "lastTransitionTime": "2025-12-31T23:00:00Z"}
 UNREADY = {"type": "Ready", "status": "False", "lastTransitionTime": "2025-12-31T23:59:00Z"}
 RUNNING = {"state": {"running": {}}, "restartCount": 2}
@@ -43,7 +43,7 @@ def pod(
 
 def read(body: dict[str, Any], *lost: str, claim_deleting: bool = False) -> Pod:
     """Return the pod as the planner sees it."""
-    return read_pod(body, DESIRED, now=NOW, lost_machines=frozenset(lost), claim_deleting=claim_deleting)
+    return read_pod(body, DESIRED, unready_s=SECONDS, lost_machines=frozenset(lost), claim_deleting=claim_deleting)
 
 
 def test_pod_that_serves() -> None:
@@ -91,9 +91,26 @@ def test_pod_that_runs_without_being_ready_says_for_how_long() -> None:
     assert (found.running, found.ready, found.unready_s, found.failure) == (True, False, 60.0, Failure.NONE)
 
 
-def test_new_pod_counts_from_its_creation() -> None:
-    found = read(pod(container={"state": {"waiting": {"reason": "ContainerCreating"}}}))
-    assert (found.running, found.unready_s, found.failure, found.detail) == (False, 120.0, Failure.NONE, "")
+def test_a_state_is_another_one_after_it_was_left() -> None:
+    """By the pod and the time that it tells, which is compared with no clock."""
+    new = pod(container={"state": {"waiting": {"reason": "ContainerCreating"}}})
+    assert (read(new).running, read(new).failure, read(new).detail) == (False, Failure.NONE, "")
+    later = {**UNREADY, "lastTransitionTime": "2026-01-01T00:00:07Z"}
+    bodies = [
+        new,
+        pod(UNREADY, container=RUNNING),
+        pod(later, container=RUNNING),
+        pod(later, container=RUNNING, uid="x"),
+    ]
+    assert [unready_since(one, frozenset()) for one in bodies] == [
+        "p1 2025-12-31T23:58:00Z",
+        "p1 2025-12-31T23:59:00Z",
+        "p1 2026-01-01T00:00:07Z",
+        "x 2026-01-01T00:00:07Z",
+    ]
+    serving = pod(READY, container=RUNNING)
+    assert unready_since(serving, frozenset()) == ""
+    assert unready_since(serving, frozenset({"n1"})), "what a lost machine said last is not so now"
 
 
 def test_marks_of_people_and_of_deletion_are_seen() -> None:

@@ -26,7 +26,7 @@ from collectionstore_operator.reconcile.node_client import Done, NodeClient
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.status.events import Event
-from collectionstore_operator.status.report import Status
+from collectionstore_operator.status.published import Status
 from collectionstore_operator.tests.kubernetes.fake_api_server import FakeApiServer, status
 from collectionstore_operator.tests.kubernetes.test_client import Clock
 
@@ -61,6 +61,8 @@ class World:
         self.kube = kube
         self.nodes = Nodes()
         self.holds = True
+        self.seconds = 0.0
+        """The operator's monotonic clock."""
         self.runtime = ClusterRuntime(
             kube,
             self.nodes,
@@ -69,6 +71,7 @@ class World:
             name="demo",
             holder="ops/op",
             may_act=lambda: self.holds,
+            clock=lambda: self.seconds,
         )
 
     def create(self, spec: dict[str, Any] | None = None, **metadata: Any) -> None:

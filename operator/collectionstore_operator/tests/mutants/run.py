@@ -29,6 +29,7 @@ STAGES: Final = (
         "planning/test_plan_guards.py",
         "planning/test_recovery.py",
         "planning/test_restore.py",
+        "planning/test_snapshot_restore.py",
         "planning/test_in_place_restore.py",
         "planning/test_plan_stuck_pods.py",
         "planning/test_unexplained_members.py",

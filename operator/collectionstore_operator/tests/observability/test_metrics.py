@@ -17,7 +17,7 @@ from collectionstore_operator.kubernetes.clusters import Clusters, LeaderContext
 from collectionstore_operator.kubernetes.enrolment import Enrolment
 from collectionstore_operator.observability.health import Health, application
 from collectionstore_operator.observability.metrics import OperatorMetrics
-from collectionstore_operator.status.report import Condition, MemberStatus, PlannedStep, Status
+from collectionstore_operator.status.published import Condition, MemberStatus, PlannedStep, Status
 from collectionstore_operator.tests.kubernetes.fake_api_server import FakeApiServer, status
 from collectionstore_operator.tests.kubernetes.test_client import Clock
 from collectionstore_operator.tests.kubernetes.test_runtime import CLUSTER

@@ -17,7 +17,6 @@ from collectionstore_operator.model.actions import (
     AddLearners,
     ChangeVoters,
     EnsureWorkload,
-    Plan,
     RecordInitialized,
     RecordRecovery,
     RemoveLearners,
@@ -40,12 +39,14 @@ from collectionstore_operator.model.observed import (
     Volume,
     Workload,
 )
+from collectionstore_operator.model.plan import Plan
 from collectionstore_operator.model.recovery import RecoveryPhase, RecoveryRecord
 from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource.desired import Desired, FailedMember, Spec
 from collectionstore_operator.resource.recovery import Recovery
+from collectionstore_operator.status.published import Status
 from collectionstore_operator.status.recovery_status import RecoveryStatus, lost_since
-from collectionstore_operator.status.report import Status, report
+from collectionstore_operator.status.report import report
 
 START = 1_787_832_000.0
 GRACE_S = 60

@@ -44,7 +44,6 @@ from collectionstore_operator.model.actions import (
     ChangeVoters,
     EnsureWorkload,
     MarkVolume,
-    Plan,
     RemoveLearners,
     RestartPod,
     RetireVolume,
@@ -67,6 +66,7 @@ from collectionstore_operator.model.observed import (
     Volume,
     Workload,
 )
+from collectionstore_operator.model.plan import Plan
 from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource.desired import Desired, FailedMember, Spec, Storage, Unsafe
 

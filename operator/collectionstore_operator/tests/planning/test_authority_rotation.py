@@ -12,7 +12,6 @@ from collectionstore_operator.model.actions import (
     IssueCertificate,
     PrepareAuthority,
     PromoteAuthority,
-    Proposal,
     PublishAuthority,
     RetireAuthority,
 )
@@ -31,6 +30,7 @@ from collectionstore_operator.model.observed import (
     Slot,
     Unknown,
 )
+from collectionstore_operator.model.plan import Proposal
 from collectionstore_operator.planning import authority_rotation, certificates
 from collectionstore_operator.reconcile import stored_authority
 from collectionstore_operator.reconcile.stored_authority import StoredAuthority

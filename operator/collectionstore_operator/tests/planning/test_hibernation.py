@@ -6,13 +6,15 @@ import msgspec
 import pytest
 
 from collectionstore_operator.manifests.node_environment import revision
-from collectionstore_operator.model.actions import Plan, RecordPlannedWork, ScaleWorkload, disruptive
+from collectionstore_operator.model.actions import RecordPlannedWork, ScaleWorkload, disruptive
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import NodeStatus, Observed, Unknown, Workload
+from collectionstore_operator.model.plan import Plan
 from collectionstore_operator.model.planned_work import Hibernation, PlannedWork, decode
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
-from collectionstore_operator.status.report import Status, report
+from collectionstore_operator.status.published import Status
+from collectionstore_operator.status.report import report
 from collectionstore_operator.tests.planning.pictures import actions_of, blocked_steps, draw, make_desired, planned
 
 HEALTHY = "0: leader\n1: voter lag=3\n2: voter"

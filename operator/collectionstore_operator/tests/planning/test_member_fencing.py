@@ -6,10 +6,11 @@ import msgspec
 import pytest
 
 from collectionstore_operator.manifests.node_environment import revision
-from collectionstore_operator.model.actions import EnsureWorkload, GateWorkload, Plan, RestartPod, StopPod
+from collectionstore_operator.model.actions import EnsureWorkload, GateWorkload, RestartPod, StopPod
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.fences import fenced_members, is_fenced
 from collectionstore_operator.model.observed import Absent, Observed, Workload
+from collectionstore_operator.model.plan import Plan
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.status.report import report

@@ -5,13 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from collectionstore_operator.model.actions import (
-    ChangeVoters,
-    EnsureWorkload,
-    MarkVolume,
-    RemoveLearners,
-    RestartPod,
-)
+from collectionstore_operator.model.actions import ChangeVoters, EnsureWorkload, MarkVolume, RemoveLearners, RestartPod
 from collectionstore_operator.model.assessment import assess, change_blocked_by
 from collectionstore_operator.model.observed import Absent, NodeStatus, Observed, Unknown
 from collectionstore_operator.planning.membership import joint_change

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from collectionstore_operator.model.actions import Plan, RestartPod
+from collectionstore_operator.model.actions import RestartPod
 from collectionstore_operator.model.observed import Pod, Unknown
+from collectionstore_operator.model.plan import Plan
 from collectionstore_operator.tests.planning.pictures import blocked_steps, draw, make_desired, planned
 
 GOING = Unknown("it is being deleted")

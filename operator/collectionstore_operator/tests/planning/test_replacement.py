@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from collectionstore_operator.manifests.node_environment import revision
-from collectionstore_operator.model.actions import Plan, RecordPlannedWork
+from collectionstore_operator.model.actions import RecordPlannedWork
 from collectionstore_operator.model.observed import Observed, Workload
+from collectionstore_operator.model.plan import Plan
 from collectionstore_operator.model.planned_work import PlannedWork, Replacement, decode
 from collectionstore_operator.resource.desired import Desired, FailedMember
 from collectionstore_operator.tests.planning.pictures import actions_of, blocked_steps, draw, make_desired, planned

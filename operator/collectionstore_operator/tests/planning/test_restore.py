@@ -20,7 +20,7 @@ from collectionstore_operator.model.observed import (
 )
 from collectionstore_operator.model.restore import written
 from collectionstore_operator.planning.plan import plan
-from collectionstore_operator.resource.bootstrap import Beginning, Restore
+from collectionstore_operator.resource.bootstrap import Beginning, Origin
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.resource.repository import Repository
 from collectionstore_operator.status.conditions import evaluate
@@ -34,12 +34,12 @@ from collectionstore_operator.tests.planning.pictures import (
     planned,
 )
 
-WANTED = Restore(repository=Repository(url="s3://backups/shop"), to="revision:7")
-OTHER = Restore(repository=Repository(url="s3://backups/other"))
+WANTED = Origin(repository=Repository(url="s3://backups/shop"), to="revision:7")
+OTHER = Origin(repository=Repository(url="s3://backups/other"))
 EMPTY = "0: gone\n1: gone\n2: gone"
 
 
-def restored(restore: Restore | None = WANTED, replicas: int = 3) -> Desired:
+def restored(restore: Origin | None = WANTED, replicas: int = 3) -> Desired:
     return make_desired(replicas, bootstrap=Beginning(restore=restore))
 
 
@@ -75,7 +75,8 @@ def test_what_is_restored_is_recorded_before_anything_else() -> None:
     made = planned(restored(), new())
     assert [one for one in made.actions if isinstance(one, RecordRestore)] == [
         RecordRestore(
-            restore=written(WANTED), reason="the cluster is new, and begins with the backup latest of s3://backups/shop"
+            restore=written(WANTED.source),
+            reason="the cluster is new, and begins with the backup latest of s3://backups/shop to revision:7",
         )
     ]
     assert "EnsureWorkload 1" not in actions_of(made)
@@ -141,11 +142,11 @@ def test_the_volume_of_an_interrupted_restore_is_no_obstacle() -> None:
     """The program itself knows what an interrupted restore leaves, and refuses everything else."""
     observed = new(slots=(Slot(ordinal=0, volume=Volume(name="data-demo-0")),), restore=OTHER)
     made = planned(restored(), observed)
-    assert [one.restore for one in made.actions if isinstance(one, RecordRestore)] == [written(WANTED)]
+    assert [one.restore for one in made.actions if isinstance(one, RecordRestore)] == [written(WANTED.source)]
 
 
 @pytest.mark.parametrize("recorded", [None, WANTED, OTHER])
-def test_a_cluster_that_has_had_data_ignores_the_field(recorded: Restore | None) -> None:
+def test_a_cluster_that_has_had_data_ignores_the_field(recorded: Origin | None) -> None:
     spec = restored()
     made = planned(spec, draw("0: leader\n1: voter\n2: voter", spec, restore=recorded))
     assert actions_of(made) == []

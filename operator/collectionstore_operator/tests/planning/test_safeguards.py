@@ -5,15 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from collectionstore_operator.model.actions import (
-    RecordProtectedDeletion,
-    RestartPod,
-    RestoreLabels,
-    SetReclaimPolicy,
-    with_failures,
-)
+from collectionstore_operator.model.actions import RecordProtectedDeletion, RestartPod, RestoreLabels, SetReclaimPolicy
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import Observed, Pod, Volume, Workload
+from collectionstore_operator.model.plan import with_failures
 from collectionstore_operator.planning.fencing import EPOCH_MAX
 from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource.desired import Desired, FailedMember, Spec, Storage

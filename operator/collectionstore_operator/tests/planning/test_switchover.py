@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from collectionstore_operator.model.actions import Plan, RecordPlannedWork, TransferLeadership
+from collectionstore_operator.model.actions import RecordPlannedWork, TransferLeadership
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import NodeStatus, Observed, Pod
+from collectionstore_operator.model.plan import Plan
 from collectionstore_operator.model.planned_work import PlannedWork, Switchover, decode, request_digest
 from collectionstore_operator.planning.switchover import requested
 from collectionstore_operator.resource import labels

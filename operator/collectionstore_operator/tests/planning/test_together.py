@@ -14,7 +14,6 @@ from collectionstore_operator.model.actions import (
     Action,
     DenyRequest,
     EnsureWorkload,
-    Plan,
     RecordPlannedWork,
     RemoveLearners,
     ReplaceWorkload,
@@ -35,6 +34,7 @@ from collectionstore_operator.model.observed import (
     Unknown,
     Workload,
 )
+from collectionstore_operator.model.plan import Plan
 from collectionstore_operator.model.planned_work import Hibernation, PlannedWork, Replacement
 from collectionstore_operator.model.quorum_loss import Cause, examine
 from collectionstore_operator.model.recovery import RecoveryPhase
@@ -44,7 +44,8 @@ from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired, Storage
 from collectionstore_operator.resource.service import Service
 from collectionstore_operator.status.conditions import OCCASIONAL, TYPES
-from collectionstore_operator.status.report import Status, report
+from collectionstore_operator.status.published import Status
+from collectionstore_operator.status.report import report
 from collectionstore_operator.tests.planning.lost_quorum import (
     OLD,
     World,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from collectionstore_operator.model.actions import EnsureWorkload, GrowVolume, Plan, ReplaceWorkload
+from collectionstore_operator.model.actions import EnsureWorkload, GrowVolume, ReplaceWorkload
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import ABSENT, Observed, Unknown, Volume, Workload
+from collectionstore_operator.model.plan import Plan
 from collectionstore_operator.resource.desired import Desired, Spec, Storage
 from collectionstore_operator.status.report import report
 from collectionstore_operator.tests.planning.pictures import actions_of, blocked_steps, draw, planned

@@ -21,7 +21,7 @@ from collectionstore_operator.resource.deletion import Deletion, FinalBackup
 from collectionstore_operator.resource.desired import Desired, Spec
 from collectionstore_operator.resource.repository import Repository
 from collectionstore_operator.status.events import Event
-from collectionstore_operator.status.report import Status
+from collectionstore_operator.status.published import Status
 from collectionstore_operator.tests.planning.pictures import draw, make_desired
 
 FAST = Pace(busy_s=0.001, idle_s=0.001, backoff_max_s=0.002)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -262,8 +261,8 @@ def _claim(ordinal: int) -> str:
 
 
 def _pod_body(cluster: SimulatedCluster, ordinal: int, pod: Process) -> Body:
-    unready_s = 0 if pod.ready else cluster.time - pod.unready_since
-    since = datetime.fromtimestamp(time.time() - unready_s, UTC).isoformat()
+    # By a clock that is not the operator's: a time that stays, and that says nothing else.
+    since = datetime.fromtimestamp(cluster.time if pod.ready else pod.unready_since, UTC).isoformat()
     state: dict[str, Any] = {"running": {}} if pod.running else {"waiting": {"reason": _REASONS.get(pod.failure, "")}}
     container: dict[str, Any] = {"state": state, "restartCount": 9}
     if pod.failure is Failure.DAMAGED:

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from collectionstore_operator.model.actions import Action, AddLearners, Plan, RestartPod, RetireVolume, disruptive
+from collectionstore_operator.model.actions import Action, AddLearners, RestartPod, RetireVolume, disruptive
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import Observed, Pod
+from collectionstore_operator.model.plan import Plan
 from collectionstore_operator.planning.disruption_budget import max_unavailable
 from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.resource.desired import Desired, FailedMember, Spec
-from collectionstore_operator.status.report import Status, report
+from collectionstore_operator.status.published import Status
+from collectionstore_operator.status.report import report
 from collectionstore_operator.tests.simulation.simulated_actions import execute
 from collectionstore_operator.tests.simulation.simulated_cluster import SimulatedCluster
 from collectionstore_operator.tests.simulation.simulated_look import observe

@@ -20,7 +20,8 @@ from collectionstore_operator.model.observed import AppliedObject, Certificate, 
 from collectionstore_operator.planning.plan import plan
 from collectionstore_operator.status.changes import changed_conditions
 from collectionstore_operator.status.history import ELECTION_S
-from collectionstore_operator.status.report import Status, report
+from collectionstore_operator.status.published import Status
+from collectionstore_operator.status.report import report
 from collectionstore_operator.tests.simulation.simulated_cluster import EPOCH_S, SimulatedCluster
 from collectionstore_operator.tests.simulation.simulated_life import Life
 

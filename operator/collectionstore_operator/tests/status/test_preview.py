@@ -6,7 +6,8 @@ from typing import get_args
 
 import msgspec
 
-from collectionstore_operator.model.actions import Action, EnsureWorkload, Plan, disruptive, postpone, propose
+from collectionstore_operator.model.actions import Action, EnsureWorkload, disruptive
+from collectionstore_operator.model.plan import Plan, postpone, propose
 from collectionstore_operator.status.preview import DISRUPTIVE_NAMES, preview
 
 

@@ -28,13 +28,15 @@ from collectionstore_operator.model.observed import (
 )
 from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.planning import certificates
+from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired, Unsafe
 from collectionstore_operator.resource.network import Tls
 from collectionstore_operator.status.ailments import RECOVERY_S
 from collectionstore_operator.status.changes import changed_conditions
 from collectionstore_operator.status.conditions import TYPES
 from collectionstore_operator.status.history import ELECTION_S
-from collectionstore_operator.status.report import STEPS_MAX, Status, refused, report
+from collectionstore_operator.status.published import STEPS_MAX, Status
+from collectionstore_operator.status.report import refused, report
 from collectionstore_operator.tests.planning.pictures import CLUSTER_ID, NOW, draw, make_desired, planned
 
 HEALTHY = "0: leader\n1: voter\n2: voter"
@@ -604,3 +606,15 @@ def test_storage_is_available_unless_a_member_says_otherwise(
     found = status.condition("StorageAvailable")
     assert found is not None
     assert named in found.message
+
+
+def test_members_that_are_kept_from_running_say_so() -> None:
+    """Not that they have not been started: that reads like a fault."""
+    fenced = msgspec.structs.replace(make_desired(3), annotations={labels.FENCE: "demo-2"})
+    assert [one.message for one in tell("0: leader\n1: voter\n2: gone", fenced).members] == [
+        "",
+        "",
+        "fenced: it is kept from running, with its volume",
+    ]
+    asleep = tell("0: gone\n1: gone\n2: gone", make_desired(3, hibernate=True))
+    assert {one.message for one in asleep.members} == {"hibernated: it is kept from running, with its volume"}

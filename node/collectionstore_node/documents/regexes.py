@@ -24,12 +24,35 @@ SEARCH_MAX: Final = 200_000_000
 OPTIONS: Final = "ims"
 
 
-@lru_cache(maxsize=64)
-def compile_regex(pattern: str, options: str) -> Callable[[str], bool]:
-    """Return whether a text contains the pattern. Raises `ValueError` with the reason when it is none of RE2's.
+class Pattern:
+    """A compiled pattern; called with a text, it returns whether it is found there."""
 
-    What it returns raises `InvalidRequest("query_too_costly")` for a text that is too long for the pattern.
-    """
+    __slots__ = ("_bytes_max", "_search", "instructions")
+
+    def __init__(self, search: Callable[[bytes], object], instructions: int) -> None:
+        self._search = search
+        self._bytes_max = SEARCH_MAX // max(1, instructions)
+        self.instructions = instructions
+        """A search takes at most this times the bytes of the text."""
+
+    def __call__(self, text: str) -> bool:
+        """Return whether `text` contains the pattern.
+
+        Raises `InvalidRequest("query_too_costly")` for a text that is too long for it.
+        """
+        data = text.encode()
+        if len(data) > self._bytes_max:
+            raise InvalidRequest(
+                "query_too_costly",
+                f"a text of {len(data)} bytes is too long for a pattern of this size; "
+                f"it takes up to {self._bytes_max} bytes",
+            )
+        return self._search(data) is not None
+
+
+@lru_cache(maxsize=64)
+def compile_regex(pattern: str, options: str) -> Pattern:
+    """Return the compiled pattern. Raises `ValueError` with the reason when it is none of RE2's."""
     settings = re2.Options()
     settings.max_mem = MEMORY_BYTES_MAX
     settings.log_errors = False
@@ -42,15 +65,4 @@ def compile_regex(pattern: str, options: str) -> Callable[[str], bool]:
         reason = error.args[0] if error.args else b"malformed"
         # Behind the colon it quotes the pattern.
         raise ValueError((reason.decode() if isinstance(reason, bytes) else str(reason)).partition(": ")[0]) from None
-    search, bytes_max = compiled.search, SEARCH_MAX // max(1, compiled.programsize)
-
-    def found(text: str) -> bool:
-        data = text.encode()
-        if len(data) > bytes_max:
-            raise InvalidRequest(
-                "query_too_costly",
-                f"a text of {len(data)} bytes is too long for a pattern of this size; it takes up to {bytes_max} bytes",
-            )
-        return search(data) is not None
-
-    return found
+    return Pattern(compiled.search, compiled.programsize)

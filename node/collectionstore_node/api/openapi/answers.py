@@ -1,0 +1,243 @@
+"""What answers look like, as types: for descriptions only, as handlers join most answers as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from collectionstore_node.api.http.problems import Effect
+
+
+class CollectionFacts(msgspec.Struct):
+    """A collection; its revision is that of its creation."""
+
+    name: str
+    revision: int
+
+
+class CollectionPage(msgspec.Struct):
+    """A page of collections. Repeat the request with `cursor` set to `next_cursor` until that is null."""
+
+    collections: list[CollectionFacts]
+    next_cursor: str | None
+    revision: int
+
+
+class DocumentWritten(msgspec.Struct):
+    """The document's ID, and the revision of the write."""
+
+    id: str
+    revision: int
+
+
+class DocumentUpdated(msgspec.Struct):
+    """The document's ID and revision, and whether the update changed it; `document` if an image was asked for."""
+
+    id: str
+    revision: int
+    modified: bool
+    document: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class FoundUpdated(msgspec.Struct):
+    """What an update of found documents did. Of many: repeat it with `cursor` as `next_cursor` until that is null."""
+
+    matched: int
+    modified: int
+    revision: int
+    id: str | msgspec.UnsetType | None = msgspec.UNSET
+    upserted_id: str | msgspec.UnsetType | None = msgspec.UNSET
+    skipped: int | msgspec.UnsetType = msgspec.UNSET
+    next_cursor: str | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class FoundDeleted(msgspec.Struct):
+    """What a delete of found documents did. Of many: repeat it with `cursor` as `next_cursor` until that is null."""
+
+    deleted: int
+    revision: int
+    id: str | msgspec.UnsetType | None = msgspec.UNSET
+    skipped: int | msgspec.UnsetType = msgspec.UNSET
+    next_cursor: str | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class Modified(msgspec.Struct):
+    """The document as it was, or as it is then; null if none matched."""
+
+    id: str | None
+    created: bool
+    modified: bool
+    document: dict[str, Any] | None
+    revision: int
+
+
+class BulkResult(msgspec.Struct):
+    """The results in the order of the lines: what was written, or a problem."""
+
+    errors: int
+    results: list[dict[str, Any]]
+    revision: int
+
+
+class IndexFacts(msgspec.Struct):
+    """An index of a collection. Its counts are missing in the answer to its creation."""
+
+    name: str
+    fields: list[dict[str, int]] | dict[str, int]
+    unique: bool
+    sparse: bool
+    state: str
+    revision: int
+    fold: list[str] | msgspec.UnsetType | None = msgspec.UNSET
+    filter: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
+    entries: int | msgspec.UnsetType = msgspec.UNSET
+    documents: int | msgspec.UnsetType = msgspec.UNSET
+    multikey_documents: int | msgspec.UnsetType = msgspec.UNSET
+    key_bytes: int | msgspec.UnsetType = msgspec.UNSET
+    progress: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+    failure: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class IndexList(msgspec.Struct):
+    """The indexes of a collection, in order of creation."""
+
+    indexes: list[IndexFacts]
+    revision: int
+
+
+class IndexDropped(msgspec.Struct):
+    """The name of the index, and the revision at which it was dropped."""
+
+    name: str
+    revision: int
+
+
+class FoundDocument(msgspec.Struct):
+    """A document with its ID and the revision of its last write."""
+
+    id: str
+    revision: int
+    document: dict[str, Any]
+
+
+class DocumentPage(msgspec.Struct):
+    """A page of documents. Repeat the request with `cursor` set to `next_cursor` until that is null."""
+
+    documents: list[FoundDocument]
+    next_cursor: str | None
+    revision: int
+    explain: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Count(msgspec.Struct):
+    """How many documents match."""
+
+    count: int
+    revision: int
+    explain: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class DistinctValues(msgspec.Struct):
+    """The different values, in the order of values."""
+
+    values: list[Any]
+    revision: int
+    explain: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class AggregatedDocuments(msgspec.Struct):
+    """The documents that a pipeline makes."""
+
+    documents: list[dict[str, Any]]
+    revision: int
+    explain: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ValueWritten(msgspec.Struct):
+    """The key, and the revision of the write."""
+
+    key: str
+    revision: int
+
+
+class ValueFacts(msgspec.Struct):
+    """A raw value; `value` is its bytes in base64, if they were asked for."""
+
+    key: str
+    revision: int
+    size: int
+    content_type: str
+    value: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class ValuePage(msgspec.Struct):
+    """A page of keys. Repeat the request with `cursor` set to `next_cursor` until that is null."""
+
+    keys: list[ValueFacts]
+    next_cursor: str | None
+    revision: int
+
+
+class TransactionResult(msgspec.Struct):
+    """Which branch ran, and the result of each of its operations."""
+
+    succeeded: bool
+    revision: int
+    results: list[dict[str, Any]]
+
+
+class Alive(msgspec.Struct):
+    """The event loop runs."""
+
+    alive: bool
+
+
+class Ready(msgspec.Struct):
+    """Reads work here."""
+
+    ready: bool
+    revision: int
+
+
+class Healthy(msgspec.Struct):
+    """The leader that this node knows."""
+
+    healthy: bool
+    leader: str
+    leads: bool
+    revision: int
+
+
+class Index(msgspec.Struct):
+    """What answers here, and where its pages are."""
+
+    name: str
+    version: str
+    member: str
+    links: dict[str, str]
+
+
+class ProblemPart(msgspec.Struct):
+    """A mistake in the body: its place as a JSON pointer (RFC 6901), and what is allowed there."""
+
+    pointer: str
+    detail: str
+
+
+class ProblemDetails(msgspec.Struct):
+    """Why a request failed (RFC 9457). `code` is stable; `outcome` says what is known of its effect."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    retryable: bool
+    outcome: Effect
+    request_id: str
+    retry_after_ms: int | msgspec.UnsetType = msgspec.UNSET
+    revision: int | msgspec.UnsetType = msgspec.UNSET
+    current_revision: int | msgspec.UnsetType | None = msgspec.UNSET
+    errors: list[ProblemPart] | msgspec.UnsetType = msgspec.UNSET

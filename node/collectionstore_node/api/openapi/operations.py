@@ -1,0 +1,141 @@
+"""What the URL table does not say of a route: its body, its answers, and which headers of a request it reads.
+
+Each route of the table has a line here; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from collectionstore_node.api.handlers.aggregates import Aggregation
+from collectionstore_node.api.handlers.catalog import NewCollection
+from collectionstore_node.api.handlers.cluster import ClusterStatus, JointChange, NewCluster, SingleChange, Transfer
+from collectionstore_node.api.handlers.debug import NewLevel
+from collectionstore_node.api.handlers.found_changes import Deletion, FindAndModify, Modification
+from collectionstore_node.api.handlers.indexes import NewIndex
+from collectionstore_node.api.handlers.queries import Distinct, Search, Selection
+from collectionstore_node.api.handlers.transaction_bodies import TransactionBody
+from collectionstore_node.api.openapi.answers import (
+    AggregatedDocuments,
+    Alive,
+    BulkResult,
+    CollectionFacts,
+    CollectionPage,
+    Count,
+    DistinctValues,
+    DocumentPage,
+    DocumentUpdated,
+    DocumentWritten,
+    FoundDeleted,
+    FoundUpdated,
+    Healthy,
+    Index,
+    IndexDropped,
+    IndexFacts,
+    IndexList,
+    Modified,
+    Ready,
+    TransactionResult,
+    ValuePage,
+    ValueWritten,
+)
+from collectionstore_node.service.membership import NodeStatus, RaftReport
+from collectionstore_telemetry.logs import LevelReport
+from collectionstore_telemetry.profiling import Tasks
+
+Shape: TypeAlias = Any
+"""A struct, or a tuple of several, for JSON; the text of a media type for anything else; a dict of several media types
+with their structs; None for no body."""
+
+DOCUMENT: Final = dict[str, Any]
+PATCHES: Final = {
+    "application/json": DOCUMENT,
+    "application/merge-patch+json": DOCUMENT,
+    "application/json-patch+json": list[dict[str, Any]],
+}
+LINES: Final = "application/x-ndjson"
+BYTES: Final = "application/octet-stream"
+TEXT: Final = "text/plain"
+
+CREATES: Final = frozenset({"If-None-Match", "Idempotency-Key"})
+WRITES: Final = frozenset({"If-Match", "If-None-Match", "Idempotency-Key"})
+READS: Final = frozenset({"If-Match", "If-None-Match"})
+KEYED: Final = frozenset({"Idempotency-Key"})
+
+
+class Operation(NamedTuple):
+    """One route."""
+
+    tag: str
+    answers: dict[int, Shape]
+    """By status, those that are no problems."""
+    body: Shape = None
+    headers: frozenset[str] = frozenset()
+
+
+_COLLECTIONS: Final = "/api/v1/collections"
+_COLLECTION: Final = f"{_COLLECTIONS}/{{collection}}"
+_DOCUMENTS: Final = f"{_COLLECTION}/documents"
+_ONE: Final = f"{_DOCUMENTS}/{{id}}"
+_BUCKET: Final = "/api/v1/kv/{bucket}"
+_KEY: Final = f"{_BUCKET}/{{key...}}"
+_CLUSTER: Final = "/api/v1/cluster"
+
+# fmt: off
+OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
+    ("GET", "/"): Operation("Pages", {200: Index}),
+    ("GET", "/openapi.json"): Operation("Pages", {200: DOCUMENT}),
+    ("GET", "/docs"): Operation("Pages", {200: "text/html"}),
+    ("GET", "/docs/page.css"): Operation("Pages", {200: "text/css"}),
+    ("GET", "/docs/page.js"): Operation("Pages", {200: "text/javascript"}),
+    ("GET", _COLLECTIONS): Operation("Collections", {200: CollectionPage}),
+    ("POST", _COLLECTIONS): Operation("Collections", {201: CollectionFacts}, NewCollection, KEYED),
+    ("GET", _COLLECTION): Operation("Collections", {200: CollectionFacts}),
+    ("PUT", _COLLECTION): Operation("Collections", {200: CollectionFacts, 201: CollectionFacts}, None, CREATES),
+    ("DELETE", _COLLECTION): Operation("Collections", {200: CollectionFacts}, None, KEYED),
+    ("GET", _DOCUMENTS): Operation("Documents", {200: DocumentPage}),
+    ("POST", _DOCUMENTS): Operation("Documents", {201: DocumentWritten}, DOCUMENT, KEYED),
+    ("GET", _ONE): Operation("Documents", {200: DOCUMENT, 304: None}, None, READS),
+    ("PUT", _ONE): Operation("Documents", {200: DocumentWritten, 201: DocumentWritten}, DOCUMENT, WRITES),
+    ("DELETE", _ONE): Operation("Documents", {200: DocumentWritten}, None, WRITES),
+    ("PATCH", _ONE): Operation("Documents", {200: DocumentUpdated, 201: DocumentUpdated}, PATCHES, WRITES),
+    ("POST", f"{_COLLECTION}:update"): Operation(
+        "Documents", {200: FoundUpdated, 201: FoundUpdated}, Modification, KEYED
+    ),
+    ("POST", f"{_COLLECTION}:delete"): Operation("Documents", {200: FoundDeleted}, Deletion, KEYED),
+    ("POST", f"{_COLLECTION}:findAndModify"): Operation(
+        "Documents", {200: Modified, 201: Modified}, FindAndModify, KEYED
+    ),
+    ("POST", f"{_COLLECTION}:bulk"): Operation("Documents", {200: BulkResult, 207: BulkResult}, LINES, KEYED),
+    ("POST", f"{_COLLECTION}:find"): Operation("Queries", {200: DocumentPage}, Search),
+    ("POST", f"{_COLLECTION}:count"): Operation("Queries", {200: Count}, Selection),
+    ("POST", f"{_COLLECTION}:distinct"): Operation("Queries", {200: DistinctValues}, Distinct),
+    ("POST", f"{_COLLECTION}:aggregate"): Operation("Queries", {200: AggregatedDocuments}, Aggregation),
+    ("GET", f"{_COLLECTION}/indexes"): Operation("Indexes", {200: IndexList}),
+    ("POST", f"{_COLLECTION}/indexes"): Operation("Indexes", {201: IndexFacts}, NewIndex, KEYED),
+    ("GET", f"{_COLLECTION}/indexes/{{name}}"): Operation("Indexes", {200: IndexFacts}),
+    ("DELETE", f"{_COLLECTION}/indexes/{{name}}"): Operation("Indexes", {200: IndexDropped}, None, KEYED),
+    ("GET", _BUCKET): Operation("Values", {200: ValuePage}),
+    ("GET", _KEY): Operation("Values", {200: "*/*", 304: None}, None, READS),
+    ("PUT", _KEY): Operation("Values", {200: ValueWritten, 201: ValueWritten}, BYTES, WRITES),
+    ("DELETE", _KEY): Operation("Values", {200: ValueWritten}, None, WRITES),
+    ("POST", "/api/v1/transactions"): Operation("Transactions", {200: TransactionResult}, TransactionBody, KEYED),
+    ("GET", _CLUSTER): Operation("Cluster", {200: ClusterStatus}),
+    ("POST", f"{_CLUSTER}/bootstrap"): Operation("Cluster", {200: NodeStatus}, NewCluster),
+    ("POST", f"{_CLUSTER}/members"): Operation("Cluster", {200: ClusterStatus}, (SingleChange, JointChange)),
+    ("POST", f"{_CLUSTER}/transfer-leadership"): Operation("Cluster", {200: NodeStatus}, Transfer),
+    ("GET", "/api/v1/backup/state"): Operation("Backups", {200: BYTES}),
+    ("GET", "/api/v1/backup/log"): Operation("Backups", {200: BYTES}),
+    ("GET", "/api/v1/stream"): Operation("Streams", {101: None}),
+    ("GET", "/livez"): Operation("Probes", {200: Alive}),
+    ("GET", "/readyz"): Operation("Probes", {200: Ready}),
+    ("GET", "/health"): Operation("Probes", {200: Healthy}),
+    ("GET", "/status"): Operation("Probes", {200: NodeStatus}),
+    ("GET", "/metrics"): Operation("Probes", {200: TEXT}),
+    ("GET", "/debug/raft"): Operation("Debugging", {200: RaftReport}),
+    ("GET", "/debug/tasks"): Operation("Debugging", {200: Tasks}),
+    ("GET", "/debug/profile"): Operation("Debugging", {200: TEXT}),
+    ("GET", "/debug/log-level"): Operation("Debugging", {200: LevelReport}),
+    ("PUT", "/debug/log-level"): Operation("Debugging", {200: LevelReport}, NewLevel),
+}
+# fmt: on

@@ -1,0 +1,161 @@
+"""Indexes in step with documents: every write of documents passes `store`, which changes entries in the same batch.
+
+A write that an index refuses changes nothing. What indexes cost is counted (`costs`): reading the documents before and
+after, and each of their entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from collectionstore_node.indexes.entries import (
+    NO_ENTRIES,
+    Entries,
+    TooManyEntries,
+    document_id_in,
+    stored_entry,
+)
+from collectionstore_node.statemachine.catalog import Catalog, OpenIndex
+from collectionstore_node.statemachine.commands import Code, DocumentRef, Ref, RefusedBy
+from collectionstore_node.statemachine.costs import INDEX_ENTRY_COST_BYTES
+from collectionstore_node.statemachine.stored import revisions_of, value_start
+from collectionstore_node.statemachine.view import Overlay
+
+_NOTHING: Final[dict[str, Any]] = {}
+
+
+class Write(NamedTuple):
+    """A write of one document or raw value."""
+
+    ref: Ref
+    key: bytes
+    """Where it is stored."""
+    previous: bytes | None
+    """The record before the command; None if there is none."""
+    record: bytes | None
+    """The record to store; None to delete."""
+
+
+class Refused(NamedTuple):
+    """Why an index refuses writes."""
+
+    code: Code
+    """UNIQUE_VIOLATION, INDEX_ENTRIES, or TRANSACTION_TOO_LARGE."""
+    position: int
+    """Of the write among those of the command."""
+    by: RefusedBy
+
+
+def store(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max: int | None = None) -> Refused | None:
+    """Store all of `writes`, of different targets, with the entries of their documents; or nothing, and say why.
+
+    Whether values are unique is decided by what is there behind all of them. `cost_max` is where `Overlay.cost` may be
+    behind the second write and those that follow.
+    """
+    # Most batches have met no collection with indexes: then this is all that indexes cost.
+    if catalog.indexed:
+        refused = _index(overlay, catalog, writes, cost_max)
+        if refused is not None:
+            return refused
+    for _, key, _, record in writes:
+        if record is None:
+            overlay.delete(key)
+        else:
+            overlay.put(key, record)
+    return None
+
+
+def _index(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max: int | None) -> Refused | None:
+    changes: list[_Change] = []
+    for position, (ref, _, previous, record) in enumerate(writes):
+        if not isinstance(ref, DocumentRef) or ref.collection not in catalog.indexed:
+            continue
+        before, after = document_of(previous), document_of(record)
+        overlay.cost += len(previous or b"") + len(record or b"")
+        for one in catalog.indexed[ref.collection]:
+            if not one.maintains(ref.id):
+                continue
+            if cost_max is not None and position and overlay.cost > cost_max:
+                return Refused(Code.TRANSACTION_TOO_LARGE, position, RefusedBy(one.index.definition.name, ""))
+            try:
+                new = NO_ENTRIES if after is None else one.enter(after)
+            except TooManyEntries:
+                return Refused(Code.INDEX_ENTRIES, position, RefusedBy(one.index.definition.name, ""))
+            old = NO_ENTRIES if before is None else one.enter(before)
+            overlay.cost += INDEX_ENTRY_COST_BYTES * (len(old.keys) + len(new.keys))
+            changes.append(_Change(position, one, ref.id.encode(), old, new, previous, record))
+    staged: dict[bytes, bytes | None] = {}
+    kept: dict[bytes, bytes] = {}
+    # What is removed BEFORE what is added, for all writes: a transaction may exchange the values of two documents.
+    for change in changes:
+        for key, value in change.entries(change.old, change.previous):
+            staged[key] = None
+            kept[key] = value
+    for change in changes:
+        unique = change.opened.index.definition.unique
+        for key, value in change.entries(change.new, change.record):
+            if unique:
+                holder = staged[key] if key in staged else overlay.get(key)
+                if holder is not None:
+                    by = RefusedBy(change.opened.index.definition.name, document_id_in(holder))
+                    return Refused(Code.UNIQUE_VIOLATION, change.position, by)
+            staged[key] = value
+    for key, staged_value in staged.items():
+        if staged_value is None:
+            overlay.delete(key)
+        elif kept.get(key) != staged_value:
+            overlay.put(key, staged_value)
+    for change in changes:
+        count(catalog, change.opened, change.old, change.new)
+    return None
+
+
+class _Change(NamedTuple):
+    """The entries of one document in one index, before and after."""
+
+    position: int
+    opened: OpenIndex
+    id: bytes
+    old: Entries
+    new: Entries
+    previous: bytes | None
+    record: bytes | None
+
+    def entries(self, entries: Entries, record: bytes | None) -> list[tuple[bytes, bytes]]:
+        """Return keys and values of `entries`, which are those of `record`."""
+        return [] if record is None else stored_entries(self.opened, self.id, entries, record)
+
+
+def stored_entries(index: OpenIndex, document_id: bytes, entries: Entries, record: bytes) -> list[tuple[bytes, bytes]]:
+    """Return keys and values of the entries of a document, whose record is `record`."""
+    revision, unique = revisions_of(record)[0], index.index.definition.unique
+    return [
+        stored_entry(index.prefix, key, document_id, entries.shape, revision, unique=unique) for key in entries.keys
+    ]
+
+
+def count(catalog: Catalog, index: OpenIndex, old: Entries, new: Entries) -> None:
+    """Count entries out and in."""
+    statistics = index.statistics
+    statistics.entries += len(new.keys) - len(old.keys)
+    statistics.documents += bool(new.keys) - bool(old.keys)
+    statistics.multikey += new.multikey - old.multikey
+    statistics.long += new.long - old.long
+    statistics.key_bytes += sum(map(len, new.keys)) - sum(map(len, old.keys))
+    catalog.counted(index)
+
+
+def document_of(record: bytes | None) -> dict[str, Any] | None:
+    """Return the document in a stored record."""
+    if record is None:
+        return None
+    try:
+        document = orjson.loads(memoryview(record)[value_start(record) :])
+    except orjson.JSONDecodeError:
+        # Not from a client: a member forwarded what is no JSON. An exception would stop every replica, for ever; the
+        # document has no fields to any of them.
+        return _NOTHING
+    return document if type(document) is dict else _NOTHING
