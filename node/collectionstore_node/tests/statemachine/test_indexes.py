@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectionstore_node.indexes.definition import INDEXES_MAX, Definition, IndexField
+from collectionstore_node.indexes.entries import VALUES_MAX
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import (
     Action,
@@ -35,7 +36,7 @@ from collectionstore_node.statemachine.commands import (
     encode_batch,
     refused_index,
 )
-from collectionstore_node.statemachine.costs import BUILD_BYTES, BUILD_DOCUMENTS, ENTRY_COST_MAX
+from collectionstore_node.statemachine.costs import BUILD_BYTES, BUILD_DOCUMENTS, ENTRY_COST_MAX, INDEX_VALUE_COST_BYTES
 from collectionstore_node.statemachine.digest import read_digest
 from collectionstore_node.statemachine.index_catalog import IndexState, collections_with_builds
 from collectionstore_node.statemachine.keys import HEADER_KEY, INDEX_BUILDS, INDEXES, prefix_end
@@ -387,6 +388,23 @@ def test_entries_count_into_the_cost(view: MemoryView) -> None:
     assert overlay.cost > ENTRY_COST_MAX // 4
     assert codes.count(Code.DEFERRED) > 0
     check(view)
+
+
+def test_what_is_looked_at_counts_into_the_cost_of_each_index(view: MemoryView) -> None:
+    create(view, *(defined(f"i{number}") for number in range(INDEXES_MAX)))
+    text = "x" * 10_000
+    for document, least in (({"a": [1] * 1_000}, 1_000 * INDEX_VALUE_COST_BYTES), ({"a": text}, len(text))):
+        overlay = Overlay(view)
+        apply_batch(overlay, encode_batch(0, [Command(put("d", document))], ENGINE), b"")
+        assert overlay.cost > INDEXES_MAX * least
+
+
+def test_a_refusal_costs_what_may_have_been_looked_at(view: MemoryView) -> None:
+    create(view, defined())
+    overlay = Overlay(view)
+    commands = [Command(put(f"d{number}", {"a": [1] * (VALUES_MAX + 1)})) for number in range(100)]
+    codes = [one.code for one in apply_batch(overlay, encode_batch(0, commands, ENGINE), b"")]
+    assert (codes[0], codes[-1]) == (Code.INDEX_ENTRIES, Code.DEFERRED)
 
 
 def test_a_transaction_with_too_many_entries_is_refused(view: MemoryView) -> None:
