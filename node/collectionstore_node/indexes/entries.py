@@ -32,8 +32,7 @@ FAITHFUL, ABSENT, WHOLE_FLOAT, NEGATIVE_ZERO = 0, 1, 2, 3
 
 
 class TooManyEntries(Exception):
-    """A document would have more than ENTRIES_MAX entries, or more than VALUES_MAX values are looked at for them, or one
-    is nested too deep; the text says so."""
+    """A document would have more than ENTRIES_MAX entries, or is too large or nested too deep where the index looks."""
 
 
 class Entries(NamedTuple):
@@ -61,7 +60,8 @@ Enter: TypeAlias = Callable[[dict[str, Any]], Entries]
 def entries_of(definition: Definition) -> Enter:
     """Return the function from a document to its entries; it raises `TooManyEntries`.
 
-    Costs at most as much as reading the document, VALUES_MAX values and ENTRIES_MAX keys. Kept for definitions that were used recently.
+    Costs at most as much as reading the document, VALUES_MAX values and ENTRIES_MAX keys. Kept for definitions that
+    were used recently.
     """
     node = filter_of(definition)
     match = None if node is None else compile_filter(node)
