@@ -78,8 +78,8 @@ def entries_of(definition: Definition) -> Enter:
                 left = values_left(document, path, left)
             if match is not None and not match(document):
                 return NO_ENTRIES._replace(values=VALUES_MAX - left)
-            for one in fields:
-                left = one.values_left(document, left)
+            for field in fields:
+                left = field.values_left(document, left)
             found = [single.keys(document)] if single is not None else [one.keys(document) for one in fields]
         except TooDeep:
             raise TooManyEntries("an indexed value is nested too deep") from None
