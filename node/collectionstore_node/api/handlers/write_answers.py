@@ -80,8 +80,10 @@ def _refused_by_index(outcome: Outcome, facts: bytes) -> Problem:
     if outcome.code is Code.UNIQUE_VIOLATION:
         # Not `id`: many answers name the document by it that was to be written.
         detail = f"the document with the ID in `conflicting_id` has the same values in the unique index {by.name!r}"
-        members = {"index": by.name, "conflicting_id": by.other}
-        return Problem("unique_violation", detail, headers=facts, revision=outcome.revision, **members)
+        revision = outcome.revision
+        return Problem(
+            "unique_violation", detail, headers=facts, revision=revision, index=by.name, conflicting_id=by.other
+        )
     detail = (
         f"in the index {by.name!r} a document has at most {ENTRIES_MAX} entries, "
         f"with its arrays and objects at most {VALUES_MAX} values, and values are nested at most {DEPTH_MAX} deep"
