@@ -356,8 +356,8 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 _PROBLEMS,
             ),
             Limit(
-                "entries of a document in an index; the key of a field",
-                "{indexes.entries:ENTRIES_MAX}; {indexes.encoding:KEY_BYTES_MAX|bytes}",
+                "entries of a document in an index, and values that are looked at for them; the key of a field",
+                "{indexes.entries:ENTRIES_MAX}, {indexes.entries:VALUES_MAX}; {indexes.encoding:KEY_BYTES_MAX|bytes}",
                 ("indexes.entries:entries_of", "indexes.encoding:key_of"),
                 "422 `index_entries`; a longer key is cut, and ends with its hash",
                 _PROBLEMS,

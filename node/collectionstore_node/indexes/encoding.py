@@ -12,6 +12,7 @@ import struct
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
+from collectionstore_node.documents.paths import Path
 from collectionstore_node.documents.values import (
     ARRAY,
     BOOLEAN,
@@ -31,6 +32,10 @@ LONG_PREFIX_BYTES: Final = KEY_BYTES_MAX - sha256().digest_size
 DEPTH_MAX: Final = 128
 """How deep an indexed value may be nested. Clients cannot store deeper ones."""
 
+TEXT_CHARACTERS: Final = 64
+"""Of names and texts within an indexed object: so many count as one value."""
+_POSITION_DIGITS: Final = 10
+
 RANK_TAGS: Final = {NULL: b"\x10", NUMBER: b"\x20", STRING: b"\x30", OBJECT: b"\x40", ARRAY: b"\x50", BOOLEAN: b"\x60"}
 """The first byte of the keys of each rank (`documents.values.RANKS`)."""
 
@@ -45,6 +50,10 @@ _STRING_END: Final = b"\x00\x01"
 
 class TooDeep(Exception):
     """A value is nested deeper than DEPTH_MAX."""
+
+
+class TooMuch(Exception):
+    """There are more values than were allowed."""
 
 
 def key_of(value: Value, *, folded: bool = False) -> bytes:
@@ -77,6 +86,41 @@ def check_depth(value: Value) -> None:
         if not level:
             return
     raise TooDeep
+
+
+def values_left(document: dict[str, Any], path: Path, left: int) -> int:
+    """Return what is left of `left` values when those are taken that looking at `path` meets.
+
+    They are the elements of arrays, all that is within an object or array at the end of the path, and each
+    TEXT_CHARACTERS of names and texts there. Raises `TooMuch` below 0, before they are looked at, and `TooDeep`.
+    """
+    level: list[Any] = [document]
+    for part in path:
+        found: list[Any] = []
+        for one in level:
+            if type(one) is dict:
+                found.append(one.get(part))
+                continue
+            left = _less(left, len(one))
+            found += [element.get(part) for element in one if type(element) is dict]
+            if part.isdecimal() and len(part) < _POSITION_DIGITS and int(part) < len(one):
+                found.append(one[int(part)])
+        level = [one for one in found if type(one) is dict or type(one) is list]
+    for _ in range(DEPTH_MAX):
+        if not level:
+            return left
+        left = _less(left, sum(map(len, level)))
+        names = sum(len(name) for one in level if type(one) is dict for name in one)
+        children = [child for one in level for child in (one.values() if type(one) is dict else one)]
+        left = _less(left, (names + sum(len(one) for one in children if type(one) is str)) // TEXT_CHARACTERS)
+        level = [one for one in children if type(one) is dict or type(one) is list]
+    raise TooDeep
+
+
+def _less(left: int, count: int) -> int:
+    if count > left:
+        raise TooMuch
+    return left - count
 
 
 def scalar_in(key: bytes, start: int, *, descending: bool) -> tuple[Value, int]:

@@ -18,18 +18,21 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from collectionstore_node.documents.filters import compile_filter
 from collectionstore_node.documents.paths import Path, values_at
 from collectionstore_node.documents.values import MISSING, NOTHING, Value, inverted
-from collectionstore_node.indexes.definition import Definition, filter_of, path_of
-from collectionstore_node.indexes.encoding import KEY_BYTES_MAX, TooDeep, key_of, scalar_in
+from collectionstore_node.indexes.definition import Definition, filter_of, path_of, tests_of
+from collectionstore_node.indexes.encoding import KEY_BYTES_MAX, TooDeep, TooMuch, key_of, scalar_in, values_left
 
 ENTRIES_MAX: Final = 1_000
 """Of one document in one index."""
+VALUES_MAX: Final = 4_000
+"""Values that making them looks at (`encoding.values_left`): an object or array may be large, and lie on several
+paths."""
 
 FAITHFUL, ABSENT, WHOLE_FLOAT, NEGATIVE_ZERO = 0, 1, 2, 3
 """What the key of a field leaves open: nothing, that there is no value, that a whole number was written as a float."""
 
 
 class TooManyEntries(Exception):
-    """A document would have more than ENTRIES_MAX entries, or an indexed value is nested too deep; the text says so."""
+    """A document would have more than ENTRIES_MAX entries, or is too large or nested too deep where the index looks."""
 
 
 class Entries(NamedTuple):
@@ -44,6 +47,8 @@ class Entries(NamedTuple):
     """Whether a path met an array."""
     long: bool
     """Whether a key is not in order with those alike, because it was cut."""
+    values: int = 0
+    """How many values were looked at, beside one for each path."""
 
 
 NO_ENTRIES: Final = Entries((), None, multikey=False, long=False)
@@ -55,24 +60,33 @@ Enter: TypeAlias = Callable[[dict[str, Any]], Entries]
 def entries_of(definition: Definition) -> Enter:
     """Return the function from a document to its entries; it raises `TooManyEntries`.
 
-    Costs at most as much as reading the document, and ENTRIES_MAX keys. Kept for definitions that were used recently.
+    Costs at most as much as reading the document, VALUES_MAX values and ENTRIES_MAX keys. Kept for definitions that
+    were used recently.
     """
     node = filter_of(definition)
     match = None if node is None else compile_filter(node)
+    asked = () if node is None else tuple(one.path for one in tests_of(node))
     fields = [_Field(path_of(one), one.descending, one.fold) for one in definition.fields]
     ordered = tuple(one.path[0] for one in fields if len(one.path) == 1)
     sparse = definition.sparse
     single = fields[0] if len(fields) == 1 else None
 
     def enter(document: dict[str, Any]) -> Entries:
-        if match is not None and not match(document):
-            return NO_ENTRIES
+        left = VALUES_MAX
         try:
+            for path in asked:
+                left = values_left(document, path, left)
+            if match is not None and not match(document):
+                return NO_ENTRIES._replace(values=VALUES_MAX - left)
+            for field in fields:
+                left = field.values_left(document, left)
             found = [single.keys(document)] if single is not None else [one.keys(document) for one in fields]
         except TooDeep:
             raise TooManyEntries("an indexed value is nested too deep") from None
+        except TooMuch:
+            raise TooManyEntries(f"the document has more than {VALUES_MAX} values in the fields of the index") from None
         if sparse and all(one.absent for one in found):
-            return NO_ENTRIES
+            return NO_ENTRIES._replace(values=VALUES_MAX - left)
         multikey = any(one.multikey for one in found)
         long = any(one.long for one in found)
         shape = None
@@ -85,7 +99,7 @@ def entries_of(definition: Definition) -> Enter:
             if len(keys) * len(one.keys) > ENTRIES_MAX:
                 raise _too_many()
             keys = tuple(before + key for before in keys for key in one.keys)
-        return Entries(keys, shape, multikey, long)
+        return Entries(keys, shape, multikey, long, VALUES_MAX - left)
 
     return enter
 
@@ -104,6 +118,15 @@ class _Field(NamedTuple):
     path: Path
     descending: bool
     fold: bool
+
+    def values_left(self, document: dict[str, Any], left: int) -> int:
+        """As `encoding.values_left`; at once where the path leads to a scalar."""
+        value: Value = document
+        for part in self.path:
+            if type(value) is not dict:
+                break
+            value = value.get(part, MISSING)
+        return values_left(document, self.path, left) if type(value) is dict or type(value) is list else left
 
     def keys(self, document: dict[str, Any]) -> _Keys:
         value: Value = document

@@ -48,7 +48,10 @@ PAIRS_MAX: Final = 1_000
 """Of intervals that are intersected with each other; beyond that one side is left out."""
 
 VALUES_MAX: Final = 2_000
-"""Operands of a filter whose keys are made: planning holds up the event loop."""
+PAIRS_ALL_MAX: Final = 4_000
+IMPLIED_MAX: Final = 1_000
+"""Operands of a filter whose keys are made, pairs of intervals, and operands from which tests of partial indexes are to
+follow, for all indexes together: planning holds up the event loop. Beyond these less is known."""
 
 
 class Condition(NamedTuple):
@@ -72,21 +75,38 @@ class Intervals(NamedTuple):
 
 
 class Bounds:
-    """The intervals of a filter's conditions, made once for all indexes, and of a bounded number of values."""
+    """The intervals of a filter's conditions, made once for all indexes; all that is asked of it is bounded."""
 
-    __slots__ = ("_known", "_left")
+    __slots__ = ("_known", "_left", "_left_implied", "_left_pairs")
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, bool], Intervals | None] = {}
         self._left = VALUES_MAX
+        self._left_implied = IMPLIED_MAX
+        self._left_pairs = PAIRS_ALL_MAX
 
     def of(self, position: int, test: Test, *, folded: bool) -> Intervals | None:
         """Return the intervals of the condition at `position`, None if it says nothing, or there are too many."""
         key = position, folded
         if key not in self._known:
-            self._left -= len(test.operands) if isinstance(test, In) else 1
+            self._left -= _operands_in(test)
             self._known[key] = intervals_of(test, folded=folded) if self._left >= 0 else None
         return self._known[key]
+
+    def narrowed(self, one: Intervals, other: Intervals) -> Intervals:
+        """Return the intervals of values that are in both, or all of one side."""
+        self._left_pairs -= min(len(one.all) * len(other.all), PAIRS_MAX)
+        return narrowed(one, other) if self._left_pairs >= 0 else _fewer(one, other)
+
+    def implies(self, conditions: tuple[Condition, ...], wanted: tuple[Field, ...]) -> bool:
+        """Whether documents that meet `conditions` pass all the tests of a partial index, as far as can be told."""
+        return all(any(self._implies(one, test) for one in conditions) for test in wanted)
+
+    def _implies(self, given: Condition, wanted: Field) -> bool:
+        if given.path != wanted.path:
+            return False
+        self._left_implied -= _operands_in(given.test)
+        return self._left_implied >= 0 and _implies(given.test, wanted.test)
 
 
 def conditions_of(node: Node) -> tuple[tuple[Condition, ...], bool]:
@@ -126,15 +146,9 @@ def intervals_of(test: Test, *, folded: bool) -> Intervals | None:
 def narrowed(one: Intervals, other: Intervals) -> Intervals:
     """Return the intervals of values that are in both."""
     if len(one.all) * len(other.all) > PAIRS_MAX:
-        fewer = min(one, other, key=lambda side: len(side.all))
-        return Intervals(fewer.all, exact=False)
+        return _fewer(one, other)
     found = [both(left, right) for left in one.all for right in other.all]
     return Intervals(_sorted([each for each in found if each is not None]), one.exact and other.exact)
-
-
-def implies(conditions: tuple[Condition, ...], wanted: tuple[Field, ...]) -> bool:
-    """Whether documents that meet `conditions` pass all the tests of a partial index, as far as can be told."""
-    return all(any(one.path == test.path and _implies(one.test, test.test) for one in conditions) for test in wanted)
 
 
 def paths_of(node: Node) -> frozenset[Path] | None:
@@ -155,6 +169,24 @@ def paths_of(node: Node) -> frozenset[Path] | None:
         case Expression():
             return None
     raise TypeError(f"not a node of a filter: {type(node).__name__}")
+
+
+def _fewer(one: Intervals, other: Intervals) -> Intervals:
+    return Intervals(min(one, other, key=lambda side: len(side.all)).all, exact=False)
+
+
+def _operands_in(test: Test) -> int:
+    match test:
+        case In(operands, _):
+            return max(1, len(operands))
+        case ElementIs(node):
+            return max(1, sum(_operands_in(one.test) for one in _fields_of(node)))
+    return 1
+
+
+def _fields_of(node: Node) -> list[Field]:
+    """Return the tests of an element all of which must hold."""
+    return [one for one in (node.children if isinstance(node, And) else (node,)) if isinstance(one, Field)]
 
 
 def _points(operands: list[Any], *, folded: bool) -> Intervals | None:
@@ -195,9 +227,8 @@ def _prefixed(pattern: str, options: str, *, folded: bool) -> Intervals | None:
 
 def _of_element(node: Node, *, folded: bool) -> Intervals | None:
     """Return where an element is for which all of `node` holds."""
-    tests = [one.test for one in (node.children if isinstance(node, And) else (node,)) if isinstance(one, Field)]
     found: Intervals | None = None
-    for test in tests:
+    for test in (one.test for one in _fields_of(node)):
         # Nothing but tests of the element itself: an array in it is not asked by its elements.
         one = intervals_of(test, folded=folded) if not isinstance(test, ElementIs) else None
         if one is not None:

@@ -22,8 +22,6 @@ from collectionstore_node.query.conditions import (
     Condition,
     Intervals,
     conditions_of,
-    implies,
-    narrowed,
 )
 from collectionstore_node.query.find import Find
 from collectionstore_node.query.sorting import Order
@@ -161,7 +159,7 @@ def _bounded(
     """Return how the index finds all matches, without its cost; None if it does not, or is of no use."""
     definition = index.definition
     partial = filter_of(definition)
-    if partial is not None and not implies(conditions, tests_of(partial)):
+    if partial is not None and not bounds.implies(conditions, tests_of(partial)):
         return None
     chosen: list[Intervals] = []
     used: set[int] = set()
@@ -210,7 +208,7 @@ def _of_path(
             found = intervals
             used.add(position)
         elif not index.multikey:
-            found = narrowed(found, intervals)
+            found = bounds.narrowed(found, intervals)
             used.add(position)
         elif (not intervals.points, len(intervals.all)) < (not found.points, len(found.all)):
             # Different elements of an array may pass the two tests: one of them bounds.

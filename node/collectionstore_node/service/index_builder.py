@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from itertools import islice
 from typing import Final, Protocol
 
 import structlog
@@ -16,12 +17,14 @@ from collectionstore_node.errors import InvariantViolated, ManyDeleted, NotNow, 
 from collectionstore_node.service.store_replica import StoreReplica
 from collectionstore_node.statemachine.catalog import find_collection
 from collectionstore_node.statemachine.commands import BuildIndex, Code, Command
+from collectionstore_node.statemachine.costs import BUILD_BYTES, BUILD_DOCUMENTS
 from collectionstore_node.statemachine.index_catalog import (
     Index,
     IndexState,
     collections_with_builds,
     read_indexes,
 )
+from collectionstore_node.statemachine.keys import documents_prefix, prefix_end, successor
 from collectionstore_node.statemachine.view import View
 
 log = structlog.get_logger()
@@ -94,6 +97,7 @@ class IndexBuilder:
         self._series.building(len(steps))
         for step, before in steps:
             started = self._clock()
+            _check_readable(replica.view, step)
             outcome = await replica.propose(Command(step), timeout_s=STEP_TIMEOUT_S)
             if outcome.code is Code.OK:
                 self._told(step, before)
@@ -133,6 +137,20 @@ def next_steps(view: View) -> list[tuple[BuildIndex, Index]]:
             if one.state is IndexState.BUILDING
         ]
     return steps
+
+
+def _check_readable(view: View, step: BuildIndex) -> None:
+    """Read what a step will. Raises `ManyDeleted`: every member applies it on its event loop, and skips all of them."""
+    collection = find_collection(view, step.collection)
+    if collection is None:
+        return
+    documents = documents_prefix(collection.id)
+    lo = documents if step.after is None else successor(documents + step.after.encode())
+    size = 0
+    for _, record in islice(view.scan(lo, prefix_end(documents)), BUILD_DOCUMENTS + 1):
+        size += len(record)
+        if size >= BUILD_BYTES:
+            break
 
 
 def _find(view: View, step: BuildIndex) -> Index | None:

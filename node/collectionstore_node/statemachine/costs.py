@@ -54,6 +54,8 @@ UPDATE_STEP_COST_BYTES: Final = 256
 """What a step of an update costs (`documents.updates.budget`): about a quarter of a read."""
 INDEX_ENTRY_COST_BYTES: Final = 512
 """What it costs to make, keep or remove an entry of an index."""
+INDEX_VALUE_COST_BYTES: Final = 256
+"""What it costs to look at a value for that, beside those at the paths of the index."""
 
 BUILD_DOCUMENTS: Final = 128
 BUILD_BYTES: Final = 256 << 10

@@ -22,6 +22,7 @@ from collectionstore_node.statemachine.costs import (
     BUILD_DOCUMENTS,
     BUILD_ENTRIES,
     INDEX_ENTRY_COST_BYTES,
+    INDEX_VALUE_COST_BYTES,
     READ_COST_BYTES,
 )
 from collectionstore_node.statemachine.index_catalog import Index, IndexState
@@ -95,7 +96,7 @@ def _step(overlay: Overlay, catalog: Catalog, opened: OpenIndex, documents: byte
         except TooManyEntries as error:
             return _failed(catalog, opened, str(error), document_id)
         entries += len(new.keys)
-        overlay.cost += INDEX_ENTRY_COST_BYTES * len(new.keys)
+        overlay.cost += INDEX_ENTRY_COST_BYTES * len(new.keys) + INDEX_VALUE_COST_BYTES * new.values
         for entry, value in stored_entries(opened, document_id.encode(), new, record):
             holder = overlay.get(entry) if index.definition.unique else None
             if holder is not None:

@@ -1,7 +1,7 @@
 """Indexes in step with documents: every write of documents passes `store`, which changes entries in the same batch.
 
-A write that an index refuses changes nothing. What indexes cost is counted (`costs`): reading the documents before and
-after, and each of their entries.
+A write that an index refuses changes nothing. What indexes cost is counted (`costs`): each reads the documents before
+and after, and has values to look at and entries.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import orjson
 
 from collectionstore_node.indexes.entries import (
     NO_ENTRIES,
+    VALUES_MAX,
     Entries,
     TooManyEntries,
     document_id_in,
@@ -20,7 +21,7 @@ from collectionstore_node.indexes.entries import (
 )
 from collectionstore_node.statemachine.catalog import Catalog, OpenIndex
 from collectionstore_node.statemachine.commands import Code, DocumentRef, Ref, RefusedBy
-from collectionstore_node.statemachine.costs import INDEX_ENTRY_COST_BYTES
+from collectionstore_node.statemachine.costs import INDEX_ENTRY_COST_BYTES, INDEX_VALUE_COST_BYTES
 from collectionstore_node.statemachine.stored import revisions_of, value_start
 from collectionstore_node.statemachine.view import Overlay
 
@@ -74,18 +75,22 @@ def _index(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max
         if not isinstance(ref, DocumentRef) or ref.collection not in catalog.indexed:
             continue
         before, after = document_of(previous), document_of(record)
-        overlay.cost += len(previous or b"") + len(record or b"")
+        size = len(previous or b"") + len(record or b"")
         for one in catalog.indexed[ref.collection]:
             if not one.maintains(ref.id):
                 continue
             if cost_max is not None and position and overlay.cost > cost_max:
                 return Refused(Code.TRANSACTION_TOO_LARGE, position, RefusedBy(one.index.definition.name, ""))
+            # For each: a large text is read, and hashed, for every index that it is in.
+            overlay.cost += size
             try:
                 new = NO_ENTRIES if after is None else one.enter(after)
             except TooManyEntries:
+                overlay.cost += INDEX_VALUE_COST_BYTES * VALUES_MAX
                 return Refused(Code.INDEX_ENTRIES, position, RefusedBy(one.index.definition.name, ""))
             old = NO_ENTRIES if before is None else one.enter(before)
             overlay.cost += INDEX_ENTRY_COST_BYTES * (len(old.keys) + len(new.keys))
+            overlay.cost += INDEX_VALUE_COST_BYTES * (old.values + new.values)
             changes.append(_Change(position, one, ref.id.encode(), old, new, previous, record))
     staged: dict[bytes, bytes | None] = {}
     kept: dict[bytes, bytes] = {}

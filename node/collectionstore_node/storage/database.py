@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from collectionstore_node.errors import DataDirectoryRefused, StorageFailed
+from collectionstore_node.errors import DataDirectoryRefused, ReadTimedOut, StorageFailed
 from collectionstore_node.raft.messages import HardState
 from collectionstore_node.space import NO_LIMITS, Room, SpaceLimits
 from collectionstore_node.statemachine.index_catalog import entries_of_all
@@ -307,7 +307,14 @@ class Database:
 
     def index_entries(self) -> int:
         """Return the number of entries of all indexes, as they count them; blocks for a read of each index."""
-        return entries_of_all(self.state)
+        while True:
+            family = self.state.family
+            try:
+                return entries_of_all(self.state)
+            except ReadTimedOut:
+                # From a thread, in which the state may be replaced at any moment; again, if that is why.
+                if family is self.state.family:
+                    raise
 
     def whole_property(self, name: str) -> int:
         """Return an integer property of the whole database, as `family_property`."""

@@ -11,7 +11,7 @@ from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.indexes.definition import INDEXES_MAX
 from collectionstore_node.indexes.encoding import DEPTH_MAX
-from collectionstore_node.indexes.entries import ENTRIES_MAX
+from collectionstore_node.indexes.entries import ENTRIES_MAX, VALUES_MAX
 from collectionstore_node.service.operations import Delete, Ref
 from collectionstore_node.service.results import Code, Outcome, refused_index
 from collectionstore_node.service.updates import STEPS_MAX
@@ -78,11 +78,15 @@ def refusal(outcome: Outcome, *, absent: str) -> Problem:
 def _refused_by_index(outcome: Outcome, facts: bytes) -> Problem:
     by = refused_index(outcome)
     if outcome.code is Code.UNIQUE_VIOLATION:
-        detail = f"the document with the ID in `id` has the same values in the unique index {by.name!r}"
-        return Problem("unique_violation", detail, headers=facts, revision=outcome.revision, index=by.name, id=by.other)
+        # Not `id`: many answers name the document by it that was to be written.
+        detail = f"the document with the ID in `conflicting_id` has the same values in the unique index {by.name!r}"
+        revision = outcome.revision
+        return Problem(
+            "unique_violation", detail, headers=facts, revision=revision, index=by.name, conflicting_id=by.other
+        )
     detail = (
         f"in the index {by.name!r} a document has at most {ENTRIES_MAX} entries, "
-        f"and values are nested at most {DEPTH_MAX} deep"
+        f"with its arrays and objects at most {VALUES_MAX} values, and values are nested at most {DEPTH_MAX} deep"
     )
     return Problem("index_entries", detail, headers=facts, revision=outcome.revision, index=by.name)
 

@@ -4,6 +4,7 @@ Found in the source of rocksdict 0.3.29 and confirmed by test:
 - `items()` ends silently on an I/O error; `iter()` with `status()` reports it;
 - iterators of a `Snapshot` show later writes; a plain iterator is a consistent view;
 - iteration bounds in `ReadOptions` are pointers to memory that is not kept alive;
+- an iterator does not keep the handle of its family, and uses it in every seek: without one the process crashes;
 - `WriteBatch.delete_range` ignores the batch's default family: it needs an explicit one.
 """
 
@@ -14,7 +15,7 @@ from typing import Final, cast
 
 from rocksdict import BottommostLevelCompaction, ColumnFamily, CompactOptions, Rdict, RdictIter, ReadOptions
 
-from collectionstore_node.errors import ManyDeleted
+from collectionstore_node.errors import ManyDeleted, NodeError, ReadTimedOut
 from collectionstore_node.storage.failstop import FailStop
 
 READAHEAD_BYTES: Final = 256 << 10
@@ -22,15 +23,19 @@ READAHEAD_BYTES: Final = 256 << 10
 
 
 class Family:
-    """A column family; `handle` names it in batches. Every error is latched and raised as `StorageFailed`."""
+    """A column family; `handle` names it in batches. Every error is latched and raised as `StorageFailed`.
 
-    __slots__ = ("_data", "_failstop", "handle", "name")
+    But a read of a family that a snapshot has replaced, by a thread that began before, raises `ReadTimedOut`.
+    """
+
+    __slots__ = ("_closed", "_data", "_failstop", "handle", "name")
 
     def __init__(self, name: str, data: Rdict, handle: ColumnFamily, failstop: FailStop) -> None:
         self.name = name
         self.handle = handle
         self._data = data
         self._failstop = failstop
+        self._closed = False
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, or None."""
@@ -38,7 +43,7 @@ class Family:
         try:
             value: bytes | None = self._data.get(key)
         except Exception as error:  # rocksdict raises nothing more specific
-            raise self._failstop.fail(f"read from {self.name}", error) from error
+            raise self._unread(error) from error
         return value
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
@@ -48,7 +53,7 @@ class Family:
             # A list for a list of keys; the binding's types do not say so.
             values = cast(Sequence[bytes | None], self._data.get(list(keys)))
         except Exception as error:  # rocksdict raises nothing more specific
-            raise self._failstop.fail(f"read from {self.name}", error) from error
+            raise self._unread(error) from error
         return values
 
     def scan_all(self) -> Iterator[tuple[bytes, bytes]]:
@@ -72,12 +77,14 @@ class Family:
     def _scan(self, lo: bytes, options: ReadOptions | None) -> Iterator[tuple[bytes, bytes]]:
         self._failstop.check()
         try:
+            handle = self.handle
             cursor = self._data.iter(options)
             cursor.seek(lo)
         except Exception as error:  # rocksdict raises nothing more specific
-            raise self._failstop.fail(f"read from {self.name}", error) from error
+            raise self._unread(error) from error
 
-        def pairs() -> Iterator[tuple[bytes, bytes]]:
+        # With its handle, as the family may be dropped meanwhile.
+        def pairs(_handle: ColumnFamily = handle) -> Iterator[tuple[bytes, bytes]]:
             while cursor.valid():
                 yield cursor.key(), cursor.value()
                 cursor.next()
@@ -86,7 +93,7 @@ class Family:
             try:
                 cursor.status()
             except Exception as error:  # rocksdict raises nothing more specific
-                raise self._failstop.fail(f"read from {self.name}", error) from error
+                raise self._unread(error) from error
 
         return pairs()
 
@@ -115,10 +122,11 @@ class Family:
         options = ReadOptions()
         options.set_max_skippable_internal_keys(skipped_max)
         try:
+            handle = self.handle
             cursor = self._data.iter(options)
         except Exception as error:  # rocksdict raises nothing more specific
-            raise self._failstop.fail(f"read from {self.name}", error) from error
-        return FixedFamily(self, cursor, self._failstop)
+            raise self._unread(error) from error
+        return FixedFamily(self, cursor, handle, self._failstop)
 
     def flush(self) -> None:
         """Flush the memtable to a synced table file. Blocks, without the GIL."""
@@ -156,9 +164,16 @@ class Family:
 
     def close(self) -> None:
         """Flush and release the family. Raises rocksdict's exceptions."""
+        # FIRST: another thread may be about to read.
+        self._closed = True
         # RocksDB stays open as long as one handle exists, and its own lock file with it.
         del self.handle
         self._data.close()
+
+    def _unread(self, error: Exception) -> NodeError:
+        if self._closed:
+            return ReadTimedOut("a snapshot has replaced the state since the read began")
+        return self._failstop.fail(f"read from {self.name}", error)
 
 
 class FixedFamily:
@@ -168,11 +183,13 @@ class FixedFamily:
     garbage-collected.
     """
 
-    __slots__ = ("_cursor", "_failstop", "_family")
+    __slots__ = ("_cursor", "_failstop", "_family", "_handle")
 
-    def __init__(self, family: Family, cursor: RdictIter, failstop: FailStop) -> None:
+    def __init__(self, family: Family, cursor: RdictIter, handle: ColumnFamily, failstop: FailStop) -> None:
         self._family = family
         self._cursor = cursor
+        # Kept for the cursor: a snapshot may replace the family, and a query goes on with what it began.
+        self._handle = handle
         self._failstop = failstop
 
     def scan_ranges(self, ranges: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:

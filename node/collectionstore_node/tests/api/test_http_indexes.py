@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from collectionstore_node.metrics import IndexSeries, member_metrics
@@ -91,7 +92,7 @@ async def test_a_violation_names_the_index_and_the_other_document(people: Client
     other = {"email": "ADA@EXAMPLE.ORG"}
     reply = await people.put(f"{PEOPLE}/documents/eve", other)
     assert (reply.status, reply.json["code"]) == (409, "unique_violation")
-    assert (reply.json["index"], reply.json["id"]) == ("email", "ada")
+    assert (reply.json["index"], reply.json["conflicting_id"]) == ("email", "ada")
     assert "example" not in reply.body.decode().lower()
 
     body = {
@@ -102,8 +103,29 @@ async def test_a_violation_names_the_index_and_the_other_document(people: Client
     }
     reply = await people.post("/api/v1/transactions", body)
     assert (reply.status, reply.json["code"], reply.json["operation"]) == (409, "unique_violation", "then[1]")
-    assert (reply.json["index"], reply.json["id"]) == ("email", "ada")
+    assert (reply.json["index"], reply.json["conflicting_id"]) == ("email", "ada")
     assert (await people.get(f"{PEOPLE}/documents/bob")).status == 404
+
+
+async def test_a_violation_by_what_a_filter_finds_names_both_documents(people: Client, replica: MemoryReplica) -> None:
+    for name in ("ada", "eve"):
+        await people.put(f"{PEOPLE}/documents/{name}", {"email": name})
+    await people.post(INDEXES, {"name": "email", "fields": {"email": 1}, "unique": True})
+    await built(replica)
+    change = {"filter": {"email": "eve"}, "update": {"$set": {"email": "ada"}}}
+    line = {"op": "update", "id": "eve", "update": change["update"]}
+    kind = {"Content-Type": "application/x-ndjson"}
+    bulk = await people.send("POST", f"{PEOPLE}:bulk", orjson.dumps(line), kind)
+    found = [
+        (await people.post(f"{PEOPLE}:update", change)).json,
+        (await people.post(f"{PEOPLE}:update", change | {"many": True})).json,
+        (await people.post(f"{PEOPLE}:findAndModify", change)).json,
+        bulk.json["results"][0],
+    ]
+    for one in found:
+        assert one["code"] == "unique_violation"
+        assert (one["index"], one["id"], one["conflicting_id"]) == ("email", "eve", "ada")
+    assert (await people.get(f"{PEOPLE}/documents/eve")).json == {"email": "eve"}
 
 
 async def test_too_many_entries_are_refused(people: Client, replica: MemoryReplica) -> None:

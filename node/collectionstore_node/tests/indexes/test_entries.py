@@ -14,6 +14,7 @@ from collectionstore_node.indexes.definition import Definition, parse_definition
 from collectionstore_node.indexes.encoding import key_of
 from collectionstore_node.indexes.entries import (
     ENTRIES_MAX,
+    VALUES_MAX,
     TooManyEntries,
     document_id_in,
     entries_of,
@@ -93,6 +94,38 @@ def test_documents_with_too_many_entries_are_refused() -> None:
         deep = {"a": deep}
     with pytest.raises(TooManyEntries, match="nested"):
         entries_of(index({"x": 1}))({"x": deep})
+
+
+NESTED: Any = {"a": {"a": {"a": {f"k{number}": 0 for number in range(VALUES_MAX // 4)}}}}
+"""An object that lies on four paths of one index."""
+
+
+@pytest.mark.parametrize(
+    ("definition", "document"),
+    [
+        (index({"a": 1, "a.a": 1, "a.a.a": 1, "a.a.a.a": 1}), {"a": NESTED}),
+        (index({"a": 1}), {"a": [1] * (VALUES_MAX + 1)}),
+        (index({"a": 1}), {"a": [[1] * VALUES_MAX, 1]}),
+        (index({"a": 1}), {"a": {"b": "x" * 64 * VALUES_MAX}}),
+        (index({"a": 1}), {"a": {"x" * 64 * VALUES_MAX: 1}}),
+        (index({"a.b.c": 1}), {"a": [{"b": [{}] * 10}] * (VALUES_MAX // 10)}),
+        (index({"a.0.b": 1}), {"a": [[{}] * VALUES_MAX]}),
+        (index({"b": 1}, filter={"a": 2}), {"a": [1] * (VALUES_MAX + 1)}),
+        (index({"b": 1}, filter={"$and": [{"a": 2}, {"a": 3}]}), {"a": [1] * (VALUES_MAX // 2 + 1)}),
+    ],
+)
+def test_documents_of_which_too_much_is_looked_at_are_refused(definition: Definition, document: Any) -> None:
+    """All replicas look at it, for every write, in up to 16 indexes."""
+    with pytest.raises(TooManyEntries, match="4000 values"):
+        entries_of(definition)(document)
+
+
+def test_what_is_looked_at_is_counted() -> None:
+    enter = entries_of(index({"a": 1, "b": 1}))
+    assert enter({"a": 1, "b": "x" * 1_000}).values == 0
+    assert enter({"a": [1] * VALUES_MAX}).values == VALUES_MAX
+    assert enter({"a": {"b": [1, {}]}, "b": {"": "x" * 64}}).values == 1 + 2 + 2
+    assert entries_of(index({"a": 1}, filter={"b": 1}))({"b": [0, 0]}).values == 2
 
 
 @given(DOCUMENTS, st.sampled_from(["a", "b", "a.b", "a.0", "b.a.0", "0.1"]))

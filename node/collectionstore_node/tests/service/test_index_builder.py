@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from itertools import count
 
 import pytest
@@ -12,6 +13,7 @@ from collectionstore_node.service import IndexBuilder
 from collectionstore_node.service.index_builder import LOOK_S, RETRY_S
 from collectionstore_node.statemachine.commands import BuildIndex, CreateCollection, CreateIndex, DropIndex
 from collectionstore_node.statemachine.index_catalog import IndexState
+from collectionstore_node.statemachine.keys import DOCUMENTS as DOCUMENTS_FAMILY
 from collectionstore_node.tests.api.memory_replica import ME, MemoryReplica
 from collectionstore_node.tests.statemachine.indexed import check, defined, indexes_of, put, run
 
@@ -135,3 +137,26 @@ async def test_what_many_deleted_keys_hide_is_made_readable(bench: Bench, monkey
     with pytest.raises(asyncio.CancelledError):
         await bench.builder.run()
     assert len(bench.replica.reclaimed) == 1
+
+
+async def test_no_step_is_proposed_that_meets_many_deleted_documents(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Applying skips them all, on every member, before it does anything else."""
+    run(bench.replica.view, CreateIndex("c", defined()))
+    scan = bench.replica.view.scan
+
+    def hidden(lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:
+        if lo.startswith(DOCUMENTS_FAMILY) and not bench.replica.reclaimed:
+            raise ManyDeleted(lo=lo, hi=hi)
+        return scan(lo, hi)
+
+    monkeypatch.setattr(bench.replica.view, "scan", hidden)
+    with pytest.raises(ManyDeleted):
+        await bench.builder.build_some()
+    assert bench.replica.proposed == []
+    bench.naps = 5
+    with pytest.raises(asyncio.CancelledError):
+        await bench.builder.run()
+    assert len(bench.replica.reclaimed) == 1
+    assert indexes_of(bench.replica.view)[0].state is IndexState.READY

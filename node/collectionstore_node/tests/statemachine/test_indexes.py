@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectionstore_node.indexes.definition import INDEXES_MAX, Definition, IndexField
+from collectionstore_node.indexes.entries import VALUES_MAX
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import (
     Action,
@@ -32,10 +33,12 @@ from collectionstore_node.statemachine.commands import (
     Put,
     RefusedBy,
     Transaction,
+    Update,
+    UpdateForm,
     encode_batch,
     refused_index,
 )
-from collectionstore_node.statemachine.costs import BUILD_BYTES, BUILD_DOCUMENTS, ENTRY_COST_MAX
+from collectionstore_node.statemachine.costs import BUILD_BYTES, BUILD_DOCUMENTS, ENTRY_COST_MAX, INDEX_VALUE_COST_BYTES
 from collectionstore_node.statemachine.digest import read_digest
 from collectionstore_node.statemachine.index_catalog import IndexState, collections_with_builds
 from collectionstore_node.statemachine.keys import HEADER_KEY, INDEX_BUILDS, INDEXES, prefix_end
@@ -77,12 +80,39 @@ DEFINITIONS = [
     defined("pair", {"a": 1, "0": 1}, unique=True, filter={"a": {"$exists": True}}),
 ]
 REFS = st.builds(DocumentRef, st.sampled_from(["c", "d"]), st.sampled_from("stuvwxyz"))
+BODIES: st.SearchStrategy[Any] = st.one_of(
+    DOCUMENTS.map(lambda found: (UpdateForm.MERGE_PATCH, found)),
+    DOCUMENTS.map(lambda found: (UpdateForm.REPLACE, found)),
+    st.just((UpdateForm.DELETE, None)),
+    st.just((UpdateForm.JSON_PATCH, [{"op": "copy", "from": "/a", "path": "/b"}, {"op": "remove", "path": "/a"}])),
+    st.sampled_from(
+        [
+            {"$inc": {"a": 1}},
+            {"$unset": {"a": 1}},
+            {"$rename": {"a": "b"}},
+            {"$set": {"a": None}},
+            {"$set": {"a": [1, 1]}},
+        ]
+    ).map(lambda found: (UpdateForm.OPERATORS, found)),
+    st.integers(-1, 2).map(lambda found: (UpdateForm.OPERATORS, {"$push": {"b": found}, "$set": {"a": found}})),
+)
+UPDATES: st.SearchStrategy[Any] = st.builds(
+    lambda ref, made, upsert, when: Update(
+        ref, made[0], b"" if made[1] is None else orjson.dumps(made[1]), upsert=upsert, when=when
+    ),
+    REFS,
+    BODIES,
+    st.booleans(),
+    st.sampled_from([b"", b"", b'{"a":{"$exists":true}}', b'{"b":{"$gte":1}}', b'{"a":1}']),
+)
 WRITES: st.SearchStrategy[Any] = st.one_of(
     st.builds(Put, REFS, DOCUMENTS.map(orjson.dumps)),
     st.builds(Put, REFS, DOCUMENTS.map(orjson.dumps)),
     st.builds(Delete, REFS),
     st.builds(Put, REFS, DOCUMENTS.map(orjson.dumps), st.sampled_from([Precondition(exists=True)])),
     st.builds(Put, st.builds(KeyRef, st.just("c"), st.just("k")), st.just(b"{}")),
+    UPDATES,
+    UPDATES,
 )
 BRANCHES = st.lists(WRITES, max_size=4).map(lambda found: tuple({one.ref: one for one in found}.values()))
 ACTIONS: st.SearchStrategy[Any] = st.one_of(
@@ -105,6 +135,7 @@ ACTIONS: st.SearchStrategy[Any] = st.one_of(
 def test_entries_are_those_of_the_documents_whatever_happens(batches: list[list[Any]], group: int) -> None:
     """And every replica has them, however it groups the entries of the log."""
     one, entries = MemoryView(), []
+    told: list[Any] = []
     run(one, CreateCollection("c"))
     other = MemoryView()
     other.commit(_pending(one))
@@ -116,13 +147,13 @@ def test_entries_are_those_of_the_documents_whatever_happens(batches: list[list[
         ]
         entries.append((encode_batch(0, [Command(action) for action in actions], ENGINE), b"%d" % number))
         overlay = Overlay(one)
-        apply_batch(overlay, *entries[-1])
+        told.append((apply_batch(overlay, *entries[-1], {}), overlay.cost))
         one.commit(overlay.writes)
         check(one)
     for first in range(0, len(entries), group):
         overlay = Overlay(other)
-        for data, chain in entries[first : first + group]:
-            apply_batch(overlay, data, chain)
+        for at, (data, chain) in enumerate(entries[first : first + group], first):
+            assert (apply_batch(overlay, data, chain), overlay.cost) == told[at]
         other.commit(overlay.writes)
     assert one.values == other.values
 
@@ -387,6 +418,23 @@ def test_entries_count_into_the_cost(view: MemoryView) -> None:
     assert overlay.cost > ENTRY_COST_MAX // 4
     assert codes.count(Code.DEFERRED) > 0
     check(view)
+
+
+def test_what_is_looked_at_counts_into_the_cost_of_each_index(view: MemoryView) -> None:
+    create(view, *(defined(f"i{number}") for number in range(INDEXES_MAX)))
+    text = "x" * 10_000
+    for document, least in (({"a": [1] * 1_000}, 1_000 * INDEX_VALUE_COST_BYTES), ({"a": text}, len(text))):
+        overlay = Overlay(view)
+        apply_batch(overlay, encode_batch(0, [Command(put("d", document))], ENGINE), b"")
+        assert overlay.cost > INDEXES_MAX * least
+
+
+def test_a_refusal_costs_what_may_have_been_looked_at(view: MemoryView) -> None:
+    create(view, defined())
+    overlay = Overlay(view)
+    commands = [Command(put(f"d{number}", {"a": [1] * (VALUES_MAX + 1)})) for number in range(100)]
+    codes = [one.code for one in apply_batch(overlay, encode_batch(0, commands, ENGINE), b"")]
+    assert (codes[0], codes[-1]) == (Code.INDEX_ENTRIES, Code.DEFERRED)
 
 
 def test_a_transaction_with_too_many_entries_is_refused(view: MemoryView) -> None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from collectionstore_node.errors import DataDirectoryRefused, InvariantViolated, ManyDeleted, StorageFailed
+from collectionstore_node.errors import (
+    DataDirectoryRefused,
+    InvariantViolated,
+    ManyDeleted,
+    ReadTimedOut,
+    StorageFailed,
+)
 from collectionstore_node.raft.messages import Configuration, Index, NodeId
 from collectionstore_node.statemachine.view import Writes
 from collectionstore_node.storage import Applied, Database, StateStore
+from collectionstore_node.storage.rocksdb.family import Family
 from collectionstore_node.tests.storage import images
 from collectionstore_node.tests.storage.entries import apply, contents, extend, metadata, open_database
 
@@ -279,3 +286,40 @@ def test_a_fixed_state_skips_a_bounded_number_of_deleted_keys(sparse: StateStore
     with pytest.raises(ManyDeleted):
         list(fixed.scan(b"a", b"f"))
     assert list(fixed.pick([b"a", b"e"])) == [(b"a", b"1"), (b"e", b"3")]
+
+
+def test_a_read_of_what_a_snapshot_has_replaced_does_not_stop_the_member(database: Database) -> None:
+    """A query, or a scrape, in a thread goes on when the state is replaced; only what it has opened can be read."""
+    rocks, state = database.rocks, database.state
+    before = rocks.create_state()
+    state.switch(before)
+    opened = state.reader.fixed()
+    state.switch(rocks.create_state())
+    rocks.drop(before.name)
+    assert list(opened.scan(b"a", b"b")) == []
+    for read in (
+        lambda: before.get(b"a"),
+        lambda: before.get_many([b"a"]),
+        lambda: before.scan(b"a"),
+        lambda: before.fixed(1),
+    ):
+        with pytest.raises(ReadTimedOut, match="replaced"):
+            read()
+    assert not database.failstop.failed
+
+
+def test_entries_are_counted_while_the_state_is_replaced(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    rocks, state = database.rocks, database.state
+    before = state.family
+    fresh = rocks.create_state()
+    scan = Family.scan
+
+    def replaced(family: Family, lo: bytes) -> Iterator[tuple[bytes, bytes]]:
+        if family is before:
+            state.switch(fresh)
+            rocks.drop(before.name)
+        return scan(family, lo)
+
+    monkeypatch.setattr(Family, "scan", replaced)
+    assert database.index_entries() == 0
+    assert not database.failstop.failed
