@@ -91,7 +91,7 @@ async def test_a_violation_names_the_index_and_the_other_document(people: Client
     other = {"email": "ADA@EXAMPLE.ORG"}
     reply = await people.put(f"{PEOPLE}/documents/eve", other)
     assert (reply.status, reply.json["code"]) == (409, "unique_violation")
-    assert (reply.json["index"], reply.json["id"]) == ("email", "ada")
+    assert (reply.json["index"], reply.json["other_id"]) == ("email", "ada")
     assert "example" not in reply.body.decode().lower()
 
     body = {
@@ -102,7 +102,7 @@ async def test_a_violation_names_the_index_and_the_other_document(people: Client
     }
     reply = await people.post("/api/v1/transactions", body)
     assert (reply.status, reply.json["code"], reply.json["operation"]) == (409, "unique_violation", "then[1]")
-    assert (reply.json["index"], reply.json["id"]) == ("email", "ada")
+    assert (reply.json["index"], reply.json["other_id"]) == ("email", "ada")
     assert (await people.get(f"{PEOPLE}/documents/bob")).status == 404
 
 
