@@ -79,8 +79,14 @@ def _refused_by_index(outcome: Outcome, facts: bytes) -> Problem:
     by = refused_index(outcome)
     if outcome.code is Code.UNIQUE_VIOLATION:
         detail = f"the document with the ID in `other_id` has the same values in the unique index {by.name!r}"
-        members = {"index": by.name, "other_id": by.other}
-        return Problem("unique_violation", detail, headers=facts, revision=outcome.revision, **members)
+        return Problem(
+            "unique_violation",
+            detail,
+            headers=facts,
+            revision=outcome.revision,
+            index=by.name,
+            other_id=by.other,
+        )
     detail = (
         f"in the index {by.name!r} a document has at most {ENTRIES_MAX} entries, "
         f"and values are nested at most {DEPTH_MAX} deep"
