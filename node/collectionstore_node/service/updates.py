@@ -35,6 +35,7 @@ from collectionstore_node.service.operations import (
     Update,
 )
 from collectionstore_node.service.queries import Queries
+from collectionstore_node.service.races import Races
 from collectionstore_node.service.results import Code, Found, Outcome
 from collectionstore_node.service.update_checks import upserted_id
 
@@ -50,10 +51,12 @@ __all__ = [
     "derived_key",
 ]
 
-ATTEMPTS_MAX: Final = 8
+ATTEMPTS_MAX: Final = 32
 """How often a document is searched whose match is gone when the command is applied."""
-ATTEMPTS_IN_ALL_MAX: Final = 64
+ATTEMPTS_IN_ALL_MAX: Final = 128
 """With those of earlier requests with the same idempotency key."""
+CHECKS_MAX: Final = 8
+"""How often one of many is sent again that others have written since it was read."""
 BATCH_DOCUMENTS: Final = 64
 """Commands of one request that are under way together."""
 WRITES_SHARE: Final = 4
@@ -150,12 +153,13 @@ class Progress(msgspec.Struct):
 class Updates:
     """Writes by filters, and in bulk: part of `Store`, whose errors they raise, and those of its queries."""
 
-    __slots__ = ("_propose", "_queries", "_window")
+    __slots__ = ("_propose", "_queries", "_races", "_window")
 
     def __init__(self, queries: Queries, propose: Propose, *, writes_max: int) -> None:
         """`writes_max` is how many writes may be in flight on this member: one request takes a part of them."""
         self._queries = queries
         self._propose = propose
+        self._races = Races()
         self._window = max(1, min(BATCH_DOCUMENTS, writes_max // WRITES_SHARE))
 
     async def one(self, changes: Changes, *, key: str | None, timeout_s: float) -> Changed:
@@ -165,25 +169,28 @@ class Updates:
         came first each time, and `OutcomeUnknown`.
         """
         deadline = perf_counter() + timeout_s
+        queue = (changes.collection, changes.template.when)
         lost, occupied = 0, False
         for attempt in range(ATTEMPTS_IN_ALL_MAX):
             # Each attempt has a key of its own, in an order that does not depend on what it finds: a repeated request
             # meets the outcomes of the first one.
             attempt_key = key if key is None or not attempt else derived_key(key, attempt)
-            found = await self._find(changes, Place(), 1, _left(deadline))
-            action: Action
-            made = ""
-            if found:
-                action = changes.of(found[0].id)
-            elif changes.template.upsert:
-                made = upserted_id(changes.find, changes.collection, key)
-                action = replace(changes.template, ref=DocumentRef(changes.collection, made), precondition=_ABSENT)
-            elif key is None:
-                return Changed(None)
-            else:
-                # What matched may be what this request has changed before.
-                action = _NOTHING
-            outcome = await self._propose(action, attempt_key, _left(deadline), request=changes.request)
+            async with self._races.turn(queue, lost=lost > 0, timeout_s=_left(deadline)):
+                found = await self._find(changes, Place(), 1, _left(deadline))
+                action: Action
+                made = ""
+                if found:
+                    action = changes.of(found[0].id)
+                elif changes.template.upsert:
+                    made = upserted_id(changes.find, changes.collection, key)
+                    ref = DocumentRef(changes.collection, made)
+                    action = replace(changes.template, ref=ref, precondition=_ABSENT)
+                elif key is None:
+                    return Changed(None)
+                else:
+                    # What matched may be what this request has changed before.
+                    action = _NOTHING
+                outcome = await self._propose(action, attempt_key, _left(deadline), request=changes.request)
             # What was lost in an earlier request with this key is no attempt of this one.
             lost += outcome.code in _GONE and not outcome.replayed
             if lost == ATTEMPTS_MAX:
@@ -301,10 +308,10 @@ class Updates:
         no reason to leave the document alone: the command is sent again, with a later check.
         """
         since = guard or read
-        for attempt in range(ATTEMPTS_MAX):
+        for attempt in range(CHECKS_MAX):
             result = await self._result(changes.of(document_id, unchanged_since=since), None, deadline)
             failed = isinstance(result, Outcome) and result.code is Code.PRECONDITION_FAILED
-            if guard or not failed or not isinstance(result, Outcome) or attempt + 1 == ATTEMPTS_MAX:
+            if guard or not failed or not isinstance(result, Outcome) or attempt + 1 == CHECKS_MAX:
                 break
             since = result.revision
         return result

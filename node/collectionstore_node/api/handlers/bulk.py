@@ -156,7 +156,9 @@ async def _line(call: Call, collection: str, text: bytes, number: int, key: str 
 
 
 def _at(problem: Problem, number: int) -> Problem:
-    problem.detail = f"line {number + 1}: {problem.detail}"
+    # The line is the whole of what was decoded, and has one line.
+    detail = problem.detail.removeprefix("line 1 ").replace(" - at '$.line'", "").replace("'$.line.", "'$.")
+    problem.detail = f"line {number + 1}: {detail}"
     problem.members["line"] = number + 1
     return problem
 

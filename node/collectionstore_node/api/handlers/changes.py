@@ -13,7 +13,7 @@ from collectionstore_node.api.handlers.write_answers import outcome_lines, refus
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.idempotency import REPLAYED, idempotency_key
-from collectionstore_node.api.http.json_bodies import at_once, compact_json, compact_json_steps
+from collectionstore_node.api.http.json_bodies import at_once, check_syntax, compact_json, compact_json_steps
 from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.names import quoted
 from collectionstore_node.api.http.preconditions import write_precondition
@@ -169,10 +169,13 @@ async def _body(call: Call) -> bytes:
     # Strict JSON is checked in objects; a patch may be a list.
     wrapped = _WRAPPED % body
     rules = Rules(api.limits.depth_max + 1, names_depth=0)
-    if at_once(wrapped):
-        text = compact_json(wrapped, rules)
-    else:
-        text = await api.store.in_steps(Work.BODY, compact_json_steps(wrapped, rules), timeout_s=call.timeout_s)
+    try:
+        if at_once(wrapped):
+            text = compact_json(wrapped, rules)
+        else:
+            text = await api.store.in_steps(Work.BODY, compact_json_steps(wrapped, rules), timeout_s=call.timeout_s)
+    except Problem as problem:
+        raise _in_place(problem, body, rules) from None
     return _unwrapped(text, "malformed_json", "the body")
 
 
@@ -180,11 +183,23 @@ def _parameter(call: Call, name: str, given: str | None) -> bytes | None:
     """Return a parameter that is JSON. Raises `Problem`."""
     if given is None:
         return None
+    rules = Rules(call.api.limits.depth_max + 1, names_depth=0)
     try:
-        text = compact_json(_WRAPPED % given.encode(), Rules(call.api.limits.depth_max + 1, names_depth=0))
-    except Problem as problem:
+        text = compact_json(_WRAPPED % given.encode(), rules)
+    except Problem as wrapped:
+        problem = _in_place(wrapped, given.encode(), rules)
         raise Problem("invalid_parameter", f"{name} is not JSON: {problem.detail}") from None
     return _unwrapped(text, "invalid_parameter", name)
+
+
+def _in_place(problem: Problem, body: bytes, rules: Rules) -> Problem:
+    """Return `problem` of a wrapped body with the place in the body itself, if it has a place."""
+    if "column" in problem.members:
+        try:
+            check_syntax(body, rules.depth_max)
+        except Problem as found:
+            return found
+    return problem
 
 
 def _unwrapped(text: bytes, code: str, what: str) -> bytes:

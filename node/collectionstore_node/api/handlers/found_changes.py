@@ -123,6 +123,8 @@ async def find_and_modify(call: Call) -> Answer:
         raise InvalidPart("invalid_update", "/return", "return is before or after")
     if body.remove and body.image == "after":
         raise InvalidPart("invalid_update", "/return", "a document that is removed has no state after that")
+    if body.remove and body.upsert:
+        raise InvalidPart("invalid_update", "/upsert", "a removal inserts nothing; upsert must be false")
     image = Image.BEFORE if body.image == "before" else Image.AFTER
     change = await _checked(call, name, text, b"findAndModify", body, image)
     changed = await call.api.store.updates.one(change.changes, key=key, timeout_s=call.timeout_s)

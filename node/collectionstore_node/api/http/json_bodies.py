@@ -77,6 +77,14 @@ def compact_json_steps(body: bytes, rules: Rules) -> Generator[None, None, bytes
     return steps(body, rules)
 
 
+def check_syntax(body: bytes, depth_max: int) -> None:
+    """Raise the `Problem` of a body that is not JSON; say nothing of one that is."""
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        refuse_malformed(body, error, len(error.doc[: error.pos].encode()), depth_max)
+
+
 def decode(text: bytes, kind: type[S]) -> S:
     """Return checked JSON as a `kind`. Raises `Problem` with the path of the offending field; never quotes a value."""
     try:

@@ -85,7 +85,7 @@ def _checked_name(text: str, what: str) -> str:
         return text
     raise Problem(
         "invalid_name",
-        f"{quoted(text)} is not a {what} name; allowed are 1-63 of a-z, 0-9, '_' and '-', first a letter or digit",
+        f"{quoted(text)} is no {what} name; allowed are 1-63 of a-z, 0-9, '_' and '-', first a letter or digit",
     )
 
 

@@ -57,7 +57,7 @@ def parse_operators(given: Value, pointer: str = "") -> tuple[Clause | Rename, .
         if operator not in NAMES:
             raise invalid(at, _unknown(operator))
         if type(fields) is not dict:
-            raise invalid(at, f"{operator} takes an object of paths, such as {{{operator!r}: {{...}}}}")
+            raise invalid(at, f'{operator} takes an object of paths, such as {{"{operator}": {{...}}}}')
         for text, value in fields.items():
             where = child(at, text)
             if len(clauses) == CLAUSES_MAX:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 from urllib.parse import quote
@@ -11,7 +12,7 @@ import pytest
 
 from collectionstore_node.api.http.cursors import encode_progress
 from collectionstore_node.errors import NotLeader, OutcomeUnknown, UpgradePending
-from collectionstore_node.service.updates import BULK_ITEMS_MAX, MANY_DOCUMENTS_MAX
+from collectionstore_node.service.updates import ATTEMPTS_MAX, BULK_ITEMS_MAX, MANY_DOCUMENTS_MAX
 from collectionstore_node.statemachine.commands import Command, Outcome, Put, Update
 from collectionstore_node.statemachine.costs import UPDATE_BYTES_MAX
 from collectionstore_node.tests.api.http_clients import JSON, Client, Reply
@@ -202,6 +203,21 @@ async def test_a_mistake_is_named_with_its_place(
 )
 async def test_only_strict_json_is_taken(ada: Client, body: bytes, code: str) -> None:
     (await ada.send("PATCH", ADA, body, JSON)).problem(400, code)
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "column"),
+    [(b"", 1, 1), (b'{"$set":{"a":NaN}}', 1, 14), (b'{\n"a":x', 2, 5), (b'["' + b"x" * 70_000 + b'",}', 1, 70_005)],
+)
+async def test_the_place_of_a_mistake_is_the_one_in_the_body(ada: Client, body: bytes, line: int, column: int) -> None:
+    found = (await ada.send("PATCH", ADA, body, JSON)).problem(400, "malformed_json")
+    assert (found["line"], found["column"]) == (line, column)
+    assert found["detail"].startswith(f"line {line} column {column}: ")
+
+
+async def test_the_place_of_a_mistake_is_the_one_in_the_parameter(ada: Client) -> None:
+    found = (await patch(ada, {"$inc": {"n": 1}}, "?when=x")).problem(400, "invalid_parameter")
+    assert found["detail"].startswith("when is not JSON: line 1 column 1: ")
 
 
 async def test_a_patch_has_so_many_bytes_and_its_document_too(ada: Client) -> None:
@@ -412,9 +428,45 @@ async def test_a_document_that_others_changed_is_searched_again(
     assert await numbers(crowd) == found
 
 
+class Queue:
+    """Applies what several workers have proposed together, in the order in which it came."""
+
+    def __init__(self, replica: MemoryReplica, workers: int) -> None:
+        self._propose = replica.propose
+        self._workers = workers
+        self._begun = 0
+        self._all_are_here = asyncio.Event()
+        self.proposed = 0
+
+    async def propose(self, command: Command, *, timeout_s: float) -> Outcome:
+        self.proposed += 1
+        self._begun += 1
+        if self._begun == self._workers:
+            self._all_are_here.set()
+        await self._all_are_here.wait()
+        return await self._propose(command, timeout_s=timeout_s)
+
+
+async def test_workers_of_a_queue_lose_once_and_take_turns_then(
+    crowd: Client, replica: MemoryReplica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All find the same document at first. Without turns they would all find the second one then."""
+    workers = 4
+    queue = Queue(replica, workers)
+    monkeypatch.setattr(replica, "propose", queue.propose)
+    body = {"filter": {"taken": None}, "sort": {"n": 1}, "update": {"$set": {"taken": True}}}
+    replies = await asyncio.gather(*(crowd.post(f"{COLLECTION}:findAndModify", body) for _ in range(workers)))
+
+    assert {reply.status for reply in replies} == {200}
+    assert len({reply.json["id"] for reply in replies}) == workers
+    assert queue.proposed == 2 * workers - 1
+
+
 async def test_a_document_that_others_change_each_time_is_not_now(
     crowd: Client, replica: MemoryReplica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for at in range(20, 2 * ATTEMPTS_MAX):
+        assert (await crowd.put(f"{COLLECTION}/documents/d{at:02}", {"n": at})).status == 201
     monkeypatch.setattr(replica, "propose", Meddler(replica, 99).propose)
     reply = await crowd.post(f"{COLLECTION}:update", {"filter": {"n": {"$gte": 0}}, "update": {"$inc": {"n": 100}}})
 
@@ -446,6 +498,8 @@ async def test_a_repeated_request_goes_on_where_others_were_faster(
     crowd: Client, replica: MemoryReplica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The attempts that were lost are remembered under the key; they must not be all that a repetition has."""
+    for at in range(20, 2 * ATTEMPTS_MAX):
+        assert (await crowd.put(f"{COLLECTION}/documents/d{at:02}", {"n": at})).status == 201
     body = {"filter": {"n": {"$gte": 0}}, "update": {"$inc": {"n": 100}}}
     with monkeypatch.context() as meddled:
         meddled.setattr(replica, "propose", Meddler(replica, 99).propose)
@@ -646,6 +700,7 @@ async def test_a_document_that_does_not_fit_ends_a_change_of_many(crowd: Client)
         ("update", {"update": {"$inc": {"n": 1}}, "sort": {"n": 5}}, "invalid_sort", "/sort/n"),
         ("findAndModify", {"remove": True, "update": {"$inc": {"n": 1}}}, "invalid_update", ""),
         ("findAndModify", {"remove": True, "return": "after"}, "invalid_update", "/return"),
+        ("findAndModify", {"remove": True, "upsert": True}, "invalid_update", "/upsert"),
         ("findAndModify", {"remove": True, "return": "x"}, "invalid_update", "/return"),
         ("findAndModify", {"replacement": []}, "invalid_update", "/replacement"),
         ("findAndModify", {"replacement": {"_x": 1}}, "reserved_field", "/replacement"),
@@ -825,6 +880,8 @@ async def test_a_line_that_is_none_refuses_the_bulk(people: Client, body: bytes,
     if body.strip():
         assert fields["line"] == 2
         assert fields["detail"].startswith("line 2: ")
+        assert "line 1" not in fields["detail"]
+        assert "$.line" not in fields["detail"]
     assert await numbers(people) == []
 
 

@@ -10,6 +10,13 @@ function element(name, text, attributes = {}) {
   return made;
 }
 
+// Text of which what is in backticks is code.
+function prose(name, text, attributes = {}) {
+  const made = element(name, undefined, attributes);
+  made.append(...text.split("`").map((part, at) => (at % 2 ? element("code", part) : part)));
+  return made;
+}
+
 function resolved(api, schema) {
   if (!schema || !schema.$ref) return schema || {};
   return schema.$ref.split("/").slice(1).reduce((found, part) => found[part], api);
@@ -64,7 +71,7 @@ function operation(api, path, method, described) {
   const section = element("section", undefined, { id: described.operationId });
   const title = element("h3");
   title.append(element("span", method.toUpperCase(), { class: "method" }), ` ${path}`);
-  section.append(title, element("p", described.summary));
+  section.append(title, prose("p", described.summary));
   if (described.parameters.length) {
     section.append(element("h4", "Parameters"));
     section.append(
@@ -73,7 +80,7 @@ function operation(api, path, method, described) {
           element("code", one.name),
           one.in,
           one.schema.enum ? one.schema.enum.join(" | ") : one.schema.type,
-          one.description || "",
+          prose("span", one.description || ""),
         ])
       )
     );
@@ -82,7 +89,7 @@ function operation(api, path, method, described) {
   section.append(element("h4", "Answers"));
   for (const [status, answer] of Object.entries(described.responses)) {
     const found = resolved(api, answer);
-    section.append(element("p", `${status}: ${found.description}`));
+    section.append(prose("p", `${status}: ${found.description}`));
     if (status !== "default") section.append(...contents(api, found.content));
   }
   return section;
@@ -92,7 +99,7 @@ function render(api) {
   const main = document.getElementById("operations");
   const nav = document.getElementById("contents");
   document.getElementById("title").textContent = `${api.info.title} API ${api.info.version}`;
-  document.getElementById("about").textContent = api.info.description;
+  document.getElementById("about").append(...prose("p", api.info.description).childNodes);
   main.textContent = "";
   const entries = [];
   for (const tag of api.tags) {
