@@ -23,11 +23,13 @@ from collectionstore_node.service.operations import (
     Update,
 )
 from collectionstore_node.statemachine.admissible import (
+    RESERVED_NAMES,
     CommandLimits,
     check_counts,
     check_size,
     check_transaction,
     check_update_size,
+    has_reserved_name,
 )
 from collectionstore_node.statemachine.costs import (
     TRANSACTION_COST_MAX,
@@ -37,6 +39,7 @@ from collectionstore_node.statemachine.costs import (
 )
 
 __all__ = [
+    "RESERVED_NAMES",
     "TRANSACTION_COST_MAX",
     "TRANSACTION_READ_BYTES_MAX",
     "TRANSACTION_WRITE_BYTES_MAX",
@@ -44,6 +47,7 @@ __all__ = [
     "StoreLimits",
     "check_operation",
     "check_transaction_items",
+    "has_reserved_name",
 ]
 
 

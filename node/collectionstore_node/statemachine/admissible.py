@@ -246,14 +246,22 @@ def _is_media_type(text: str) -> bool:
     return len(text) <= CONTENT_TYPE_CHARACTERS_MAX and CONTENT_TYPE.fullmatch(text) is not None
 
 
+RESERVED_NAMES: Final = "top-level names beginning with '_' are reserved"
+
+
+def has_reserved_name(document: bytes) -> bool:
+    """Whether a JSON object has a name that documents may not have. Raises `msgspec.DecodeError` if it is none."""
+    return any(name.startswith("_") for name in _json_object.decode(document))
+
+
 def _check_document(value: bytes) -> None:
     # Its framing alone, without building it: an answer puts the text of a document into its own JSON.
     try:
-        names = _json_object.decode(value)
+        reserved = has_reserved_name(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidRequest("malformed_json", "the document is not a JSON object") from None
-    if any(name.startswith("_") for name in names):
-        raise InvalidRequest("reserved_field", "top-level names beginning with '_' are reserved")
+    if reserved:
+        raise InvalidRequest("reserved_field", RESERVED_NAMES)
 
 
 def _check_sizes(branch: str, steps: Sequence[Operation], limits: CommandLimits) -> None:

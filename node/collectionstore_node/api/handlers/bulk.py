@@ -23,6 +23,7 @@ from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem, problem_of, render
 from collectionstore_node.errors import InvalidRequest, NodeError, Overloaded
 from collectionstore_node.service import Work, insertion
+from collectionstore_node.service.limits import RESERVED_NAMES, has_reserved_name
 from collectionstore_node.service.operations import (
     ANY,
     AnyWrite,
@@ -194,9 +195,8 @@ def _document(text: msgspec.Raw) -> bytes:
     document = bytes(text)
     if document[:1] != b"{":
         raise Problem("invalid_body", "a document is a JSON object")
-    for name in msgspec.json.decode(document, type=dict[str, msgspec.Raw]):
-        if name[:1] == "_":
-            raise Problem("reserved_field", "top-level names beginning with '_' are reserved")
+    if has_reserved_name(document):
+        raise Problem("reserved_field", RESERVED_NAMES)
     return document
 
 

@@ -19,7 +19,7 @@ from collectionstore_node.api.http.names import collection_name
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem, problem_of
 from collectionstore_node.errors import InvalidPart
-from collectionstore_node.service.limits import UPDATE_BYTES_MAX
+from collectionstore_node.service.limits import RESERVED_NAMES, UPDATE_BYTES_MAX, has_reserved_name
 from collectionstore_node.service.operations import ANY, DocumentRef, Find, Image, Update, UpdateForm
 from collectionstore_node.service.queries import parse_find
 from collectionstore_node.service.results import Code
@@ -198,9 +198,8 @@ def _form(body: Deletion | FindAndModify) -> tuple[UpdateForm, str, bytes]:
 def _check_document(text: bytes) -> None:
     if text[:1] != b"{":
         raise InvalidPart("invalid_update", "/replacement", "a document is a JSON object")
-    for name in msgspec.json.decode(text, type=dict[str, msgspec.Raw]):
-        if name[:1] == "_":
-            raise InvalidPart("reserved_field", "/replacement", "top-level names beginning with '_' are reserved")
+    if has_reserved_name(text):
+        raise InvalidPart("reserved_field", "/replacement", RESERVED_NAMES)
 
 
 def _check_single(body: Deletion) -> None:
