@@ -14,7 +14,7 @@ from collectionstore_e2e.product.slow_store import slowed
 from collectionstore_e2e.product.store import READY_S, Store
 from collectionstore_e2e.scenarios.backups import backup, ended, reason, succeeded
 
-SLOW: Final = 10_000.0
+SLOW: Final = 3_000.0
 """Bytes a second: a backup takes long, and is made."""
 STUCK: Final = 100.0
 """Bytes a second: not even a request is carried in time."""
@@ -27,7 +27,7 @@ PAUSE_S: Final = 8.0
 
 @scenario(timeout_s=600, needs_machines=True, exclusive=False, long=True)
 async def a_slow_backup_store_delays_a_backup_and_nothing_else(context: Context) -> None:
-    """At 10 kB/s a backup under load is complete and verified; at 100 B/s it fails by its deadline and leaves none that
+    """At 3 kB/s a backup under load is complete and verified; at 100 B/s it fails by its deadline and leaves none that
     could pass for one; with the store quick again the next one is made. Clients notice nothing.
     """
     async with operator(context), object_store(context) as store, slowed(store, SLOW) as (slow, way):
