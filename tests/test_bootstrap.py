@@ -61,7 +61,7 @@ def test_a_missing_repository_ends_with_the_code_that_the_operator_names(tmp_pat
         "spec": {},
         "status": status,
     }
-    pod = read_pod(body, Desired(name="demo"), now=0.0, lost_machines=frozenset())
+    pod = read_pod(body, Desired(name="demo"), unready_s=0.0, lost_machines=frozenset())
     said = failure_of(Slot(ordinal=0, pod=pod))
     assert said.startswith("BackupNotFound: file:///"), said
     assert said.endswith("there is no such directory, so no backup"), said
