@@ -138,7 +138,7 @@ async def test_a_backup_under_load_restores_to_exactly_its_revision(tmp_path: Pa
         assert verified["id"] == second["id"]
 
         port = free_base_port(60, within=PORTS)
-        source = ("--from", str(tmp_path / "repository"), "--name", "copy")
+        source: tuple[str, ...] = ("--from", str(tmp_path / "repository"), "--name", "copy")
         await csctl(cluster, "restore", second["id"], *source, "--base-port", str(port))
         try:
             copy = [f"http://127.0.0.1:{port + 10 * ordinal}" for ordinal in range(3)]

@@ -45,6 +45,7 @@ def test_flipped_bit_is_exactly_one_of_one_file_of_the_kind(tmp_path: Path) -> N
     reported = flip_bit(tmp_path, ".log", random.Random(1))
     after = {name: (tmp_path / "rocks" / name).read_bytes() for name in before}
     (changed,) = [name for name in before if after[name] != before[name]]
+    assert reported is not None
     assert changed in reported
     assert changed.endswith(".log")
     flipped = [one ^ other for one, other in zip(before[changed], after[changed], strict=True) if one != other]

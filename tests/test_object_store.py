@@ -121,7 +121,7 @@ async def test_a_schedule_stores_in_s3_and_a_new_cluster_begins_with_it(endpoint
         assert {one.stat().st_mode & 0o777 for one in with_secret} == {0o600}
         assert {one.parent.name for one in with_secret} == {"store"}, with_secret
 
-        copy = {
+        copy: dict[str, Any] = {
             "apiVersion": API,
             "kind": "CollectionStoreCluster",
             "metadata": {"name": "copy"},

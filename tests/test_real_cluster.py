@@ -221,7 +221,7 @@ def test_metrics_of_both_programs_are_clean_and_those_declared(cluster: Cluster)
         declared = {series.name + ("_info" if series.kind.value == "info" else "") for series in table}
         reported = set(re.findall("^# HELP (collectionstore_[a-z0-9_]+)", text, re.MULTILINE))
         assert reported == declared
-        families: list[Metric] = list(read_openmetrics(openmetrics))
+        families: list[Metric] = list(read_openmetrics(openmetrics))  # type: ignore[no-untyped-call]
         own = {family.name for family in families if family.name.startswith("collectionstore_")}
         assert own == {series.name.removesuffix("_total") for series in table}
 

@@ -120,7 +120,8 @@ async def test_running_cluster_gets_an_authority_for_its_peers_and_rotates_both(
 async def test_no_certificate_of_a_member_changes_the_cluster(cluster: LocalCluster) -> None:
     await cluster.apply({"tls": {"client": "Required", "authorities": "Separate"}})
     await separated(cluster)
-    path, body = "/api/v1/cluster/transfer-leadership", {"json": {}}
+    path = "/api/v1/cluster/transfer-leadership"
+    body: dict[str, Any] = {"json": {}}
     member = nodes(cluster)[0]
     for pair in ("tls-clients", "tls"):
         # In the handshake: one is for servers alone, the other is not of the authority of clients.

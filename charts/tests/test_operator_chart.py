@@ -313,7 +313,7 @@ def test_runbooks_are_where_people_read_them(render: Render) -> None:
 
 def test_every_dashboard_is_a_labelled_config_map(render: Render) -> None:
     rendered = render({"dashboards": {"enabled": True, "annotations": {"grafana_folder": "Stores"}, "namespace": "g"}})
-    found = {}
+    found: dict[str, str] = {}
     for one in rendered.of("ConfigMap"):
         assert one["metadata"]["labels"]["grafana_dashboard"] == "1"
         assert one["metadata"]["annotations"] == {"grafana_folder": "Stores"}
