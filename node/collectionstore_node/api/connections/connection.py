@@ -20,6 +20,7 @@ from aiohttp.web_protocol import MAX_MSG_QUEUE_SIZE as MESSAGES_MAX
 from aiohttp.web_protocol import _ErrInfo
 
 from collectionstore_node.api.budgets.clients import Client
+from collectionstore_node.api.budgets.uploads import TooSlow
 from collectionstore_node.api.connections.checks import (
     HEAD_BYTES_MAX,
     check_head_size,
@@ -406,7 +407,7 @@ class Connection(Outgoing):
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """Log what aiohttp did not expect, unless it is the client's doing: that has been answered and counted."""
         error = kw.get("exc_info")
-        if isinstance(error, (Problem, NodeError, HttpProcessingError, web.RequestPayloadError, OSError)):
+        if isinstance(error, (Problem, NodeError, TooSlow, HttpProcessingError, web.RequestPayloadError, OSError)):
             return
         log.error("connection.failed", exc_info=error)
 

@@ -9,10 +9,12 @@ from random import Random
 
 import pytest
 
+from collectionstore_node.api.budgets import uploads
 from collectionstore_node.api.connections.connection import EMPTY_LINE, HEADERS_MAX, Connection
 from collectionstore_node.api.hot.heads import Head, Headers
 from collectionstore_node.api.hot.pipeline import Pipeline
 from collectionstore_node.api.http.direct import Place
+from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.tests.api.conftest import STORE_LIMITS
 from collectionstore_node.tests.api.in_memory_connection import MemoryPort
 from collectionstore_node.tests.fuzz.http_grammar import any_conversation, mutated
@@ -181,12 +183,15 @@ async def both(pieces: Sequence[bytes], *, times: int = 1) -> int:
     The general path gets each hot request in a piece of its own: where aiohttp's parser finds something broken, it
     drops what was complete before it in the same piece, so there the answer depends on how bytes are cut.
     """
-    with pytest.MonkeyPatch.context() as patch:
-        recorder = Recorder(patch)
-        given = await results(times * [pieces], hot=True)
-    for served in recorder.conversations:
-        assert b"".join(served) == b"".join(pieces)[: len(b"".join(served))]
-    assert given == await results(recorder.conversations, hot=False), pieces
+    with pytest.MonkeyPatch.context() as outer:
+        # A body that never ends would be refused for its rate as soon as for its deadline, and by chance for either.
+        outer.setattr(uploads, "WINDOW_S", 2 * HttpLimits().timeout_default_s)
+        with pytest.MonkeyPatch.context() as patch:
+            recorder = Recorder(patch)
+            given = await results(times * [pieces], hot=True)
+        for served in recorder.conversations:
+            assert b"".join(served) == b"".join(pieces)[: len(b"".join(served))]
+        assert given == await results(recorder.conversations, hot=False), pieces
     assert recorder.direct <= recorder.hot
     return recorder.hot
 
