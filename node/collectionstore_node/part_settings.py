@@ -159,7 +159,7 @@ def peer_security(settings: Settings) -> PeerSecurity:
 async def settled_peer_security(
     settings: Settings, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> PeerSecurity:
-    """Load them once whoever exchanges the files is done: a key and its certificate are two files.
+    """Load them, also while they are being exchanged: a key and its certificate are two files.
 
     Raises `TlsFilesRefused` if they fit no better after `EXCHANGE_S`.
     """

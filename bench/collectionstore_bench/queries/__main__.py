@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
 import aiohttp
-import msgspec
 
+from collectionstore_bench.figures import Figure, end_with_sigterm, print_json, print_table, shown
 from collectionstore_bench.machine import Machine, describe
 from collectionstore_bench.program import exit_code, on_uvloop, say
-from collectionstore_bench.queries.measure import Figure, Subject
+from collectionstore_bench.queries.measure import Subject
 from collectionstore_bench.queries.options import Options, parse_options
-from collectionstore_bench.tables import table
 from collectionstore_testkit.clusters.local import STATE_PARENT, local_cluster
 
 SINGLE = {"unsafe": {"allowSingleReplica": True}}
@@ -25,9 +21,7 @@ TIMEOUT_S = 120.0
 
 async def run(options: Options, found: list[Figure]) -> None:
     """Measure the parts on one member; `found` gets what is known so far. Raises ClusterFailed."""
-    task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    end_with_sigterm()
 
     def report(figure: Figure) -> None:
         found.append(figure)
@@ -49,20 +43,12 @@ async def run(options: Options, found: list[Figure]) -> None:
             await subject.writes()
 
 
-def shown(value: float) -> str:
-    """Return a number with about three digits."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
 def print_result(options: Options, machine: Machine, found: Sequence[Figure]) -> None:
     """Print what was found in the format that was asked for."""
     if options.output == "json":
-        result = {"machine": asdict(machine), "settings": asdict(options), "figures": [asdict(one) for one in found]}
-        print(msgspec.json.format(json.dumps(result), indent=2))
-        return
-    lines = [(one.part, one.case, one.what, shown(one.value), one.unit, one.note) for one in found]
-    print("\n".join([*machine.lines(), f"settings  {options.documents:,} documents, one member", ""]))
-    print(table(("part", "case", "what", "value", "", "note"), lines, right=(3,)))
+        print_json(machine, asdict(options), found)
+    else:
+        print_table(machine, f"{options.documents:,} documents, one member", found)
 
 
 def main() -> int:

@@ -6,13 +6,12 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 
+from collectionstore_bench.figures import Figure, Report
 from collectionstore_bench.queries.corpus import (
     COLLECTION,
     INDEXES,
@@ -36,21 +35,6 @@ WRITTEN_INDEXES: Final = ((), ("by-email",), ("by-email", "by-born", "by-tags"))
 WRITE_ROUNDS: Final = 3
 TIMES_MIN: Final = 50
 """How many times faster a query by an index is to be than by a scan."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One measured value."""
-
-    part: str
-    case: str
-    what: str
-    value: float
-    unit: str
-    note: str = ""
-
-
-Report = Callable[[Figure], None]
 
 
 class Subject:

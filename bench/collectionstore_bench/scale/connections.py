@@ -21,12 +21,13 @@ from typing import cast
 
 import aiohttp
 
+from collectionstore_bench.figures import Figure, Report
 from collectionstore_bench.lifecycle.trials import stopped, until
 from collectionstore_bench.load.documents import make_documents, make_requests
 from collectionstore_bench.load.http_load import Target, content_length
 from collectionstore_bench.processes import resident_bytes, usage
 from collectionstore_bench.scale.options import Options
-from collectionstore_bench.scale.parts import SINGLE, Figure, Report, figures, rounds
+from collectionstore_bench.scale.parts import SINGLE, figures, rounds
 from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.local import LocalCluster, local_cluster, send_signal
 from collectionstore_testkit.clusters.node_status import Nodes, Status

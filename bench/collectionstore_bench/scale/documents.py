@@ -16,6 +16,7 @@ import time
 import aiohttp
 import msgspec
 
+from collectionstore_bench.figures import Figure, Report
 from collectionstore_bench.lifecycle.data_trials import process_life, ready_again
 from collectionstore_bench.lifecycle.node_logs import log_events
 from collectionstore_bench.lifecycle.node_metrics import lag_buckets, worst_lag_s
@@ -24,7 +25,7 @@ from collectionstore_bench.load.http_load import Target, encode_request, run_rou
 from collectionstore_bench.processes import peak_resident_bytes, resident_bytes, usage
 from collectionstore_bench.scale.corpus import BATCH, COLLECTION, document_id, transactions
 from collectionstore_bench.scale.options import Options
-from collectionstore_bench.scale.parts import SINGLE, Figure, Report
+from collectionstore_bench.scale.parts import SINGLE
 from collectionstore_bench.scale.prober import Probed, writes_beside
 from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.local import LocalCluster, local_cluster, send_signal

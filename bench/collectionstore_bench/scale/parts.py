@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
+from collectionstore_bench.figures import Figure
 from collectionstore_bench.load.bench import Bench, Row
 from collectionstore_bench.load.options import parse_options as load_options
 from collectionstore_bench.scale.options import Options
@@ -12,21 +13,6 @@ from collectionstore_testkit.clusters.node_status import Nodes
 
 SINGLE = {"unsafe": {"allowSingleReplica": True}}
 """What a manifest must say to have one member."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One measured value."""
-
-    part: str
-    case: str
-    what: str
-    value: float
-    unit: str
-    note: str = ""
-
-
-Report = Callable[[Figure], None]
 
 
 async def rounds(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import aiohttp
 
+from collectionstore_bench.figures import Report
 from collectionstore_bench.scale.options import Options
-from collectionstore_bench.scale.parts import Report, figures, rounds
+from collectionstore_bench.scale.parts import figures, rounds
 from collectionstore_testkit.clusters.local import local_cluster
 from collectionstore_testkit.clusters.node_status import Nodes
 

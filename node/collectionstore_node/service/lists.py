@@ -102,7 +102,7 @@ class Lists:
         try:
             return await self._door.turns.run(Work.LIST, self._page(read), timeout_s=deadline - clock())
         except ManyDeleted as gap:
-            # Once: whoever deletes faster than the disk can reclaim gets 503.
+            # Once: a client that deletes faster than the disk can reclaim gets 503.
             await self._door.replica.reclaim(gap.lo, gap.hi, timeout_s=deadline - clock())
         return await self._door.turns.run(Work.LIST, self._page(read), timeout_s=deadline - clock())
 

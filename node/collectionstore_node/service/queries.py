@@ -130,7 +130,7 @@ class Queries:
         try:
             return await self._thread.run(begin, timeout_s=deadline - clock())
         except ManyDeleted as gap:
-            # Once: whoever deletes faster than the disk can reclaim gets 503.
+            # Once: a client that deletes faster than the disk can reclaim gets 503.
             await door.replica.reclaim(gap.lo, gap.hi, timeout_s=deadline - clock())
         return await self._thread.run(begin, timeout_s=deadline - clock())
 

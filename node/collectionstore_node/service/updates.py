@@ -176,11 +176,11 @@ class Updates:
             # meets the outcomes of the first one.
             attempt_key = key if key is None or not attempt else derived_key(key, attempt)
             async with self._races.turn(queue, lost=lost > 0, timeout_s=_left(deadline)):
-                found = await self._find(changes, Place(), 1, _left(deadline))
+                found = await self._first(changes, deadline)
                 action: Action
                 made = ""
-                if found:
-                    action = changes.of(found[0].id)
+                if found is not None:
+                    action = changes.of(found.id)
                 elif changes.template.upsert:
                     made = upserted_id(changes.find, changes.collection, key)
                     ref = DocumentRef(changes.collection, made)
@@ -201,7 +201,7 @@ class Updates:
                 # The ID to insert was taken: perhaps by a document that matches, which the next search finds.
                 occupied = True
                 continue
-            return Changed(outcome, _id_of(changes, outcome, found[0] if found else None, made))
+            return Changed(outcome, _id_of(changes, outcome, found, made))
         raise NotNow("the documents that matched were changed by others each time")
 
     async def many(
@@ -322,17 +322,20 @@ class Updates:
         except (NotNow, OutcomeUnknown, InvalidRequest) as error:
             return error
 
-    async def _find(self, changes: Changes, place: Place, count: int, timeout_s: float) -> Sequence[Found]:
-        after = (b"", place.after) if place.after else None
+    async def _first(self, changes: Changes, deadline: float) -> Found | None:
+        """Return the first document that matches, None if there is none."""
+        after = None
         while True:
             page = await self._queries.find(
-                FindDocuments(changes.collection, changes.find, after, count),
+                FindDocuments(changes.collection, changes.find, after, 1),
                 show=_itself,
                 consistency=Consistency.LINEARIZABLE,
-                timeout_s=timeout_s,
+                timeout_s=_left(deadline),
             )
-            if page.items or page.next_after is None:
-                return page.items
+            if page.items:
+                return page.items[0]
+            if page.next_after is None:
+                return None
             after = page.next_after
 
 

@@ -392,7 +392,7 @@ def _foreign_by_ordinal(desired: Desired, named: by_name.Named) -> tuple[dict[in
 
 
 def _told(bodies: Mapping[int, Body], tell: Callable[[Body], str]) -> dict[int, str]:
-    """Return what is told of each object, by ordinal; without those of which nothing is."""
+    """Return the state of each object that has one, by ordinal."""
     return {ordinal: state for ordinal, body in bodies.items() if (state := tell(body))}
 
 

@@ -38,7 +38,7 @@ def shared_keys(observed: Observed) -> frozenset[str]:
 
 
 def begin(assessment: Assessment) -> Iterator[Proposal]:
-    """Propose to make the authority of peers, where it is wanted and missing."""
+    """Propose to create the certificate authority of peers, if the spec asks for one and it does not exist."""
     desired, observed = assessment.desired, assessment.observed
     if observed.certificates is None or not desired.spec.tls.separate or observed.peer_authority is not None:
         return

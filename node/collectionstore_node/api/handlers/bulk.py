@@ -16,13 +16,13 @@ from collectionstore_node.api.handlers.transactions import transaction_refusal
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.idempotency import REPLAYED, idempotency_key
-from collectionstore_node.api.http.json_bodies import at_once, compact_json, compact_json_steps, decode
+from collectionstore_node.api.http.json_bodies import decode
 from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.names import check_key, collection_name
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem, problem_of, render
 from collectionstore_node.errors import InvalidRequest, NodeError, Overloaded
-from collectionstore_node.service import Work, insertion
+from collectionstore_node.service import insertion
 from collectionstore_node.service.limits import RESERVED_NAMES, has_reserved_name
 from collectionstore_node.service.operations import (
     ANY,
@@ -143,11 +143,7 @@ async def _line(call: Call, collection: str, text: bytes, number: int, key: str 
     """Return a checked line. Raises `Problem` that says in which line."""
     rules = Rules(call.api.limits.depth_max + 1, names_depth=0)
     try:
-        if at_once(text):
-            compact = compact_json(text, rules)
-        else:
-            steps = compact_json_steps(text, rules)
-            compact = await call.api.store.in_steps(Work.BODY, steps, timeout_s=call.timeout_s)
+        compact = await call.compact(text, rules)
         item = decode(b'{"line":%b}' % compact, _Received).line
         return await _action(call, collection, item, None if key is None else derived_key(key, number))
     except Problem as problem:

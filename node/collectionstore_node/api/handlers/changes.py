@@ -13,12 +13,11 @@ from collectionstore_node.api.handlers.write_answers import outcome_lines, refus
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.idempotency import REPLAYED, idempotency_key
-from collectionstore_node.api.http.json_bodies import at_once, check_syntax, compact_json, compact_json_steps
+from collectionstore_node.api.http.json_bodies import check_syntax, compact_json
 from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.names import quoted
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.service import Work
 from collectionstore_node.service.limits import UPDATE_BYTES_MAX
 from collectionstore_node.service.operations import DocumentRef, Image, Update, UpdateForm
 from collectionstore_node.service.results import Code, Outcome
@@ -164,16 +163,12 @@ def _form(given: str | None) -> UpdateForm:
 
 async def _body(call: Call) -> bytes:
     """Return the body, any JSON value, without white space between tokens. Raises `Problem`."""
-    api = call.api
     body = await call.body(UPDATE_BYTES_MAX)
     # Strict JSON is checked in objects; a patch may be a list.
     wrapped = _WRAPPED % body
-    rules = Rules(api.limits.depth_max + 1, names_depth=0)
+    rules = Rules(call.api.limits.depth_max + 1, names_depth=0)
     try:
-        if at_once(wrapped):
-            text = compact_json(wrapped, rules)
-        else:
-            text = await api.store.in_steps(Work.BODY, compact_json_steps(wrapped, rules), timeout_s=call.timeout_s)
+        text = await call.compact(wrapped, rules)
     except Problem as problem:
         raise _in_place(problem, body, rules) from None
     return _unwrapped(text, "malformed_json", "the body")

@@ -126,10 +126,16 @@ class Call:
     async def json_text(self, bytes_max: int, rules: Rules) -> bytes:
         """Return the body, a JSON object, without white space between tokens. Raises `Problem`."""
         require_json(self.request)
-        body = await self.body(bytes_max)
-        if at_once(body):
-            return compact_json(body, rules)
-        return await self.api.store.in_steps(Work.BODY, compact_json_steps(body, rules), timeout_s=self.timeout_s)
+        return await self.compact(await self.body(bytes_max), rules)
+
+    async def compact(self, text: bytes, rules: Rules) -> bytes:
+        """Return a JSON object without white space between tokens; between other requests if it is large.
+
+        Raises `Problem`.
+        """
+        if at_once(text):
+            return compact_json(text, rules)
+        return await self.api.store.in_steps(Work.BODY, compact_json_steps(text, rules), timeout_s=self.timeout_s)
 
     async def json_struct(self, kind: type[S]) -> S:
         """Return the body, a JSON object of at most `control_bytes_max`, as a `kind`.
