@@ -43,6 +43,7 @@ from collectionstore_node.statemachine.indexing import Write, store
 from collectionstore_node.statemachine.keys import history_key, idempotency_key
 from collectionstore_node.statemachine.levels import BOUNDED, ENGINE
 from collectionstore_node.statemachine.stored import encode_stored, revisions_of
+from collectionstore_node.statemachine.tokens import take_token_key
 from collectionstore_node.statemachine.transactions import apply_transaction, apply_unbounded
 from collectionstore_node.statemachine.updates import apply_update
 from collectionstore_node.statemachine.view import Overlay
@@ -89,6 +90,8 @@ def apply_batch(
     header.advance(batch.time_ms)
     bounded = header.level >= BOUNDED
     changes = begin(header)
+    if batch.token_key:
+        take_token_key(overlay, header, batch.token_key)
     catalog, table, queue = Catalog(overlay, changes), IdempotencyTable(overlay, header), header.queue
     outcomes: list[Outcome] = []
     values: list[Item] | None = None if answers is None else []

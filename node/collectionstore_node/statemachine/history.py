@@ -166,8 +166,9 @@ def _tidy(overlay: Overlay, header: Header, history: History, limits: Limits) ->
         dropped += 1
     if dropped:
         last = segments[dropped - 1].last
-        overlay.drop_range(history_key(history.kept_after + 1), history_key(last + 1))
-        history.kept_after = last
+        # From the beginning of all: what is kept may begin behind what is there (`Header.bump`).
+        overlay.drop_range(HISTORY, history_key(last + 1))
+        history.kept_after = max(history.kept_after, last)
         del segments[:dropped]
     history.closed = len(segments)
     history.oldest_ms = segments[0].closed_ms if segments else 0
@@ -192,7 +193,12 @@ def scan_entries(view: View, after: int) -> Iterator[Entry]:
     corrupt record.
     """
     for _, data in view.scan(history_key(after + 1), prefix_end(HISTORY)):
-        yield decode_own(_entry_decoder, data, "a record of the history")
+        yield decode_entry(data)
+
+
+def decode_entry(data: bytes) -> Entry:
+    """Return the record of an entry. Raises `InvariantViolated` if it is corrupt."""
+    return decode_own(_entry_decoder, data, "a record of the history")
 
 
 def scan_changes(view: View, after: int, until: int | None = None) -> Iterator[Change]:

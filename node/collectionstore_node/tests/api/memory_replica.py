@@ -62,6 +62,7 @@ class MemoryReplica:
         self.stale_error: NodeError | None = None
         self.stale_s: float | None = None
         self.name = ME.name
+        self.cluster_id = "shop"
         self.confirmed = 0
         self.reclaimed: list[tuple[bytes, bytes]] = []
         self.members_requests: list[MembersRequest] = []
