@@ -293,7 +293,8 @@ class _Run:
     )
 
     def __init__(self, door: Door, request: Query, expired: float, pinned: Pinned | None = None) -> None:
-        """`pinned` is the past that is read, None for the state of now. `expired` is when the query's time is up, by `time.monotonic`. Raises `InvalidPart("invalid_hint")`."""
+        """`pinned` is the past that is read, None for the state of now; `expired` is when the query's time is up, by
+        `time.monotonic`. Raises `InvalidPart("invalid_hint")`."""
         self._expired = expired
         self._limits = door.limits
         self.find = find = request.find
