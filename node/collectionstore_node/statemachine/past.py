@@ -179,6 +179,7 @@ class _Collector:
         if change.kind is ChangeKind.CREATE_COLLECTION:
             self._created.add(name)
             self._undo.values[collection_key(name)] = None
+            self.done = self._scope.ref is not None
 
     def _keep(self, key: bytes, change: Change, ref: Ref, *, indexed: bool) -> None:
         values = self._undo.values

@@ -48,7 +48,7 @@ def store_of(member: Member) -> Store:
 
 
 def kept(view: View) -> dict[bytes, bytes]:
-    return dict(view.scan(HISTORY, prefix_end(HISTORY))) | dict(view.scan(META + b"h", META + b"m"))
+    return dict(view.scan(HISTORY, prefix_end(HISTORY))) | dict(view.scan(META + b"history", META + b"i"))
 
 
 async def test_all_members_keep_the_same_and_answer_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
