@@ -1,6 +1,6 @@
 """What a put costs where it is applied, and what checking costs of that; best of several rounds.
 
-`python -m collectionstore_node.tests.statemachine.apply_cost`; an argument is the feature level, else the highest one is.
+`python -m collectionstore_node.tests.statemachine.apply_cost`; an argument is the feature level, by default the last.
 
 - apply      one entry through `Applier`: chain check, commands, digest, RocksDB's batch; divided by its puts
 - chain      of that, the hash of the entry before it is applied
