@@ -102,7 +102,7 @@ def test_limits_of_queries_are_as_written() -> None:
 @pytest.mark.parametrize(
     "page",
     [REFERENCE, QUERIES, AGGREGATION, HISTORY, INDEXES, UPDATES],
-    ids=["api", "queries", "aggregation", "indexes", "updates"],
+    ids=["api", "queries", "aggregation", "history", "indexes", "updates"],
 )
 async def test_the_examples_answer_as_shown(client: Client, replica: MemoryReplica, page: str) -> None:
     """All of them in their order, on a new store; lines that are shown must be in the answer."""
