@@ -71,7 +71,7 @@ def test_a_signed_cursor_has_its_place_and_revision(scope: tuple[str, ...], plac
     assert decode_place(scope, cursor, key) == place
     assert is_pinned(cursor)
     for signing in (b"another key", None):
-        with pytest.raises(Problem, match="another cluster|another version"):
+        with pytest.raises(Problem, match=r"another cluster|another version"):
             decode_place(scope, cursor, signing)
 
 
