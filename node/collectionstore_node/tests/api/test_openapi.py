@@ -138,7 +138,7 @@ TARGETS = [
     for path, methods in DOCUMENT["paths"].items()
     for method in methods
 ]
-LATE = {"read_timeout", "overloaded", "outcome_unknown", "not_ready"}
+LATE = {"read_timeout", "revision_not_reached", "overloaded", "outcome_unknown", "not_ready"}
 """What a random deadline of a millisecond may end with."""
 
 
