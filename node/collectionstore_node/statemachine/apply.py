@@ -91,8 +91,8 @@ def apply_batch(
     header.advance(batch.time_ms)
     bounded = header.level >= BOUNDED
     changes = begin(header)
-    if changes is not None:
-        take_token_key(overlay, header, token_key_in(data))
+    if changes is not None and (token_key := token_key_in(data)):
+        take_token_key(overlay, header, token_key)
     catalog, table, queue = Catalog(overlay, changes), IdempotencyTable(overlay, header), header.queue
     outcomes: list[Outcome] = []
     values: list[Item] | None = None if answers is None else []
