@@ -222,10 +222,20 @@ class BuildIndex(msgspec.Struct, frozen=True, array_like=True, tag=22):
     """The ID of the last document that has entries; None at the beginning."""
 
 
+class LimitHistory(msgspec.Struct, frozen=True, array_like=True, tag=45):
+    """Bound the history of changes by other bytes than those of the level; from level `CHANGES` on.
+
+    The leader proposes it while a member is short of space. INVALID_LIMIT if it is out of range.
+    """
+
+    bytes_max: int
+    """0 for the bound of the level."""
+
+
 ClientAction: TypeAlias = (
     Put | Delete | CreateCollection | DropCollection | Transaction | Update | CreateIndex | DropIndex
 )
-Action: TypeAlias = ClientAction | BuildIndex
+Action: TypeAlias = ClientAction | BuildIndex | LimitHistory
 
 
 class Idempotency(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -260,6 +270,8 @@ def level_needed(action: Action) -> int:
     if isinstance(action, Transaction):
         branches = (action.then, action.otherwise)
         return ENGINE if any(type(one) is Update for branch in branches for one in branch) else FIRST
+    if type(action) is LimitHistory:
+        return CHANGES
     return ENGINE if type(action) in _ENGINE else FIRST
 
 
@@ -339,6 +351,8 @@ class Code(enum.IntEnum):
     """Another document has the same values in a unique index; see `refused_index`."""
     INDEX_ENTRIES = 46
     """The document would have too many entries in an index, or a value in it is nested too deep; see the same."""
+    INVALID_LIMIT = 80
+    """The history cannot be bounded so; members propose no such bound."""
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -22,6 +22,7 @@ from collectionstore_node.statemachine.commands import (
     DocumentRef,
     DropCollection,
     DropIndex,
+    LimitHistory,
     Outcome,
     Put,
     Transaction,
@@ -41,6 +42,7 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     CreateIndex: "create_index",
     DropIndex: "drop_index",
     BuildIndex: "build_index",
+    LimitHistory: "limit_history",
 }
 
 
