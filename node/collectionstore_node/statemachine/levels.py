@@ -27,5 +27,8 @@ replicated time advances by bounded steps (`header.advance`)."""
 ENGINE: Final = 3
 """Documents can be updated where they are (`Update`), and have secondary indexes."""
 
-HIGHEST: Final = ENGINE
+CHANGES: Final = 4
+"""Changes are kept for a while, for watches and reads of the past; documents expire; collections have options."""
+
+HIGHEST: Final = CHANGES
 """The highest level that this program supports."""
