@@ -182,6 +182,11 @@ class Replica:
             raise TooStale(why) from error
         freshness.confirmed(as_of)
 
+    def is_fresh(self) -> bool:
+        """Whether `stale_barrier` without a bound returns at once."""
+        freshness = self._member.freshness
+        return not freshness.bounded or freshness.staleness_s() <= freshness.max_s
+
     def staleness_s(self) -> float | None:
         """Return how stale `view` can be at most, in seconds; None if nothing is known of it."""
         found = self._member.freshness.staleness_s()

@@ -75,6 +75,9 @@ class StoreReplica(Protocol):
     async def stale_barrier(self, staleness_max_s: float | None, *, timeout_s: float) -> None:
         """Wait until `view` is at most that stale; None: as stale as this node allows. Raises `TooStale`."""
 
+    def is_fresh(self) -> bool:
+        """Whether `view` is known to be as recent as this node demands of stale reads, so that they need not wait."""
+
     def staleness_s(self) -> float | None:
         """Return how stale `view` can be at most, in seconds; None if nothing is known of it."""
 

@@ -59,6 +59,7 @@ class MemoryReplica:
         """The bounds of the stale reads."""
         self.stale_error: NodeError | None = None
         self.stale_s: float | None = None
+        self.fresh = False
         self.name = ME.name
         self.confirmed = 0
         self.reclaimed: list[tuple[bytes, bytes]] = []
@@ -140,6 +141,9 @@ class MemoryReplica:
 
     async def ready_barrier(self, *, timeout_s: float) -> None:
         await self.read_barrier(timeout_s=timeout_s)
+
+    def is_fresh(self) -> bool:
+        return self.fresh
 
     def staleness_s(self) -> float | None:
         return self.stale_s
