@@ -21,6 +21,8 @@ INDEXES: Final = b"\x07"
 INDEX_ENTRIES: Final = b"\x08"
 INDEX_STATISTICS: Final = b"\x09"
 INDEX_BUILDS: Final = b"\x0a"
+OPTIONS: Final = b"\x0b"
+SEQUENCES: Final = b"\x11"
 
 HEADER_KEY: Final = META + b"header"
 MEMBERSHIP_KEY: Final = META + b"membership"
@@ -86,6 +88,16 @@ def statistics_key(collection_id: int, index_id: int) -> bytes:
 def builds_key(collection_id: int) -> bytes:
     """Return the storage key under which a collection is listed while one of its indexes is being built."""
     return INDEX_BUILDS + _NUMBER.pack(collection_id)
+
+
+def options_key(collection_id: int) -> bytes:
+    """Return the storage key of the options of a collection."""
+    return OPTIONS + _NUMBER.pack(collection_id)
+
+
+def sequence_key(collection_id: int) -> bytes:
+    """Return the storage key of the last number of a collection's sequence."""
+    return SEQUENCES + _NUMBER.pack(collection_id)
 
 
 def last_text(key: bytes, prefix: bytes) -> str:

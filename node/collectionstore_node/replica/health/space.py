@@ -19,8 +19,10 @@ from collectionstore_node.statemachine.commands import (
     Action,
     BuildIndex,
     CreateCollection,
+    ConfigureCollection,
     CreateIndex,
     Get,
+    Insert,
     Put,
     Transaction,
     Update,
@@ -113,7 +115,7 @@ def adds_data(action: Action) -> bool:
         return any(adds_data(step) for step in steps if not isinstance(step, Get))
     if isinstance(action, Update):
         return action.form is not UpdateForm.DELETE
-    return isinstance(action, Put | CreateCollection | CreateIndex | BuildIndex)
+    return isinstance(action, Put | Insert | CreateCollection | ConfigureCollection | CreateIndex | BuildIndex)
 
 
 def refusal(name: str, report: SpaceReport) -> InsufficientStorage:
