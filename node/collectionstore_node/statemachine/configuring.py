@@ -53,7 +53,7 @@ def configure_collection(overlay: Overlay, catalog: Catalog, configure: Configur
         return Outcome(Code.INVALID_OPTIONS, revision)
     if not exists:
         catalog.create(name, revision)
-        _set(catalog, name, options, revision)
+        _set(catalog, name, options, revision, position=1)
         return Outcome(Code.OK, revision, created=True)
     current = catalog.options_of(name)
     if configure.create:
@@ -66,7 +66,7 @@ def configure_collection(overlay: Overlay, catalog: Catalog, configure: Configur
     return Outcome(Code.OK, revision, current_revision=current.revision)
 
 
-def _set(catalog: Catalog, name: str, options: CollectionOptions, revision: int) -> None:
+def _set(catalog: Catalog, name: str, options: CollectionOptions, revision: int, *, position: int = 0) -> None:
     """Store options unless they are what they were."""
     before = catalog.options_of(name).options
     if unversioned(before) == unversioned(options):
@@ -76,7 +76,7 @@ def _set(catalog: Catalog, name: str, options: CollectionOptions, revision: int)
         kept = before.schema is not None and before.schema.text == schema.text
         version = before.schema.version if kept and before.schema is not None else revision
         options = replace(options, schema=replace(schema, version=version))
-    catalog.set_options(name, Configured(options, revision))
+    catalog.set_options(name, Configured(options, revision), position=position)
 
 
 def insert(overlay: Overlay, catalog: Catalog, action: Insert, revision: int) -> Outcome:

@@ -22,10 +22,13 @@ INDEX_ENTRIES: Final = b"\x08"
 INDEX_STATISTICS: Final = b"\x09"
 INDEX_BUILDS: Final = b"\x0a"
 OPTIONS: Final = b"\x0b"
+HISTORY: Final = b"\x0e"
 SEQUENCES: Final = b"\x11"
 
 HEADER_KEY: Final = META + b"header"
 MEMBERSHIP_KEY: Final = META + b"membership"
+SEGMENTS_KEY: Final = META + b"history"
+TOKEN_KEY: Final = META + b"token"
 
 _NUMBER = struct.Struct(">Q")
 _ESCAPED_ZERO = b"\x00\xff"
@@ -88,6 +91,11 @@ def statistics_key(collection_id: int, index_id: int) -> bytes:
 def builds_key(collection_id: int) -> bytes:
     """Return the storage key under which a collection is listed while one of its indexes is being built."""
     return INDEX_BUILDS + _NUMBER.pack(collection_id)
+
+
+def history_key(revision: int) -> bytes:
+    """Return the storage key of the changes of an entry, whose last revision is `revision`."""
+    return HISTORY + _NUMBER.pack(revision)
 
 
 def options_key(collection_id: int) -> bytes:

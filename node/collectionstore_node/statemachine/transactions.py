@@ -41,6 +41,7 @@ from collectionstore_node.statemachine.updates import (
     Change,
     Refused,
     change,
+    change_kind,
     conformed,
     hand_refused,
     item_of,
@@ -292,7 +293,8 @@ def _run(
             staged[key] = None
             items.append(Item(0, previous_revision=current))
         if key in staged:  # else an update left the document as it was
-            written.append((position, Write(operation.ref, key, record, staged[key])))
+            kind = change_kind(operation) if isinstance(operation, Update) else None
+            written.append((position, Write(operation.ref, key, record, staged[key], kind)))
     # Only AFTER the last operation: an earlier `return` leaves the overlay as it was.
     refused = store(overlay, catalog, [write for _, write in written], records.cost_max)
     if refused is not None:
