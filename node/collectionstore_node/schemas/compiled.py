@@ -1,4 +1,4 @@
-"""A checked schema, compiled: by jsonschema-rs, whose version is pinned as what it answers is part of the log's meaning.
+"""A checked schema, compiled by jsonschema-rs. Its version is pinned: what it answers is part of the log's meaning.
 
 Only its yes or no enters the state. References are resolved inside of the schema alone, formats are annotations,
 patterns are searched in linear time by Rust's `regex`, and `uniqueItems` is our own (`uniqueness`).
@@ -31,7 +31,7 @@ class CompiledSchema:
     __slots__ = ("_defaults", "_document", "_validator", "weight")
 
     def __init__(self, document: Any, pointer: str = "") -> None:
-        """`document` is parsed JSON. Raises `InvalidPart("invalid_schema")` with a pointer that begins with `pointer`."""
+        """`document` is parsed JSON. Raises `InvalidPart("invalid_schema")`; its pointer begins with `pointer`."""
         tree = Tree(document, pointer)
         self.weight = weigh(tree, pointer)
         """What it takes for each value, and for each byte."""
@@ -75,7 +75,7 @@ class CompiledSchema:
         return self._defaults is not None and fill(self._defaults, document) > 0
 
     def violations(self, document: Any) -> list[Violation]:
-        """Return what is wrong with `document`, at most `violations.VIOLATIONS_MAX`; for answers, never for the state."""
+        """Return what is wrong with `document`, at most `violations.VIOLATIONS_MAX`: for answers, not for the state."""
         return violations_of(self._validator.iter_errors(document), self._document)
 
 

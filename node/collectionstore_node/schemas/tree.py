@@ -46,7 +46,8 @@ class Node:
         "unique",
     )
 
-    def __init__(self, pointer: str, schema: dict[str, Any] | bool) -> None:
+    def __init__(self, pointer: str, schema: Any) -> None:
+        """`schema` is an object, or true or false."""
         self.pointer = pointer
         self.schema = schema
         self.here: list[Node] = []
@@ -202,7 +203,9 @@ class Tree:
         else:
             found = self.by_pointer.get(fragment)
         if found is None:
-            raise invalid(pointer, "there is no subschema at this place, such as #/$defs/name, and none with this $anchor")
+            raise invalid(
+                pointer, "there is no subschema at this place, such as #/$defs/name, and none with this $anchor"
+            )
         return found
 
 

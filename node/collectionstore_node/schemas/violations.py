@@ -61,9 +61,10 @@ def _violation(error: jsonschema_rs.ValidationError, schema: Any) -> Violation:
             return _made(child(pointer, name), "required", "this member is required")
         case jsonschema_rs.ValidationErrorKind.FalseSchema():
             return _made(pointer, "false", _SENTENCES["falseSchema"])
-        case jsonschema_rs.ValidationErrorKind.AdditionalProperties(
-            unexpected=names
-        ) | jsonschema_rs.ValidationErrorKind.UnevaluatedProperties(unexpected=names) if names:
+        case (
+            jsonschema_rs.ValidationErrorKind.AdditionalProperties(unexpected=names)
+            | jsonschema_rs.ValidationErrorKind.UnevaluatedProperties(unexpected=names)
+        ) if names:
             return _made(child(pointer, names[0]), keyword, _SENTENCES["additionalProperties"])
     sentence = next((_SENTENCES[part] for part in (kind.name, keyword) if part in _SENTENCES), "")
     return _made(pointer, keyword, sentence or f"allowed: {keyword} {_allowed(schema, path)}")

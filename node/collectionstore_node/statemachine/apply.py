@@ -266,7 +266,9 @@ def _put(overlay: Overlay, catalog: Catalog, key: bytes | None, put: Put, revisi
         if changes is not None:
             changes.append((revision, 0, _INSERT if previous is None else _REPLACE, put.ref, "", previous, record))
     if mark:
-        return Outcome(_OK, revision, previous is None, current, items=(Item(revision, previous is None, None, current, mark),))
+        return Outcome(
+            _OK, revision, previous is None, current, items=(Item(revision, previous is None, None, current, mark),)
+        )
     return Outcome(_OK, revision, previous is None, current)
 
 

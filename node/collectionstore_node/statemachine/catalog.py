@@ -232,7 +232,9 @@ class Catalog:
     def options_of(self, name: str) -> Configured:
         """Return the options of an existing collection, and when they were set: at its creation, if never."""
         known = self.configured.get(name)
-        return Configured(DEFAULTS, self.revision_of(name)) if known is None else Configured(known.options, known.revision)
+        return (
+            Configured(DEFAULTS, self.revision_of(name)) if known is None else Configured(known.options, known.revision)
+        )
 
     def set_options(self, name: str, configured: Configured, *, position: int = 0) -> None:
         """Store the options of an existing collection; `position` is that of the change within its command."""

@@ -436,7 +436,12 @@ name: it has no slash."""
 
 def warned(outcome: Outcome) -> bool:
     """Whether a schema does not allow a document that the command stored."""
-    return bool(outcome.items) and any(one.content_type == SCHEMA_WARNING for one in outcome.items)
+    return any(map(item_warned, outcome.items))
+
+
+def item_warned(item: Item) -> bool:
+    """The same of the result of one operation."""
+    return item.content_type == SCHEMA_WARNING
 
 
 def inserted_id(outcome: Outcome) -> str:

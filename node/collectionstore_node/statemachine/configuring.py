@@ -10,8 +10,6 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from msgspec.structs import replace
-
 from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.statemachine.catalog import Catalog
 from collectionstore_node.statemachine.commands import (
@@ -33,6 +31,7 @@ from collectionstore_node.statemachine.options import (
     Ids,
     options_violation,
     unversioned,
+    versioned,
 )
 from collectionstore_node.statemachine.stored import encode_stored
 from collectionstore_node.statemachine.view import Overlay
@@ -71,11 +70,7 @@ def _set(catalog: Catalog, name: str, options: CollectionOptions, revision: int,
     before = catalog.options_of(name).options
     if unversioned(before) == unversioned(options):
         return
-    schema = options.schema
-    if schema is not None:
-        kept = before.schema is not None and before.schema.text == schema.text
-        version = before.schema.version if kept and before.schema is not None else revision
-        options = replace(options, schema=replace(schema, version=version))
+    options = versioned(options, before, revision)
     catalog.set_options(name, Configured(options, revision), position=position)
 
 

@@ -151,6 +151,16 @@ def unversioned(options: CollectionOptions) -> CollectionOptions:
     return msgspec.structs.replace(options, schema=msgspec.structs.replace(schema, version=0))
 
 
+def versioned(options: CollectionOptions, before: CollectionOptions, revision: int) -> CollectionOptions:
+    """Return the options to store at `revision` in place of `before`: a schema with another text has a new version."""
+    schema, known = options.schema, before.schema
+    if schema is None:
+        return options
+    kept = known is not None and known.text == schema.text
+    version = known.version if kept and known is not None else revision
+    return msgspec.structs.replace(options, schema=msgspec.structs.replace(schema, version=version))
+
+
 class _Option(NamedTuple):
     """How an option is read and shown as JSON."""
 

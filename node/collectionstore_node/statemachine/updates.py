@@ -29,7 +29,17 @@ from collectionstore_node.documents.updates import (
 )
 from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.statemachine.catalog import Catalog
-from collectionstore_node.statemachine.commands import Code, DocumentRef, Image, Item, Outcome, Put, Update, UpdateForm, refused_item
+from collectionstore_node.statemachine.commands import (
+    Code,
+    DocumentRef,
+    Image,
+    Item,
+    Outcome,
+    Put,
+    Update,
+    UpdateForm,
+    refused_item,
+)
 from collectionstore_node.statemachine.conforming import REFUSALS, conform
 from collectionstore_node.statemachine.costs import (
     FILTER_BYTES_MAX,
@@ -194,9 +204,7 @@ def _changed(parsed: Parsed, update: Update, record: bytes | None, current: int,
     return Change(before, before if after is None else after, changed=after is not None)
 
 
-def conformed(
-    overlay: Overlay, catalog: Catalog, ref: DocumentRef, made: Change | Refused
-) -> Change | Refused:
+def conformed(overlay: Overlay, catalog: Catalog, ref: DocumentRef, made: Change | Refused) -> Change | Refused:
     """Return a change as the options of its collection make it, or why they refuse it."""
     if not catalog.configured or isinstance(made, Refused) or made.after is None or not made.changed:
         return made

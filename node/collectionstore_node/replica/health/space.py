@@ -18,8 +18,8 @@ from collectionstore_node.space import Room, SpaceLimits
 from collectionstore_node.statemachine.commands import (
     Action,
     BuildIndex,
-    CreateCollection,
     ConfigureCollection,
+    CreateCollection,
     CreateIndex,
     Get,
     Insert,
