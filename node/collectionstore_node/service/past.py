@@ -1,8 +1,8 @@
 """`Past`: reads of the state as it was at a revision, in the thread of queries.
 
-The views that a read needs are taken in one turn of the event loop, so that all are of one state. What was changed since
-the revision is collected from one of them, in the thread, and undone in the others (`statemachine.past`). A read of the
-past never waits for the leader: a revision that is applied here is the same on every member.
+The views that a read needs are taken in one turn of the event loop, so that all are of one state. What was changed
+since the revision is collected from one of them, in the thread, and undone in the others (`statemachine.past`). A read
+of the past never waits for the leader: a revision that is applied here is the same on every member.
 """
 
 from __future__ import annotations

@@ -121,11 +121,13 @@ def begin(header: Header) -> list[Row] | None:
     return []
 
 
-def keep(overlay: Overlay, header: Header, changes: list[Row], limits: Limits = LIMITS) -> bytes | None:
+def keep(overlay: Overlay, header: Header, changes: list[Row], limits: Limits | None = None) -> bytes | None:
     """Count the changes of an entry in `header`, drop what is too old or too much, and return the record to store.
 
-    None if there is nothing to store. Store it with `Overlay.put_unhashed`, under the header's revision.
+    None if there is nothing to store. Store it with `Overlay.put_unhashed`, under the header's revision. `limits` are
+    LIMITS, except in tests.
     """
+    limits = limits or LIMITS
     history, time_ms = header.history, header.time_ms
     if history is None:
         raise InvariantViolated("a state of this level has a history")
