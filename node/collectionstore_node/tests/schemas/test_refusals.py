@@ -220,10 +220,6 @@ COSTLY: dict[str, tuple[Any, Any]] = {
         },
         {f"a{n}": 1 for n in range(50)},
     ),
-    "names": (
-        {"dependentRequired": {f"a{n}": [f"b{k}" for k in range(20)] for n in range(20)}},
-        {f"a{n}": 1 for n in range(20)},
-    ),
 }
 
 

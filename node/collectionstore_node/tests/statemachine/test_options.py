@@ -39,7 +39,7 @@ from collectionstore_node.statemachine.commands import (
     refused_document,
     warned,
 )
-from collectionstore_node.statemachine.costs import SCHEMA_DEPTH_MAX, SCHEMA_STEPS_MAX, SEQUENCE_TRIES_MAX
+from collectionstore_node.statemachine.costs import PARSE_COST, SCHEMA_DEPTH_MAX, SCHEMA_STEPS_MAX, SEQUENCE_TRIES_MAX
 from collectionstore_node.statemachine.digest import read_digest
 from collectionstore_node.statemachine.history import ChangeKind, scan_changes
 from collectionstore_node.statemachine.keys import OPTIONS, SEQUENCES, documents_prefix, prefix_end, sequence_key
@@ -312,7 +312,7 @@ def test_checking_is_counted_by_what_it_can_take(view: MemoryView) -> None:
     small, large = cost({"age": 1}), cost({"age": 1, "l": list(range(1_000))})
     assert large > small + 16 * 1_000
     # It does not depend on what is right or wrong with it.
-    assert cost({"age": -1}) == small + 4 * len('"-"') - 8
+    assert cost({"age": -1}) == small + PARSE_COST * len("-")
 
 
 def test_a_transaction_ends_where_checks_of_its_documents_cost_too_much(view: MemoryView) -> None:
