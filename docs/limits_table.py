@@ -405,7 +405,7 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "violations in an answer; the document, and the steps, for which they are told",
                 "{schemas.violations:VIOLATIONS_MAX}; {service.configuration:SHOWN_BYTES_MAX|bytes}, "
                 "{service.configuration:SHOWN_STEPS_MAX}",
-                ("service.configuration:Collections.violations",),
+                ("service.configuration:Options.violations",),
                 "the refusal has no list",
             ),
             Limit(

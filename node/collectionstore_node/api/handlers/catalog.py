@@ -53,7 +53,7 @@ async def put(call: Call) -> Answer:
     if options is None:
         outcome = await call.api.store.create_collection(name, key=key, timeout_s=call.timeout_s)
     else:
-        outcome = await call.api.store.collections.create(name, options, key=key, timeout_s=call.timeout_s)
+        outcome = await call.api.store.options.create(name, options, key=key, timeout_s=call.timeout_s)
     if outcome.code is Code.OK:
         return _created(name, outcome, options)
     if outcome.code is not Code.COLLECTION_EXISTS:
@@ -100,7 +100,7 @@ async def patch(call: Call) -> Answer:
     limits = call.api.limits
     rules = Rules(limits.depth_max, names_depth=0)
     given: dict[str, Any] = orjson.loads(await call.json_text(SCHEMA_BYTES_MAX + limits.control_bytes_max, rules))
-    patched = await call.api.store.collections.patch(
+    patched = await call.api.store.options.patch(
         name, given, expected=revisions[0] if revisions else 0, key=key, timeout_s=call.timeout_s
     )
     outcome, configured = patched
@@ -151,7 +151,7 @@ async def _options(call: Call) -> CollectionOptions | None:
     given = orjson.loads(await call.compact(body, Rules(limits.depth_max, names_depth=0)))
     if not given:
         return None
-    return await call.api.store.collections.parsed(lambda: parse_options(given), timeout_s=call.timeout_s)
+    return await call.api.store.options.parsed(lambda: parse_options(given), timeout_s=call.timeout_s)
 
 
 def _created(name: str, outcome: Outcome, options: CollectionOptions | None = None) -> Answer:

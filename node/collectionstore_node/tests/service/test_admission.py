@@ -13,7 +13,7 @@ from collectionstore_node.indexes.definition import Definition, IndexField
 from collectionstore_node.raft.messages import Index, NodeId
 from collectionstore_node.service import Consistency, Store, StoreLimits, StoreReplica
 from collectionstore_node.service.backups import Backups
-from collectionstore_node.service.configuration import Collections
+from collectionstore_node.service.configuration import Options
 from collectionstore_node.service.exports import ReadLog, ReadState
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.indexes import Indexes
@@ -138,12 +138,12 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
     (
         "create",
         ConfigureCollection("c", DEFAULTS, create=True),
-        lambda store: store.collections.create("c", DEFAULTS, key=None, timeout_s=1),
+        lambda store: store.options.create("c", DEFAULTS, key=None, timeout_s=1),
     ),
     (
         "patch",
         ReadCollection("c"),
-        lambda store: store.collections.patch("c", {}, expected=0, key=None, timeout_s=1),
+        lambda store: store.options.patch("c", {}, expected=0, key=None, timeout_s=1),
     ),
     ("check", VALIDATION, lambda store: store.validation.check(VALIDATION, consistency=NEW, timeout_s=1)),
     ("insertion", None, _insertion),
@@ -166,7 +166,7 @@ TURNS = {"confirm", "reads_wait", "read_turn", "soon"}
 """What comes between admission and reading, and reads nothing."""
 SECOND_HALVES = {"end_write", "end_read", "count_out"}
 """Of what `begin_write`, `begin_read` and `submit` have admitted."""
-PARTS = {"backups", "collections", "halves", "indexes", "lists", "queries", "updates", "validation"}
+PARTS = {"backups", "halves", "indexes", "lists", "options", "queries", "updates", "validation"}
 FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", "name", "staleness_s"}
 """What probes read of a node, whatever the load."""
 SIGNING = {"token_key", "pins"}
@@ -203,7 +203,7 @@ def test_every_public_method_is_an_operation_or_a_fact() -> None:
     """A new method of the store must be added to one of the lists, and so be tested here."""
     public = {
         name
-        for part in (Store, Backups, Collections, Halves, Indexes, Lists, Validation)
+        for part in (Store, Backups, Halves, Indexes, Lists, Options, Validation)
         for name in dir(part)
         if not name.startswith("_")
     }

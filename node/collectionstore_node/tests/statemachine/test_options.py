@@ -630,7 +630,7 @@ def test_earlier_levels_know_no_options(level: int) -> None:
 def _made(random: Random) -> Command:
     name = random.choice(("c", "s"))
     ref = DocumentRef(name, random.choice(("a", "b", "1", "2")))
-    document = random.choice(({}, {"age": 1}, {"age": "x"}, {"age": 1, "l": [1, 1.0]}, {"n": {}}))
+    document: Any = random.choice(({}, {"age": 1}, {"age": "x"}, {"age": 1, "l": [1, 1.0]}, {"n": {}}))
     text = orjson.dumps(document)
     schema = random.choice((None, *(with_schema(AGE, mode).schema for mode in ("off", "warn", "strict"))))
     filled = with_schema({"properties": {"age": {"default": 3}, "l": {"uniqueItems": True}}}, defaults=True).schema
