@@ -31,6 +31,7 @@ from collectionstore_node.statemachine.commands import (
     ANY,
     CompareField,
     CompareOperator,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -39,6 +40,7 @@ from collectionstore_node.statemachine.commands import (
     DropIndex,
     Get,
     Image,
+    Insert,
     KeyRef,
     Precondition,
     Put,
@@ -50,6 +52,15 @@ from collectionstore_node.statemachine.commands import (
 from collectionstore_node.statemachine.commands import ClientAction as Action
 from collectionstore_node.statemachine.commands import Compare as Guard
 from collectionstore_node.statemachine.commands import Operation as TransactionStep
+from collectionstore_node.statemachine.options import (
+    DEFAULTS,
+    CollectionOptions,
+    Ids,
+    Schema,
+    parse_options,
+    shown_options,
+    versioned,
+)
 
 
 class Consistency(enum.Enum):
@@ -166,8 +177,21 @@ class AggregateDocuments(msgspec.Struct, frozen=True, gc=False):
         return self.pipeline.find
 
 
+class ValidateDocuments(msgspec.Struct, frozen=True, gc=False):
+    """Check documents of a collection whose ID is greater than `after` against a schema."""
+
+    collection: str
+    schema: Schema | None
+    """None for that of the collection."""
+    after: str | None
+    limit: int
+    """How many are checked at most."""
+    shown: int
+    """Of how many the result says what is wrong."""
+
+
 Write: TypeAlias = Put | Delete
-AnyWrite: TypeAlias = Put | Delete | Update
+AnyWrite: TypeAlias = Put | Delete | Update | Insert
 Read: TypeAlias = DocumentRef | KeyRef
 """A read of one target is the target itself: the hot path allocates nothing more."""
 List: TypeAlias = ListCollections | ListDocuments | ListKeys
@@ -178,12 +202,14 @@ Operation: TypeAlias = (
     | DropCollection
     | CreateIndex
     | DropIndex
+    | ConfigureCollection
     | Transaction
     | Read
     | ReadCollection
     | ReadIndexes
     | List
     | Query
+    | ValidateDocuments
     | ReadCluster
     | ReadLog
     | ReadState
@@ -197,6 +223,7 @@ __all__ = [
     "ANY",
     "CONTENT_TYPE",
     "CONTENT_TYPE_CHARACTERS_MAX",
+    "DEFAULTS",
     "IDEMPOTENCY_KEY",
     "NAME",
     "REVISIONS_MAX",
@@ -204,8 +231,10 @@ __all__ = [
     "AggregateDocuments",
     "AnyWrite",
     "BoundedStaleness",
+    "CollectionOptions",
     "CompareField",
     "CompareOperator",
+    "ConfigureCollection",
     "Consistency",
     "CountDocuments",
     "CreateCollection",
@@ -219,7 +248,9 @@ __all__ = [
     "FindDocuments",
     "Get",
     "Guard",
+    "Ids",
     "Image",
+    "Insert",
     "KeyRef",
     "List",
     "ListCollections",
@@ -235,13 +266,18 @@ __all__ = [
     "ReadIndexes",
     "ReadPoint",
     "Ref",
+    "Schema",
     "Transaction",
     "TransactionStep",
     "Update",
     "UpdateForm",
+    "ValidateDocuments",
     "Write",
     "at_least",
     "key_violation",
+    "parse_options",
     "pinned_revision",
+    "shown_options",
     "text_violation",
+    "versioned",
 ]

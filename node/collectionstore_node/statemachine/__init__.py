@@ -31,7 +31,9 @@ another.
                       the fields, ID of the document
     09 statistics     collection ID, index ID            what is counted of an index
     0a builds         collection ID                      name of a collection with an index that is being built
+    0b options        collection ID                      options, and when they were changed
     0e history        last revision of an entry          time and changes of the entry
+    11 sequences      collection ID                      the last number that a document was given
 
 Revision
 - One number for the whole store: the number of applied commands. Every command takes the next one, also one that fails
@@ -53,10 +55,11 @@ Invariants
   so, because an exception would stop every replica at the same entry, forever.
 
 Modules, from the outside in: `apply` is the meaning of `commands`, with `transactions`, `updates`, `index_commands`,
-`dedupe`, `indexing`, `history`, `catalog` and `writing`; `members` applies membership changes; `reads` serves clients;
-`past` undoes what was changed; `digest` and `header` close every entry; `tokens` has the key of what is signed; `view`
-is the port to storage; `keys`, `stored`, `index_catalog` and `codec` are the layout.
+`configuring`, `dedupe`, `conforming`, `indexing`, `history`, `catalog` and `writing`; `members` applies membership
+changes; `reads` serves clients; `past` undoes what was changed; `digest` and `header` close every entry; `tokens` has
+the key of what is signed; `view` is the port to storage; `options`, `keys`, `stored`, `index_catalog` and `codec` are
+the layout.
 
-Twenty-five modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
+Twenty-eight modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
 feature level.
 """

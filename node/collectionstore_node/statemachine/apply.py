@@ -19,11 +19,13 @@ from collectionstore_node.statemachine.commands import (
     Code,
     Command,
     CommandBatch,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
     DropCollection,
     DropIndex,
+    Insert,
     Item,
     Outcome,
     Put,
@@ -34,6 +36,8 @@ from collectionstore_node.statemachine.commands import (
     refused_item,
     token_key_in,
 )
+from collectionstore_node.statemachine.configuring import configure_collection, insert
+from collectionstore_node.statemachine.conforming import conform
 from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
 from collectionstore_node.statemachine.dedupe import IdempotencyTable
 from collectionstore_node.statemachine.digest import update_digest
@@ -42,7 +46,7 @@ from collectionstore_node.statemachine.history import ChangeKind, begin, keep
 from collectionstore_node.statemachine.index_commands import build_index, create_index, drop_index
 from collectionstore_node.statemachine.indexing import Write, store
 from collectionstore_node.statemachine.keys import history_key, idempotency_key
-from collectionstore_node.statemachine.levels import BOUNDED, ENGINE
+from collectionstore_node.statemachine.levels import BOUNDED, HIGHEST
 from collectionstore_node.statemachine.stored import encode_stored, revisions_of
 from collectionstore_node.statemachine.tokens import take_token_key
 from collectionstore_node.statemachine.transactions import apply_transaction, apply_unbounded
@@ -206,7 +210,7 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return _create(catalog, action.name, header)
     if isinstance(action, DropCollection):
         return Outcome(Code.OK if catalog.drop(action.name) else Code.COLLECTION_NOT_FOUND, revision)
-    if header.level < ENGINE and level_needed(action) >= ENGINE:
+    if header.level < HIGHEST and level_needed(action) > max(header.level, BOUNDED):
         # No correct member proposes them before their level; what they would do then is not defined by it.
         return Outcome(Code.LEVEL_TOO_LOW, revision)
     if isinstance(action, Update):
@@ -217,6 +221,10 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return create_index(catalog, action, revision)
     if isinstance(action, DropIndex):
         return drop_index(catalog, action, revision)
+    if isinstance(action, ConfigureCollection):
+        return configure_collection(overlay, catalog, action, revision)
+    if isinstance(action, Insert):
+        return insert(overlay, catalog, action, revision)
     if header.level >= BOUNDED:
         return apply_transaction(overlay, catalog, action, revision, values)
     return apply_unbounded(overlay, catalog, action, revision)
@@ -240,7 +248,13 @@ def _put(overlay: Overlay, catalog: Catalog, key: bytes | None, put: Put, revisi
     # Most have none, and need not be asked.
     if (precondition.exists is not None or precondition.revisions is not None) and not allows(precondition, current):
         return Outcome(Code.PRECONDITION_FAILED, revision, current_revision=current)
-    record = encode_stored(revision, created_revision, put.value, put.content_type)
+    value, mark = put.value, ""
+    if catalog.configured:
+        conforming = conform(overlay, catalog, put.ref, value, created=previous is None)
+        if isinstance(conforming, Code):
+            return Outcome(conforming, revision, current_revision=current)
+        value, mark = conforming
+    record = encode_stored(revision, created_revision, value, put.content_type)
     changes = catalog.changes
     if catalog.indexed:
         catalog.revision = revision
@@ -252,6 +266,10 @@ def _put(overlay: Overlay, catalog: Catalog, key: bytes | None, put: Put, revisi
         overlay.put(key, record)
         if changes is not None:
             changes.append((revision, 0, _INSERT if previous is None else _REPLACE, put.ref, "", previous, record))
+    if mark:
+        return Outcome(
+            _OK, revision, previous is None, current, items=(Item(revision, previous is None, None, current, mark),)
+        )
     return Outcome(_OK, revision, previous is None, current)
 
 

@@ -22,6 +22,7 @@ import msgspec
 from collectionstore_node.indexes.definition import Definition
 from collectionstore_node.statemachine.codec import decode
 from collectionstore_node.statemachine.levels import CHANGES, ENGINE, FIRST, HIGHEST
+from collectionstore_node.statemachine.options import CollectionOptions
 
 _THREE_ELEMENTS: Final = 0x93
 _FOUR_ELEMENTS: Final = 0x94
@@ -222,8 +223,42 @@ class BuildIndex(msgspec.Struct, frozen=True, array_like=True, tag=22):
     """The ID of the last document that has entries; None at the beginning."""
 
 
+class ConfigureCollection(msgspec.Struct, frozen=True, array_like=True, tag=30):
+    """Replace all options of a collection; from level `CHANGES` on.
+
+    PRECONDITION_FAILED if they were last changed at another revision than `expected`. With `create` a collection that
+    does not exist is created with them; one that exists is COLLECTION_EXISTS if it has the same, else OPTIONS_DIFFER.
+    """
+
+    collection: str
+    options: CollectionOptions
+    expected: int = 0
+    """When they were last changed: the collection's creation, if never. 0 for no such condition."""
+    create: bool = False
+
+
+class Insert(msgspec.Struct, frozen=True, array_like=True, tag=31, gc=False):
+    """Store a new document under the next number of the collection's sequence; from level `CHANGES` on.
+
+    ID_REFUSED if the collection has no sequence. The outcome says which number it was: `inserted_id`.
+    """
+
+    collection: str
+    value: bytes
+    """Compact JSON text of a document."""
+
+
 ClientAction: TypeAlias = (
-    Put | Delete | CreateCollection | DropCollection | Transaction | Update | CreateIndex | DropIndex
+    Put
+    | Delete
+    | CreateCollection
+    | DropCollection
+    | Transaction
+    | Update
+    | CreateIndex
+    | DropIndex
+    | ConfigureCollection
+    | Insert
 )
 Action: TypeAlias = ClientAction | BuildIndex
 
@@ -253,6 +288,7 @@ def answers_values(command: Command) -> bool:
 
 
 _ENGINE: Final = frozenset((Update, CreateIndex, DropIndex, BuildIndex))
+_CHANGES: Final = frozenset((ConfigureCollection, Insert))
 
 
 def level_needed(action: Action) -> int:
@@ -260,7 +296,10 @@ def level_needed(action: Action) -> int:
     if isinstance(action, Transaction):
         branches = (action.then, action.otherwise)
         return ENGINE if any(type(one) is Update for branch in branches for one in branch) else FIRST
-    return ENGINE if type(action) in _ENGINE else FIRST
+    kind = type(action)
+    if kind in _CHANGES:
+        return CHANGES
+    return ENGINE if kind in _ENGINE else FIRST
 
 
 class CommandBatch(msgspec.Struct, frozen=True, array_like=True):
@@ -339,6 +378,21 @@ class Code(enum.IntEnum):
     """Another document has the same values in a unique index; see `refused_index`."""
     INDEX_ENTRIES = 46
     """The document would have too many entries in an index, or a value in it is nested too deep; see the same."""
+    SCHEMA_VIOLATION = 60
+    """The schema of the collection does not allow the document; nothing was changed. `refused_document` has it."""
+    SCHEMA_COST = 61
+    """The document is too large for the schema: checking it would take too many steps. The same."""
+    SCHEMA_DEFAULTS = 62
+    """The defaults of the schema would add too much to the document."""
+    INVALID_OPTIONS = 63
+    """The options are not allowed; members check them before they propose."""
+    OPTIONS_DIFFER = 64
+    """The collection to create exists with other options."""
+    ID_REFUSED = 65
+    """The collection takes no new document under this ID, or none without one: see `options.Ids`."""
+    SEQUENCE_TAKEN = 66
+    """The next numbers of the sequence are the IDs of documents; a later insert goes on behind them."""
+    SEQUENCE_EXHAUSTED = 67
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -379,6 +433,34 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     failed_operation: int | None = None
     """Position, in the attempted branch, of the operation that failed the transaction; None if it was a compare. Of the
     part that failed an update, None if it was none of them."""
+
+
+SCHEMA_WARNING: Final = "schema"
+"""`Item.content_type` of a document that was stored although its schema does not allow it. No type of content has this
+name: it has no slash."""
+
+
+def warned(outcome: Outcome) -> bool:
+    """Whether a schema does not allow a document that the command stored."""
+    return any(map(item_warned, outcome.items))
+
+
+def item_warned(item: Item) -> bool:
+    """The same of the result of one operation."""
+    return item.content_type == SCHEMA_WARNING
+
+
+def inserted_id(outcome: Outcome) -> str:
+    """Return the ID of the document that an `Insert` has stored."""
+    return (outcome.items[0].value or b"").decode()
+
+
+def refused_document(outcome: Outcome) -> bytes | None:
+    """Return the text of the document that an update would have made, for the codes of schemas; None if it is unknown.
+
+    Only the member that answers adds it, and only of a small document.
+    """
+    return outcome.items[0].value if outcome.items else None
 
 
 class RefusedBy(NamedTuple):

@@ -16,6 +16,8 @@ from collectionstore_node.statemachine.commands import (
     Compare,
     CompareField,
     CompareOperator,
+    Delete,
+    DocumentRef,
     Get,
     Image,
     Item,
@@ -35,7 +37,16 @@ from collectionstore_node.statemachine.costs import (
 )
 from collectionstore_node.statemachine.indexing import Write, store
 from collectionstore_node.statemachine.stored import decode_stored, value_start
-from collectionstore_node.statemachine.updates import Refused, change, change_kind, item_of, updated_record
+from collectionstore_node.statemachine.updates import (
+    Change,
+    Refused,
+    change,
+    change_kind,
+    conformed,
+    hand_refused,
+    item_of,
+    updated_record,
+)
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.statemachine.writing import allows, current_revision, next_record
 
@@ -100,11 +111,11 @@ class _TooMuch(Exception):
 class _Records:
     """The records that one transaction touches: each is read once, and all are counted. Methods raise `_TooMuch`."""
 
-    __slots__ = ("_began", "_known", "_overlay", "_read", "_reads", "_values", "_writes", "_written")
+    __slots__ = ("_began", "_known", "_overlay", "_read", "_reads", "_writes", "_written", "values")
 
     def __init__(self, overlay: Overlay, values: list[Item] | None) -> None:
         self._overlay = overlay
-        self._values = values
+        self.values = values
         self._began = overlay.cost
         self._known: dict[bytes, bytes | None] = {}
         self._read = self._reads = self._written = self._writes = 0
@@ -154,11 +165,11 @@ class _Records:
 
     def hand_over(self, read: list[tuple[int, bytes]], items: list[Item]) -> None:
         """Give the member that answers the items with their values; `read` are records by the position of their get."""
-        if self._values is None or not read:
+        if self.values is None or not read:
             return
-        self._values += items
+        self.values += items
         for position, record in read:
-            self._values[position] = whole_item(record, items[position].revision)
+            self.values[position] = whole_item(record, items[position].revision)
 
 
 class _UnboundedRecords(_Records):
@@ -220,6 +231,19 @@ def _holds(compare: Compare, record: bytes | None) -> bool:
     return holds(record[start : start + len(operand) + 1], operand)
 
 
+def _made(
+    overlay: Overlay, catalog: Catalog, operation: Put | Delete | Update, record: bytes | None, current: int
+) -> Change | Refused | None:
+    """Return what an operation makes of a document; None for one that does not depend on what is there."""
+    if isinstance(operation, Update):
+        return conformed(overlay, catalog, operation.ref, change(overlay, operation, record))
+    if not catalog.configured or not isinstance(operation, Put) or not isinstance(operation.ref, DocumentRef):
+        return None
+    if not allows(operation.precondition, current):
+        return None
+    return conformed(overlay, catalog, operation.ref, Change(record, operation.value, changed=True))
+
+
 def _run(
     records: _Records,
     overlay: Overlay,
@@ -245,19 +269,20 @@ def _run(
                 if record is not None:
                     read.append((position, record))
                 continue
-            if isinstance(operation, Put):
-                records.writes(len(operation.value))
-            made = change(overlay, operation, record) if isinstance(operation, Update) else None
+            made = _made(overlay, catalog, operation, record, current)
             if made is not None and not isinstance(made, Refused):
                 records.updates(len(made.after or b""))
+            elif isinstance(operation, Put):
+                records.writes(len(operation.value))
         except _TooMuch:
             return Outcome(Code.TRANSACTION_TOO_LARGE, revision, succeeded=succeeded, failed_operation=position)
         failed = None if allows(operation.precondition, current) else Code.PRECONDITION_FAILED
         if failed is None and isinstance(made, Refused):
             failed = made.code
+            hand_refused(made, records.values)
         if failed is not None:
             return Outcome(failed, revision, current_revision=current, succeeded=succeeded, failed_operation=position)
-        if isinstance(operation, Update) and made is not None and not isinstance(made, Refused):
+        if not isinstance(operation, Delete) and made is not None and not isinstance(made, Refused):
             if made.changed:
                 staged[key] = updated_record(operation, made, revision, record)
             items.append(item_of(made, revision, current))

@@ -14,7 +14,7 @@ from collectionstore_node.api.http.options import MODES
 from collectionstore_node.api.http.problems import KINDS
 from collectionstore_node.api.http.router import Route
 from collectionstore_node.api.openapi.answers import ProblemDetails
-from collectionstore_node.api.openapi.operations import OPERATIONS, Operation, Shape
+from collectionstore_node.api.openapi.operations import OPERATIONS, Operation, Optional, Shape
 from collectionstore_node.service import StoreLimits
 from collectionstore_node.service.operations import IDEMPOTENCY_KEY, NAME
 
@@ -150,6 +150,8 @@ class _Schemas:
 
 def _parts(shape: Shape) -> list[Shape]:
     """Return what of a shape has a schema."""
+    if isinstance(shape, Optional):
+        return _parts(shape.shape)
     if shape is None or isinstance(shape, str):
         return []
     if isinstance(shape, dict):
@@ -177,8 +179,11 @@ def _operation(route: Route, operation: Operation, schemas: _Schemas) -> dict[st
             "default": {"$ref": "#/components/responses/Problem"},
         },
     }
-    if operation.body is not None:
-        described["requestBody"] = {"required": True, **schemas.content(operation.body)}
+    body = operation.body
+    if isinstance(body, Optional):
+        described["requestBody"] = {"required": False, **schemas.content(body.shape)}
+    elif body is not None:
+        described["requestBody"] = {"required": True, **schemas.content(body)}
     return described
 
 

@@ -15,12 +15,14 @@ from collectionstore_node.api.handlers.found_changes import Deletion, FindAndMod
 from collectionstore_node.api.handlers.indexes import NewIndex
 from collectionstore_node.api.handlers.queries import Distinct, Search, Selection
 from collectionstore_node.api.handlers.transaction_bodies import TransactionBody
+from collectionstore_node.api.handlers.validation import ValidationRequest
 from collectionstore_node.api.openapi.answers import (
     AggregatedDocuments,
     Alive,
     BulkResult,
     CollectionFacts,
     CollectionPage,
+    CollectionSettings,
     Count,
     DistinctValues,
     DocumentPage,
@@ -36,6 +38,7 @@ from collectionstore_node.api.openapi.answers import (
     Modified,
     Ready,
     TransactionResult,
+    ValidationReport,
     ValuePage,
     ValueWritten,
 )
@@ -61,6 +64,13 @@ CREATES: Final = frozenset({"If-None-Match", "Idempotency-Key"})
 WRITES: Final = frozenset({"If-Match", "If-None-Match", "Idempotency-Key"})
 READS: Final = frozenset({"If-Match", "If-None-Match"})
 KEYED: Final = frozenset({"Idempotency-Key"})
+UPDATES: Final = frozenset({"If-Match", "Idempotency-Key"})
+
+
+class Optional(NamedTuple):
+    """A body that may be missing."""
+
+    shape: Any
 
 
 class Operation(NamedTuple):
@@ -91,7 +101,10 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", _COLLECTIONS): Operation("Collections", {200: CollectionPage}),
     ("POST", _COLLECTIONS): Operation("Collections", {201: CollectionFacts}, NewCollection, KEYED),
     ("GET", _COLLECTION): Operation("Collections", {200: CollectionFacts}),
-    ("PUT", _COLLECTION): Operation("Collections", {200: CollectionFacts, 201: CollectionFacts}, None, CREATES),
+    ("PUT", _COLLECTION): Operation(
+        "Collections", {200: CollectionFacts, 201: CollectionFacts}, Optional(CollectionSettings), CREATES
+    ),
+    ("PATCH", _COLLECTION): Operation("Collections", {200: CollectionFacts}, CollectionSettings, UPDATES),
     ("DELETE", _COLLECTION): Operation("Collections", {200: CollectionFacts}, None, KEYED),
     ("GET", _DOCUMENTS): Operation("Documents", {200: DocumentPage}),
     ("POST", _DOCUMENTS): Operation("Documents", {201: DocumentWritten}, DOCUMENT, KEYED),
@@ -111,6 +124,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", f"{_COLLECTION}:count"): Operation("Queries", {200: Count}, Selection),
     ("POST", f"{_COLLECTION}:distinct"): Operation("Queries", {200: DistinctValues}, Distinct),
     ("POST", f"{_COLLECTION}:aggregate"): Operation("Queries", {200: AggregatedDocuments}, Aggregation),
+    ("POST", f"{_COLLECTION}:validate"): Operation("Collections", {200: ValidationReport}, ValidationRequest),
     ("GET", f"{_COLLECTION}/indexes"): Operation("Indexes", {200: IndexList}),
     ("POST", f"{_COLLECTION}/indexes"): Operation("Indexes", {201: IndexFacts}, NewIndex, KEYED),
     ("GET", f"{_COLLECTION}/indexes/{{name}}"): Operation("Indexes", {200: IndexFacts}),

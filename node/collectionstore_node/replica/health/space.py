@@ -18,9 +18,11 @@ from collectionstore_node.space import Room, SpaceLimits
 from collectionstore_node.statemachine.commands import (
     Action,
     BuildIndex,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Get,
+    Insert,
     Put,
     Transaction,
     Update,
@@ -113,7 +115,7 @@ def adds_data(action: Action) -> bool:
         return any(adds_data(step) for step in steps if not isinstance(step, Get))
     if isinstance(action, Update):
         return action.form is not UpdateForm.DELETE
-    return isinstance(action, Put | CreateCollection | CreateIndex | BuildIndex)
+    return isinstance(action, Put | Insert | CreateCollection | ConfigureCollection | CreateIndex | BuildIndex)
 
 
 def refusal(name: str, report: SpaceReport) -> InsufficientStorage:

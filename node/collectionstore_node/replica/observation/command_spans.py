@@ -16,12 +16,14 @@ from collectionstore_node.statemachine.commands import (
     Action,
     BuildIndex,
     Command,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
     DocumentRef,
     DropCollection,
     DropIndex,
+    Insert,
     Outcome,
     Put,
     Transaction,
@@ -41,6 +43,8 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     CreateIndex: "create_index",
     DropIndex: "drop_index",
     BuildIndex: "build_index",
+    ConfigureCollection: "configure_collection",
+    Insert: "insert",
 }
 
 
@@ -82,7 +86,7 @@ def _begin(
 def _collection(action: Action) -> str:
     if isinstance(action, CreateCollection | DropCollection):
         return action.name
-    if isinstance(action, CreateIndex | DropIndex | BuildIndex):
+    if isinstance(action, CreateIndex | DropIndex | BuildIndex | ConfigureCollection | Insert):
         return action.collection
     if isinstance(action, Put | Delete | Update) and isinstance(action.ref, DocumentRef):
         return action.ref.collection
