@@ -22,6 +22,7 @@ from collectionstore_node.statemachine.admissible import (
     CONTENT_TYPE,
     CONTENT_TYPE_CHARACTERS_MAX,
     IDEMPOTENCY_KEY,
+    LOCKS,
     NAME,
     REVISIONS_MAX,
     key_violation,
@@ -37,15 +38,21 @@ from collectionstore_node.statemachine.commands import (
     DocumentRef,
     DropCollection,
     DropIndex,
+    Expiring,
     Get,
+    GrantLease,
     Image,
+    KeepLease,
     KeyRef,
     Precondition,
     Put,
     Ref,
+    RevokeLease,
+    Touch,
     Transaction,
     Update,
     UpdateForm,
+    plain,
 )
 from collectionstore_node.statemachine.commands import ClientAction as Action
 from collectionstore_node.statemachine.commands import Compare as Guard
@@ -80,6 +87,20 @@ class ReadIndexes(msgspec.Struct, frozen=True, gc=False):
     """Read the indexes of a collection."""
 
     collection: str
+
+
+class ReadLease(msgspec.Struct, frozen=True, gc=False):
+    """Read a lease, and with `attached` what is attached to it."""
+
+    lease: int
+    attached: bool = False
+
+
+class ListLeases(msgspec.Struct, frozen=True, gc=False):
+    """List leases by ID: those with a greater one than `after`, at most `limit`."""
+
+    after: int
+    limit: int
 
 
 class ListCollections(msgspec.Struct, frozen=True, gc=False):
@@ -145,7 +166,7 @@ class AggregateDocuments(msgspec.Struct, frozen=True, gc=False):
 
 
 Write: TypeAlias = Put | Delete
-AnyWrite: TypeAlias = Put | Delete | Update
+AnyWrite: TypeAlias = Put | Delete | Update | Expiring
 Read: TypeAlias = DocumentRef | KeyRef
 """A read of one target is the target itself: the hot path allocates nothing more."""
 List: TypeAlias = ListCollections | ListDocuments | ListKeys
@@ -157,6 +178,12 @@ Operation: TypeAlias = (
     | CreateIndex
     | DropIndex
     | Transaction
+    | Touch
+    | GrantLease
+    | KeepLease
+    | RevokeLease
+    | ReadLease
+    | ListLeases
     | Read
     | ReadCollection
     | ReadIndexes
@@ -176,6 +203,7 @@ __all__ = [
     "CONTENT_TYPE",
     "CONTENT_TYPE_CHARACTERS_MAX",
     "IDEMPOTENCY_KEY",
+    "LOCKS",
     "NAME",
     "REVISIONS_MAX",
     "Action",
@@ -193,16 +221,20 @@ __all__ = [
     "DocumentRef",
     "DropCollection",
     "DropIndex",
+    "Expiring",
     "Find",
     "FindDocuments",
     "Get",
+    "GrantLease",
     "Guard",
     "Image",
+    "KeepLease",
     "KeyRef",
     "List",
     "ListCollections",
     "ListDocuments",
     "ListKeys",
+    "ListLeases",
     "Operation",
     "Precondition",
     "Put",
@@ -211,12 +243,16 @@ __all__ = [
     "ReadCollection",
     "ReadConsistency",
     "ReadIndexes",
+    "ReadLease",
     "Ref",
+    "RevokeLease",
+    "Touch",
     "Transaction",
     "TransactionStep",
     "Update",
     "UpdateForm",
     "Write",
     "key_violation",
+    "plain",
     "text_violation",
 ]

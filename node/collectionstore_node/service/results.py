@@ -12,7 +12,7 @@ import msgspec
 from collectionstore_node.documents.values import Value
 from collectionstore_node.query.scanning import Meter
 from collectionstore_node.query.sorting import Position
-from collectionstore_node.statemachine.commands import Code, Item, Outcome, refused_index
+from collectionstore_node.statemachine.commands import Code, Item, Outcome, Ref, refused_index
 from collectionstore_node.statemachine.index_catalog import Index, IndexState, Statistics
 from collectionstore_node.statemachine.reads import Listed
 from collectionstore_node.statemachine.stored import Stored
@@ -52,6 +52,41 @@ class IndexesResult(msgspec.Struct, frozen=True):
     """The indexes of a collection, in order of creation, and the store's revision when they were read."""
 
     indexes: tuple[IndexInfo, ...]
+    revision: int
+
+
+class LeaseInfo(NamedTuple):
+    """A lease that has not ended; times in milliseconds."""
+
+    id: int
+    ttl_ms: int
+    left_ms: int
+    attached: int
+    """Records that are attached."""
+
+
+class LeaseResult(msgspec.Struct, frozen=True):
+    """A lease, None when it has ended, with the first of what is attached, and the store's revision."""
+
+    lease: LeaseInfo | None
+    attached: tuple[Ref, ...]
+    revision: int
+
+
+class LockInfo(NamedTuple):
+    """Who holds a lock."""
+
+    name: str
+    owner: str
+    token: int
+    left_ms: int | None
+    lease: int
+
+
+class LockResult(msgspec.Struct, frozen=True):
+    """Who holds a lock, None when it is free, and the store's revision when it was read."""
+
+    lock: LockInfo | None
     revision: int
 
 
@@ -149,8 +184,12 @@ __all__ = [
     "IndexesResult",
     "InsertResult",
     "Item",
+    "LeaseInfo",
+    "LeaseResult",
     "ListResult",
     "Listed",
+    "LockInfo",
+    "LockResult",
     "Meter",
     "Outcome",
     "ReadResult",

@@ -26,8 +26,11 @@ from collectionstore_node.service.door import Door
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.idempotency import command_for, document_id_for, stamped
 from collectionstore_node.service.indexes import Indexes
+from collectionstore_node.service.leases import Leases
 from collectionstore_node.service.limits import StoreLimits, check_operation
 from collectionstore_node.service.lists import Lists
+from collectionstore_node.service.lives import Life
+from collectionstore_node.service.locks import Locks
 from collectionstore_node.service.membership import (
     Bootstrap,
     LeaderStatus,
@@ -49,6 +52,7 @@ from collectionstore_node.service.operations import (
     Read,
     ReadCollection,
     ReadConsistency,
+    Touch,
     Transaction,
 )
 from collectionstore_node.service.queries import Queries
@@ -88,8 +92,10 @@ class Store:
         "backups",
         "halves",
         "indexes",
+        "leases",
         "limits",
         "lists",
+        "locks",
         "queries",
         "stream_writes",
         "updates",
@@ -119,6 +125,8 @@ class Store:
         """Single reads and writes, for callers that await nothing."""
         self.backups = Backups(door)
         self.indexes = Indexes(door)
+        self.leases = Leases(door, self._propose)
+        self.locks = Locks(door, self._propose)
         self.updates = Updates(self.queries, self._propose, writes_max=limits.inflight_writes_max)
 
     # Admission
@@ -159,10 +167,16 @@ class Store:
         """
         return self._propose(write, key, timeout_s)
 
-    async def insert(self, collection: str, document: bytes, *, key: str | None, timeout_s: float) -> InsertResult:
-        """Store a new document under a generated ID. Raises `OutcomeUnknown`."""
+    async def insert(
+        self, collection: str, document: bytes, *, key: str | None, timeout_s: float, life: Life | None = None
+    ) -> InsertResult:
+        """Store a new document under a generated ID, for its `life` if that is given. Raises `OutcomeUnknown`."""
         made, put = insertion(collection, document, key)
-        return InsertResult(made, await self._propose(put, key, timeout_s))
+        return InsertResult(made, await self._propose(put if life is None else life.of(put), key, timeout_s))
+
+    def touch(self, touch: Touch, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
+        """Change until when a document or raw value is there, and nothing else. Raises `OutcomeUnknown`."""
+        return self._propose(touch, key, timeout_s)
 
     def transact(self, transaction: Transaction, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
         """Compare, then run one of two branches at one revision. Raises `OutcomeUnknown`."""

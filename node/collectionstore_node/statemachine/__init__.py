@@ -28,6 +28,11 @@ another.
                       the fields, ID of the document
     09 statistics     collection ID, index ID            what is counted of an index
     0a builds         collection ID                      name of a collection with an index that is being built
+    0c expiry         00                                 what is counted of the queues, and where they begin
+    0c expiry         01, deadline, key of a record      document or raw value that expires then
+    0c expiry         02, deadline, lease ID             empty
+    0d leases         01, lease ID                       lease
+    0d leases         02, lease ID, key of a record      document or raw value that is attached
 
 Revision
 - One number for the whole store: the number of applied commands. Every command takes the next one, also one that fails

@@ -24,9 +24,15 @@ from collectionstore_node.statemachine.commands import (
     Delete,
     DropCollection,
     DropIndex,
+    Expire,
+    Expiring,
+    GrantLease,
     Item,
+    KeepLease,
     Outcome,
     Put,
+    RevokeLease,
+    Touch,
     Update,
     decode_batch,
     level_needed,
@@ -36,12 +42,19 @@ from collectionstore_node.statemachine.commands import (
 from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
 from collectionstore_node.statemachine.dedupe import IdempotencyTable
 from collectionstore_node.statemachine.digest import update_digest
+from collectionstore_node.statemachine.expiry_commands import (
+    grant_lease,
+    keep_lease,
+    remove_expired,
+    revoke_lease,
+    touch,
+)
 from collectionstore_node.statemachine.header import Header, read_header
 from collectionstore_node.statemachine.index_commands import build_index, create_index, drop_index
-from collectionstore_node.statemachine.indexing import Write, store
+from collectionstore_node.statemachine.indexing import Write, live, store
 from collectionstore_node.statemachine.keys import idempotency_key
-from collectionstore_node.statemachine.levels import BOUNDED, ENGINE
-from collectionstore_node.statemachine.stored import encode_stored, revisions_of
+from collectionstore_node.statemachine.levels import BOUNDED, HIGHEST
+from collectionstore_node.statemachine.stored import EXPIRING, NEVER, Expiry, encode_stored, revisions_of
 from collectionstore_node.statemachine.transactions import apply_transaction, apply_unbounded
 from collectionstore_node.statemachine.updates import apply_update
 from collectionstore_node.statemachine.view import Overlay
@@ -86,6 +99,7 @@ def apply_batch(
     header.advance(batch.time_ms)
     bounded = header.level >= BOUNDED
     catalog, table, queue = Catalog(overlay), IdempotencyTable(overlay, header), header.queue
+    catalog.deadlines.open(header)
     outcomes: list[Outcome] = []
     values: list[Item] | None = None if answers is None else []
     # From here on: an entry costs the same, whichever entries are applied together with it.
@@ -195,7 +209,7 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return _create(catalog, action.name, header)
     if isinstance(action, DropCollection):
         return Outcome(Code.OK if catalog.drop(action.name) else Code.COLLECTION_NOT_FOUND, revision)
-    if header.level < ENGINE and level_needed(action) >= ENGINE:
+    if header.level < HIGHEST and level_needed(action) > header.level:
         # No correct member proposes them before their level; what they would do then is not defined by it.
         return Outcome(Code.LEVEL_TOO_LOW, revision)
     if isinstance(action, Update):
@@ -206,9 +220,35 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return create_index(catalog, action, revision)
     if isinstance(action, DropIndex):
         return drop_index(catalog, action, revision)
+    if isinstance(action, Expiring | Touch | GrantLease | KeepLease | RevokeLease | Expire):
+        return _expiry(overlay, catalog, action, revision, values)
     if header.level >= BOUNDED:
         return apply_transaction(overlay, catalog, action, revision, values)
     return apply_unbounded(overlay, catalog, action, revision)
+
+
+def _expiry(
+    overlay: Overlay,
+    catalog: Catalog,
+    action: Expiring | Touch | GrantLease | KeepLease | RevokeLease | Expire,
+    revision: int,
+    values: list[Item] | None,
+) -> Outcome:
+    match action:
+        case Expiring(write=Put() as put):
+            return _put(overlay, catalog, catalog.key(put.ref), put, revision, action)
+        case Expiring(write=update):
+            return apply_update(overlay, catalog, update, revision, values, action)
+        case Touch():
+            return touch(overlay, catalog, action, revision)
+        case GrantLease():
+            return grant_lease(catalog, action, revision)
+        case KeepLease():
+            return keep_lease(catalog, action, revision)
+        case RevokeLease():
+            return revoke_lease(catalog, action, revision)
+        case Expire():
+            return remove_expired(overlay, catalog, action, revision)
 
 
 def _create(catalog: Catalog, name: str, header: Header) -> Outcome:
@@ -219,18 +259,27 @@ def _create(catalog: Catalog, name: str, header: Header) -> Outcome:
     return Outcome(Code.COLLECTION_EXISTS, header.revision, current_revision=current)
 
 
-def _put(overlay: Overlay, catalog: Catalog, key: bytes | None, put: Put, revision: int) -> Outcome:
+def _put(
+    overlay: Overlay, catalog: Catalog, key: bytes | None, put: Put, revision: int, expiring: Expiring | None = None
+) -> Outcome:
     """Apply a put to `key`, None if its collection does not exist."""
     if key is None:
         return Outcome(Code.COLLECTION_NOT_FOUND, revision)
     previous = overlay.get(key)
+    if expires := previous is not None and previous[:1] == EXPIRING:
+        previous = live(overlay, catalog, put.ref, key, previous)
     current, created_revision = (0, revision) if previous is None else revisions_of(previous)
     precondition = put.precondition
     # Most have none, and need not be asked.
     if (precondition.exists is not None or precondition.revisions is not None) and not allows(precondition, current):
         return Outcome(Code.PRECONDITION_FAILED, revision, current_revision=current)
-    record = encode_stored(revision, created_revision, put.value, put.content_type)
-    if catalog.indexed:
+    expiry: Expiry | Code = NEVER
+    if expiring is not None:
+        expiry, expires = catalog.deadlines.expiry(expiring.ttl_ms, expiring.lease), True
+        if isinstance(expiry, Code):
+            return Outcome(expiry, revision, current_revision=current)
+    record = encode_stored(revision, created_revision, put.value, put.content_type, expiry)
+    if catalog.indexed or expires:
         refused = store(overlay, catalog, (Write(put.ref, key, previous, record),))
         if refused is not None:
             return Outcome(refused.code, revision, current_revision=current, items=(refused_item(refused.by),))
@@ -245,6 +294,8 @@ def _delete(overlay: Overlay, catalog: Catalog, delete: Delete, revision: int) -
     if key is None:
         return Outcome(Code.COLLECTION_NOT_FOUND, revision)
     previous = overlay.get(key)
+    if previous is not None:
+        previous = live(overlay, catalog, delete.ref, key, previous)
     current = current_revision(previous)
     if not allows(delete.precondition, current):
         return Outcome(Code.PRECONDITION_FAILED, revision, current_revision=current)

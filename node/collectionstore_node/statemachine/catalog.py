@@ -13,6 +13,7 @@ from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.indexes.entries import entries_of
 from collectionstore_node.statemachine.codec import decode_own
 from collectionstore_node.statemachine.commands import DocumentRef, Ref
+from collectionstore_node.statemachine.expiry_queue import Deadlines
 from collectionstore_node.statemachine.index_catalog import (
     Index,
     IndexState,
@@ -91,10 +92,12 @@ def scan_collections(view: View, lo: bytes, hi: bytes) -> Iterator[tuple[str, Co
 class Catalog:
     """The catalog as one batch reads and writes it. It caches lookups, so all its writes must go through it."""
 
-    __slots__ = ("_buckets", "_changed", "_collections", "_overlay", "indexed")
+    __slots__ = ("_buckets", "_changed", "_collections", "_overlay", "deadlines", "indexed")
 
     def __init__(self, overlay: Overlay) -> None:
         self._overlay = overlay
+        self.deadlines = Deadlines(overlay)
+        """What expires; `open` it with the header."""
         self.indexed: dict[str, tuple[OpenIndex, ...]] = {}
         """The indexes of those collections that were looked up and have some."""
         self._changed: dict[int, OpenIndex] = {}
@@ -192,6 +195,7 @@ class Catalog:
         """Store what was counted. At the end of every batch."""
         for one in self._changed.values():
             self._overlay.put(statistics_key(one.collection_id, one.index.id), encode_statistics(one.statistics))
+        self.deadlines.finish()
 
     def _clear(self, one: OpenIndex) -> None:
         self._changed.pop(one.index.id, None)

@@ -22,7 +22,7 @@ from collectionstore_node.indexes.entries import (
 from collectionstore_node.statemachine.catalog import Catalog, OpenIndex
 from collectionstore_node.statemachine.commands import Code, DocumentRef, Ref, RefusedBy
 from collectionstore_node.statemachine.costs import INDEX_ENTRY_COST_BYTES, INDEX_VALUE_COST_BYTES
-from collectionstore_node.statemachine.stored import revisions_of, value_start
+from collectionstore_node.statemachine.stored import EXPIRING, revisions_of, value_start
 from collectionstore_node.statemachine.view import Overlay
 
 _NOTHING: Final[dict[str, Any]] = {}
@@ -61,12 +61,32 @@ def store(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max:
         refused = _index(overlay, catalog, writes, cost_max)
         if refused is not None:
             return refused
-    for _, key, _, record in writes:
+    for ref, key, previous, record in writes:
         if record is None:
             overlay.delete(key)
         else:
             overlay.put(key, record)
+        if (previous is not None and previous[:1] == EXPIRING) or (record is not None and record[:1] == EXPIRING):
+            catalog.deadlines.moved(ref, key, previous, record)
     return None
+
+
+def live(overlay: Overlay, catalog: Catalog, ref: Ref, key: bytes, record: bytes) -> bytes | None:
+    """Return a stored record, or None if it has expired: then it is removed now, whatever becomes of the command.
+
+    So a command meets none that has expired, in an index neither. Nothing that a client can see changes by it.
+    """
+    if not catalog.deadlines.has_expired(record):
+        return record
+    expire(overlay, catalog, Write(ref, key, record, None))
+    return None
+
+
+def expire(overlay: Overlay, catalog: Catalog, write: Write) -> None:
+    """Remove a record that has expired."""
+    # It adds no entries, so no index refuses it.
+    store(overlay, catalog, (write,))
+    catalog.deadlines.count(expired=1)
 
 
 def _index(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max: int | None) -> Refused | None:
@@ -91,7 +111,7 @@ def _index(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max
             old = NO_ENTRIES if before is None else one.enter(before)
             overlay.cost += INDEX_ENTRY_COST_BYTES * (len(old.keys) + len(new.keys))
             overlay.cost += INDEX_VALUE_COST_BYTES * (old.values + new.values)
-            changes.append(_Change(position, one, ref.id.encode(), old, new, previous, record))
+            changes.append(_Change(position, ref.collection, one, ref.id.encode(), old, new, previous, record))
     staged: dict[bytes, bytes | None] = {}
     kept: dict[bytes, bytes] = {}
     # What is removed BEFORE what is added, for all writes: a transaction may exchange the values of two documents.
@@ -104,7 +124,7 @@ def _index(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max
         for key, value in change.entries(change.new, change.record):
             if unique:
                 holder = staged[key] if key in staged else overlay.get(key)
-                if holder is not None:
+                if holder is not None and not holder_expired(overlay, catalog, change.collection, holder):
                     by = RefusedBy(change.opened.index.definition.name, document_id_in(holder))
                     return Refused(Code.UNIQUE_VIOLATION, change.position, by)
             staged[key] = value
@@ -118,10 +138,22 @@ def _index(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max
     return None
 
 
+def holder_expired(overlay: Overlay, catalog: Catalog, collection: str, holder: bytes) -> bool:
+    """Whether the document of an entry that is in the way of another one has expired: then both are removed now."""
+    documents = catalog.documents_of(collection)
+    if documents is None or not catalog.deadlines.active:
+        return False
+    document_id = document_id_in(holder)
+    key = documents + document_id.encode()
+    record = overlay.get(key)
+    return record is not None and live(overlay, catalog, DocumentRef(collection, document_id), key, record) is None
+
+
 class _Change(NamedTuple):
     """The entries of one document in one index, before and after."""
 
     position: int
+    collection: str
     opened: OpenIndex
     id: bytes
     old: Entries

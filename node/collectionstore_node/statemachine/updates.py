@@ -29,7 +29,17 @@ from collectionstore_node.documents.updates import (
 )
 from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.statemachine.catalog import Catalog
-from collectionstore_node.statemachine.commands import Code, Image, Item, Outcome, Put, Update, UpdateForm, refused_item
+from collectionstore_node.statemachine.commands import (
+    Code,
+    Expiring,
+    Image,
+    Item,
+    Outcome,
+    Put,
+    Update,
+    UpdateForm,
+    refused_item,
+)
 from collectionstore_node.statemachine.costs import (
     FILTER_BYTES_MAX,
     PARSE_COST,
@@ -39,8 +49,8 @@ from collectionstore_node.statemachine.costs import (
     UPDATE_STEP_COST_BYTES,
     UPDATE_VALUES_MAX,
 )
-from collectionstore_node.statemachine.indexing import Write, store
-from collectionstore_node.statemachine.stored import decode_stored
+from collectionstore_node.statemachine.indexing import Write, live, store
+from collectionstore_node.statemachine.stored import NEVER, Expiry, decode_stored, expiry_of, with_expiry
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.statemachine.writing import allows, current_revision, next_record
 
@@ -185,9 +195,20 @@ def _changed(parsed: Parsed, update: Update, record: bytes | None, current: int,
     return Change(before, before if after is None else after, changed=after is not None)
 
 
-def updated_record(update: Update, made: Change, revision: int, record: bytes | None) -> bytes | None:
-    """Return the record that a change stores, None if it deletes the document."""
-    return None if made.after is None else next_record(Put(update.ref, made.after), revision, record)
+def updated_record(
+    update: Update, made: Change, revision: int, record: bytes | None, expiry: Expiry | None
+) -> bytes | None:
+    """Return the record that a change stores, None if it deletes the document.
+
+    Without an `expiry` a changed document keeps its own; one that replaces it has none, as behind a put.
+    """
+    if made.after is None:
+        return None
+    if record is not None and not made.changed:
+        return record if expiry is None else with_expiry(record, expiry)
+    if expiry is None:
+        expiry = NEVER if record is None or update.form is UpdateForm.REPLACE else expiry_of(record)
+    return next_record(Put(update.ref, made.after), revision, record, expiry)
 
 
 def item_of(made: Change, revision: int, current: int) -> Item:
@@ -198,7 +219,12 @@ def item_of(made: Change, revision: int, current: int) -> Item:
 
 
 def apply_update(
-    overlay: Overlay, catalog: Catalog, update: Update, revision: int, values: list[Item] | None
+    overlay: Overlay,
+    catalog: Catalog,
+    update: Update,
+    revision: int,
+    values: list[Item] | None,
+    expiring: Expiring | None = None,
 ) -> Outcome:
     """Apply an update at `revision`, or change nothing and return the reason as the outcome.
 
@@ -208,14 +234,18 @@ def apply_update(
     if key is None:
         return Outcome(Code.COLLECTION_NOT_FOUND, revision)
     record = overlay.get(key)
+    if record is not None:
+        record = live(overlay, catalog, update.ref, key, record)
     current = current_revision(record)
     made = change(overlay, update, record)
     if isinstance(made, Refused):
         return Outcome(made.code, revision, current_revision=current, failed_operation=made.position)
-    if made.changed:
-        by_index = store(
-            overlay, catalog, (Write(update.ref, key, record, updated_record(update, made, revision, record)),)
-        )
+    expiry = None if expiring is None else catalog.deadlines.expiry(expiring.ttl_ms, expiring.lease)
+    if isinstance(expiry, Code):
+        return Outcome(expiry, revision, current_revision=current)
+    if made.changed or expiry is not None:
+        new = updated_record(update, made, revision, record, expiry)
+        by_index = store(overlay, catalog, (Write(update.ref, key, record, new),))
         if by_index is not None:
             items = (refused_item(by_index.by),)
             return Outcome(by_index.code, revision, current_revision=current, items=items)

@@ -23,6 +23,7 @@ from collectionstore_node.api.http.names import collection_name, document_id
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import StoreLimits
+from collectionstore_node.service.lives import living
 from collectionstore_node.service.operations import ANY, DocumentRef, ListDocuments, Put
 from collectionstore_node.service.results import Code, Listed, Outcome, ReadResult
 
@@ -37,7 +38,8 @@ async def put(call: Call) -> Answer:
     value = await _document(call)
     if when is not None:
         return _put_answer(ref.id, await changes.replace(call, ref, value, when))
-    outcome = await call.api.store.write(Put(ref, value, precondition), key=key, timeout_s=call.timeout_s)
+    put = living(call.options.life, Put(ref, value, precondition))
+    outcome = await call.api.store.write(put, key=key, timeout_s=call.timeout_s)
     return _put_answer(ref.id, outcome)
 
 
@@ -49,7 +51,9 @@ async def post(call: Call) -> Answer:
         raise Problem("invalid_precondition", "a new document has no revision to compare; use PUT with an id")
     key = idempotency_key(headers)
     document = await _document(call)
-    made, outcome = await call.api.store.insert(collection, document, key=key, timeout_s=call.timeout_s)
+    made, outcome = await call.api.store.insert(
+        collection, document, key=key, timeout_s=call.timeout_s, life=call.options.life
+    )
     if outcome.code is Code.PRECONDITION_FAILED:
         # Possible with a key only, long after its outcome was forgotten: the key derives the id.
         raise Problem(

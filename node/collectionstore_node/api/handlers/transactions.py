@@ -28,7 +28,16 @@ from collectionstore_node.service.limits import (
     TRANSACTION_WRITE_BYTES_MAX,
     check_transaction_items,
 )
-from collectionstore_node.service.operations import ANY, DocumentRef, Get, Put, Transaction, TransactionStep, Update
+from collectionstore_node.service.operations import (
+    ANY,
+    DocumentRef,
+    Get,
+    Put,
+    Transaction,
+    TransactionStep,
+    Update,
+    plain,
+)
 from collectionstore_node.service.results import Code, Item, Outcome
 
 
@@ -114,7 +123,7 @@ def transaction_results(transaction: Transaction, outcome: Outcome) -> bytes:
     return b'{"succeeded":%s,"revision":%d,"results":[%s]}' % (
         b"true" if outcome.succeeded else b"false",
         outcome.revision,
-        b",".join(_result(step, item) for step, item in zip(branch, outcome.items, strict=True)),
+        b",".join(_result(plain(step), item) for step, item in zip(branch, outcome.items, strict=True)),
     )
 
 

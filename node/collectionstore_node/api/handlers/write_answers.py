@@ -12,6 +12,7 @@ from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.indexes.definition import INDEXES_MAX
 from collectionstore_node.indexes.encoding import DEPTH_MAX
 from collectionstore_node.indexes.entries import ENTRIES_MAX, VALUES_MAX
+from collectionstore_node.service.lives import LEASE_RECORDS_MAX, LEASES_MAX
 from collectionstore_node.service.operations import Delete, Ref
 from collectionstore_node.service.results import Code, Outcome, refused_index
 from collectionstore_node.service.updates import STEPS_MAX
@@ -33,6 +34,10 @@ _REFUSALS: Final = {
     Code.UPDATE_TEST: ("patch_test_failed", "the value at the path is another one"),
     Code.UPDATE_SIZE: ("update_too_large", "beyond the limit of documents in bytes, or nested more than 100 deep"),
     Code.UPDATE_COST: ("update_too_costly", f"it would take more than {STEPS_MAX} steps"),
+    Code.LEASE_NOT_FOUND: ("lease_not_found", "there is no such lease, or it has ended"),
+    Code.LEASE_FULL: ("lease_full", f"at most {LEASE_RECORDS_MAX} records are attached to a lease; grant another one"),
+    Code.TOO_MANY_LEASES: ("too_many_leases", f"there are at most {LEASES_MAX} leases; revoke some, or share them"),
+    Code.INVALID_EXPIRY: ("invalid_ttl", "the members of the cluster do not accept this time to live"),
     Code.IDEMPOTENCY_KEY_REUSED: ("idempotency_key_reused", "send a new key with a new request"),
 }
 

@@ -10,6 +10,8 @@ import msgspec
 
 from collectionstore_node import __version__
 from collectionstore_node.api.http.limits import HttpLimits
+from collectionstore_node.api.http.lives import TTL
+from collectionstore_node.api.http.names import LOCK_NAME
 from collectionstore_node.api.http.options import MODES
 from collectionstore_node.api.http.problems import KINDS
 from collectionstore_node.api.http.router import Route
@@ -48,6 +50,11 @@ _PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "upsert": ("Whether a document that is absent is created.", {"type": "string", "enum": ["false", "true"]}),
     "return": ("Which state of the document is answered.", {"type": "string", "enum": ["before", "after"]}),
     "mode": ("How the lines are carried out.", {"type": "string", "enum": list(MODES)}),
+    "ttl": (
+        "How long it is there: a whole number with ms, s, m, h or d; `none` for ever.",
+        {"type": "string", "pattern": f"^({TTL.pattern})$"},
+    ),
+    "lease": ("The lease with which it goes.", {"type": "integer", "minimum": 1}),
     "after": ("The index in the log behind which to read.", {"type": "integer", "minimum": 0}),
     "seconds": ("How long to sample.", {"type": "integer", "minimum": 1, "maximum": _LIMITS.profile_seconds_max}),
 }
@@ -69,6 +76,8 @@ _ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     "name": _NAME,
     "id": _TEXT,
     "key": _TEXT,
+    "lease": {"type": "integer", "minimum": 1},
+    "lock": {"type": "string", "pattern": f"^{LOCK_NAME.pattern}$"},
 }
 
 _INFORMATION: Final = """Documents and values, replicated by Raft.

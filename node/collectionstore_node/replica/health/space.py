@@ -20,7 +20,9 @@ from collectionstore_node.statemachine.commands import (
     BuildIndex,
     CreateCollection,
     CreateIndex,
+    Expiring,
     Get,
+    GrantLease,
     Put,
     Transaction,
     Update,
@@ -111,9 +113,11 @@ def adds_data(action: Action) -> bool:
     if isinstance(action, Transaction):
         steps = (*action.then, *action.otherwise)
         return any(adds_data(step) for step in steps if not isinstance(step, Get))
+    if isinstance(action, Expiring):
+        return adds_data(action.write)
     if isinstance(action, Update):
         return action.form is not UpdateForm.DELETE
-    return isinstance(action, Put | CreateCollection | CreateIndex | BuildIndex)
+    return isinstance(action, Put | CreateCollection | CreateIndex | BuildIndex | GrantLease)
 
 
 def refusal(name: str, report: SpaceReport) -> InsufficientStorage:
