@@ -19,6 +19,7 @@ from collectionstore_node.errors import (
     NotNow,
     OutcomeUnknown,
     ReadTimedOut,
+    RevisionNotReached,
     TooStale,
 )
 from collectionstore_node.raft.log_reader import Compacted
@@ -70,6 +71,11 @@ class Replica:
     def name(self) -> str:
         """Name of this member."""
         return self.identity.name
+
+    @property
+    def cluster_id(self) -> str:
+        """ID of the cluster."""
+        return self.identity.cluster_id
 
     @property
     def revision(self) -> int:
@@ -185,6 +191,16 @@ class Replica:
             why = f"this node cannot confirm that its state is at most {bound_s:g} s old: {error}"
             raise TooStale(why) from error
         freshness.confirmed(as_of)
+
+    async def revision_barrier(self, revision: int, *, timeout_s: float) -> None:
+        """Return when `revision` is applied here, so that `view` has it. Raises `RevisionNotReached`."""
+        member = self._member
+        if not await member.revisions.reached(revision, timeout_s=timeout_s):
+            raise RevisionNotReached(revision, member.applier.revision)
+
+    def observe_applied(self, observer: Callable[[int, int], None]) -> Callable[[], None]:
+        """Call `observer` with revision and replicated time (ms) whenever entries were applied; see `Revisions`."""
+        return self._member.revisions.observe(observer)
 
     def staleness_s(self) -> float | None:
         """Return how stale `view` can be at most, in seconds; None if nothing is known of it."""

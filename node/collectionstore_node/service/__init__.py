@@ -5,6 +5,7 @@
   filter, reads of everything
 - `indexes.py` `index_builder.py`  creating and dropping indexes; what builds them, on the leader
 - `leases.py` `locks.py` `lives.py` `expirer.py`  leases and locks; how long something lives, and what removes it then
+- `past.py` `tokens.py`  reads of past revisions; what signs cursors and tokens
 - `door.py`           what every operation passes, and the state behind it
 - `updates.py` `update_checks.py`  writes of what matches a filter, and many writes of one request
 - `operations.py`     the requests: one frozen struct per operation

@@ -74,7 +74,22 @@ class BoundedStaleness(msgspec.Struct, frozen=True):
     max_s: float
 
 
-ReadConsistency: TypeAlias = Consistency | BoundedStaleness
+class ReadPoint(msgspec.Struct, frozen=True):
+    """A read of a certain revision of the store."""
+
+    consistency: Consistency | BoundedStaleness = Consistency.LINEARIZABLE
+    min_revision: int = 0
+    """The read waits until this is applied, besides what `consistency` demands."""
+    at_revision: int | None = None
+    """The read is of the state at exactly this revision; `consistency` is of no account then."""
+
+
+ReadConsistency: TypeAlias = Consistency | BoundedStaleness | ReadPoint
+
+
+def pinned_revision(consistency: ReadConsistency) -> int | None:
+    """Return the revision at whose state a read is, None for one that is not of the past."""
+    return consistency.at_revision if isinstance(consistency, ReadPoint) else None
 
 
 class ReadCollection(msgspec.Struct, frozen=True, gc=False):
@@ -244,6 +259,7 @@ __all__ = [
     "ReadConsistency",
     "ReadIndexes",
     "ReadLease",
+    "ReadPoint",
     "Ref",
     "RevokeLease",
     "Touch",
@@ -254,5 +270,6 @@ __all__ = [
     "Write",
     "key_violation",
     "plain",
+    "pinned_revision",
     "text_violation",
 ]

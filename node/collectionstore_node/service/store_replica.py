@@ -33,6 +33,10 @@ class StoreReplica(Protocol):
         """Name of this member."""
 
     @property
+    def cluster_id(self) -> str:
+        """ID of the cluster."""
+
+    @property
     def is_leader(self) -> bool:
         """Whether this node leads, as far as it knows."""
 
@@ -77,6 +81,12 @@ class StoreReplica(Protocol):
 
     async def stale_barrier(self, staleness_max_s: float | None, *, timeout_s: float) -> None:
         """Wait until `view` is at most that stale; None: as stale as this node allows. Raises `TooStale`."""
+
+    async def revision_barrier(self, revision: int, *, timeout_s: float) -> None:
+        """Wait until `revision` is applied here. Raises `RevisionNotReached`."""
+
+    def observe_applied(self, observer: Callable[[int, int], None]) -> Callable[[], None]:
+        """Call `observer` with revision and replicated time whenever entries were applied; the result ends that."""
 
     def staleness_s(self) -> float | None:
         """Return how stale `view` can be at most, in seconds; None if nothing is known of it."""

@@ -50,11 +50,13 @@ from collectionstore_node.statemachine.expiry_commands import (
     touch,
 )
 from collectionstore_node.statemachine.header import Header, read_header
+from collectionstore_node.statemachine.history import ChangeKind, begin, keep
 from collectionstore_node.statemachine.index_commands import build_index, create_index, drop_index
 from collectionstore_node.statemachine.indexing import Write, live, store
-from collectionstore_node.statemachine.keys import idempotency_key
+from collectionstore_node.statemachine.keys import history_key, idempotency_key
 from collectionstore_node.statemachine.levels import BOUNDED, HIGHEST
 from collectionstore_node.statemachine.stored import EXPIRING, NEVER, Expiry, encode_stored, revisions_of
+from collectionstore_node.statemachine.tokens import take_token_key
 from collectionstore_node.statemachine.transactions import apply_transaction, apply_unbounded
 from collectionstore_node.statemachine.updates import apply_update
 from collectionstore_node.statemachine.view import Overlay
@@ -62,6 +64,8 @@ from collectionstore_node.statemachine.writing import allows, current_revision
 
 _OK: Final = Code.OK
 """Looking up a member of an enumeration takes longer than making an outcome."""
+_INSERT: Final = int(ChangeKind.INSERT)
+_REPLACE: Final = int(ChangeKind.REPLACE)
 
 READ_AHEAD_COMMANDS: Final = 16
 """Commands whose records are read together, before it is known what those of the commands before them cost: so many
@@ -98,7 +102,10 @@ def apply_batch(
     header.level = max(header.level, level_of(data))
     header.advance(batch.time_ms)
     bounded = header.level >= BOUNDED
-    catalog, table, queue = Catalog(overlay), IdempotencyTable(overlay, header), header.queue
+    changes = begin(header)
+    if batch.token_key:
+        take_token_key(overlay, header, batch.token_key)
+    catalog, table, queue = Catalog(overlay, changes), IdempotencyTable(overlay, header), header.queue
     catalog.deadlines.open(header)
     outcomes: list[Outcome] = []
     values: list[Item] | None = None if answers is None else []
@@ -137,9 +144,12 @@ def apply_batch(
             answers[position] = msgspec.structs.replace(outcome, items=tuple(values))
             values = []
     catalog.finish()
+    record = None if changes is None else keep(overlay, header, changes)
     # LAST: it takes all writes of the entry into the digest and stores the header, in the same batch as the writes, so
     # that a crash cannot leave one without the other.
     update_digest(overlay, header, chain, outcomes)
+    if record is not None:
+        overlay.put_unhashed(history_key(header.revision), record)
     return outcomes
 
 
@@ -200,7 +210,7 @@ def _apply_once(
 
 
 def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, values: list[Item] | None) -> Outcome:
-    revision = header.revision
+    revision = catalog.revision = header.revision
     if isinstance(action, Put):
         return _put(overlay, catalog, catalog.key(action.ref), action, revision)
     if isinstance(action, Delete):
@@ -267,6 +277,7 @@ def _put(
         return Outcome(Code.COLLECTION_NOT_FOUND, revision)
     previous = overlay.get(key)
     if expires := previous is not None and previous[:1] == EXPIRING:
+        catalog.revision = revision
         previous = live(overlay, catalog, put.ref, key, previous)
     current, created_revision = (0, revision) if previous is None else revisions_of(previous)
     precondition = put.precondition
@@ -279,13 +290,17 @@ def _put(
         if isinstance(expiry, Code):
             return Outcome(expiry, revision, current_revision=current)
     record = encode_stored(revision, created_revision, put.value, put.content_type, expiry)
+    changes = catalog.changes
     if catalog.indexed or expires:
+        catalog.revision = revision
         refused = store(overlay, catalog, (Write(put.ref, key, previous, record),))
         if refused is not None:
             return Outcome(refused.code, revision, current_revision=current, items=(refused_item(refused.by),))
     else:
         # As `store` does, without the call: this runs for every write.
         overlay.put(key, record)
+        if changes is not None:
+            changes.append((revision, 0, _INSERT if previous is None else _REPLACE, put.ref, "", previous, record))
     return Outcome(_OK, revision, previous is None, current)
 
 

@@ -14,6 +14,7 @@ from collectionstore_node.indexes.entries import entries_of
 from collectionstore_node.statemachine.codec import decode_own
 from collectionstore_node.statemachine.commands import DocumentRef, Ref
 from collectionstore_node.statemachine.expiry_queue import Deadlines
+from collectionstore_node.statemachine.history import ChangeKind, Row
 from collectionstore_node.statemachine.index_catalog import (
     Index,
     IndexState,
@@ -57,12 +58,12 @@ class OpenIndex:
 
     __slots__ = ("collection_id", "enter", "index", "prefix", "statistics")
 
-    def __init__(self, overlay: Overlay, collection_id: int, index: Index) -> None:
+    def __init__(self, view: View, collection_id: int, index: Index) -> None:
         self.collection_id = collection_id
         self.index = index
         self.prefix = index_prefix(collection_id, index.id)
         self.enter = entries_of(index.definition)
-        self.statistics = read_statistics(overlay, collection_id, index.id)
+        self.statistics = read_statistics(view, collection_id, index.id)
 
     def maintains(self, document_id: str) -> bool:
         """Whether a write of the document changes entries; while the index is built, what is ahead is left to that."""
@@ -92,12 +93,16 @@ def scan_collections(view: View, lo: bytes, hi: bytes) -> Iterator[tuple[str, Co
 class Catalog:
     """The catalog as one batch reads and writes it. It caches lookups, so all its writes must go through it."""
 
-    __slots__ = ("_buckets", "_changed", "_collections", "_overlay", "deadlines", "indexed")
+    __slots__ = ("_buckets", "_changed", "_collections", "_overlay", "changes", "deadlines", "indexed", "revision")
 
-    def __init__(self, overlay: Overlay) -> None:
+    def __init__(self, overlay: Overlay, changes: list[Row] | None = None) -> None:
         self._overlay = overlay
+        self.changes = changes
+        """What the batch has changed so far, for the history; None if none is kept."""
         self.deadlines = Deadlines(overlay)
         """What expires; `open` it with the header."""
+        self.revision = 0
+        """Of the command at hand; a put that meets no indexes leaves it as it is."""
         self.indexed: dict[str, tuple[OpenIndex, ...]] = {}
         """The indexes of those collections that were looked up and have some."""
         self._changed: dict[int, OpenIndex] = {}
@@ -125,7 +130,9 @@ class Catalog:
         """Create an empty collection; return False if it exists."""
         if self._documents(name) is not None:
             return False
-        self._overlay.put(collection_key(name), _encoder.encode(Collection(revision).stored()))
+        record = _encoder.encode(Collection(revision).stored())
+        self._overlay.put(collection_key(name), record)
+        self.note(ChangeKind.CREATE_COLLECTION, name, None, record)
         self._collections[name] = documents_prefix(revision)
         return True
 
@@ -139,6 +146,8 @@ class Catalog:
         documents = self._documents(name)
         if documents is None:
             return False
+        if self.changes is not None:
+            self.note(ChangeKind.DROP_COLLECTION, name, self._overlay.get(collection_key(name)), None)
         # One range, whatever the number of documents. The ID in the keys is never reused, so a collection that is
         # created again under this name cannot see documents that are still on disk.
         self._overlay.drop_range(documents, prefix_end(documents))
@@ -190,6 +199,11 @@ class Catalog:
         """Remove all entries of an index, and what was counted of them."""
         self._clear(one)
         one.statistics = Statistics()
+
+    def note(self, kind: ChangeKind, name: str, before: bytes | None, after: bytes | None) -> None:
+        """Keep a change of a collection as a whole, with the records before and behind it, in the history."""
+        if self.changes is not None:
+            self.changes.append((self.revision, 0, int(kind), None, name, before, after))
 
     def finish(self) -> None:
         """Store what was counted. At the end of every batch."""

@@ -6,7 +6,7 @@ every replica computes the same. Add fields at the end, with a default; a change
 (`levels`), which is the first byte of an encoded batch. `Item` and `Outcome` are part of the state digest: a new field
 in them would change the digests of earlier levels.
 
-A batch may contain the trace contexts of sampled commands, as a third element after those of `CommandBatch`. It is part
+A batch may contain the trace contexts of sampled commands, as its third element. It is part
 of the entry's bytes, and of the log's chain, and so equal on every replica. The state machine ignores it, as do
 versions that do not know it: it has no effect on state, outcomes or revisions.
 """
@@ -357,6 +357,10 @@ class CommandBatch(msgspec.Struct, frozen=True, array_like=True):
 
     time_ms: int
     commands: tuple[Command, ...]
+    contexts: msgspec.Raw = msgspec.Raw()
+    """Trace contexts; not looked at here."""
+    token_key: bytes = b""
+    """From level `CHANGES` on: the key that the entry brings which raises the level; see `tokens`."""
 
 
 SpanContext: TypeAlias = tuple[int, bytes]
@@ -496,15 +500,23 @@ def encode_batch(time_ms: int, commands: Sequence[Command], level: int = FIRST) 
 
 
 def join_batch(
-    time_ms: int, encoded: Sequence[bytes], contexts: Sequence[SpanContext] = (), *, level: int = FIRST
+    time_ms: int,
+    encoded: Sequence[bytes],
+    contexts: Sequence[SpanContext] = (),
+    *,
+    level: int = FIRST,
+    token_key: bytes = b"",
 ) -> bytes:
     """Return the data of a COMMANDS entry of `level` from commands that are encoded by `encode_command`.
 
-    Without `contexts` the bytes are those of a version without trace contexts.
+    Without `contexts` the bytes are those of a version without trace contexts, unless there is a `token_key`.
     """
     # Raw: each command was encoded when it was proposed or forwarded, and is embedded without decoding it again.
     commands = [msgspec.Raw(command) for command in encoded]
-    return bytes((level,)) + _encoder.encode((time_ms, commands, contexts) if contexts else (time_ms, commands))
+    batch: tuple[object, ...] = (time_ms, commands, contexts) if contexts else (time_ms, commands)
+    if token_key:
+        batch = (time_ms, commands, contexts, token_key)
+    return bytes((level,)) + _encoder.encode(batch)
 
 
 def span_contexts(data: bytes) -> tuple[SpanContext, ...]:

@@ -29,7 +29,7 @@ from collectionstore_node.statemachine.costs import (
     TTL_MAX_MS,
     TTL_MIN_MS,
 )
-from collectionstore_node.statemachine.indexing import Write, expire, live
+from collectionstore_node.statemachine.indexing import expire, live
 from collectionstore_node.statemachine.keys import (
     DUE_LEASES,
     DUE_RECORDS,
@@ -147,7 +147,7 @@ def _remove_records(step: _Step) -> bytes:
         ref = decode_ref(data)
         record = step.record(ref, key)
         if record is not None and expiry_of(record).deadline_ms == deadline_ms:
-            expire(overlay, step.catalog, Write(ref, key, record, None))
+            expire(overlay, step.catalog, ref, key, record)
         else:
             overlay.delete(place)
             deadlines.count(queued=-1)
@@ -176,7 +176,7 @@ def _remove_attached(step: _Step, lease: int) -> bool:
         step.passed()
         record = step.record(ref, key)
         if record is not None and expiry_of(record).lease == lease:
-            expire(step.overlay, step.catalog, Write(ref, key, record, None))
+            expire(step.overlay, step.catalog, ref, key, record)
         else:
             step.deadlines.detach(lease, key)
     return True

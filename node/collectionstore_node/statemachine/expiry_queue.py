@@ -85,7 +85,7 @@ def is_there(view: View) -> Callable[[bytes], bool] | None:
     """
     data = view.get(EXPIRY_SUMMARY_KEY)
     if data is None:
-        return None  # nothing has ever had a deadline
+        return None  # nothing has ever had a deadline, or the past is read
     summary, time_ms = read_summary(view), read_header(view).time_ms
     due = any(due_at(place)[0] <= time_ms for place, _ in _first(view, summary.records_from, DUE_RECORDS))
     hi = due_lease_key(time_ms + 1, 0)
@@ -101,6 +101,11 @@ def is_there(view: View) -> Callable[[bytes], bool] | None:
         return lease not in ended if lease else deadline_ms > time_ms
 
     return there
+
+
+def keeps_time(view: View) -> bool:
+    """Whether the records of a view that expire do so; those of the past are there as they were."""
+    return view.get(EXPIRY_SUMMARY_KEY) is not None
 
 
 def left_ms(view: View, record: bytes) -> int | None:

@@ -22,6 +22,8 @@ from collectionstore_node.indexes.entries import (
 from collectionstore_node.statemachine.catalog import Catalog, OpenIndex
 from collectionstore_node.statemachine.commands import Code, DocumentRef, Ref, RefusedBy
 from collectionstore_node.statemachine.costs import INDEX_ENTRY_COST_BYTES, INDEX_VALUE_COST_BYTES
+from collectionstore_node.statemachine.history import ChangeKind
+from collectionstore_node.statemachine.index_catalog import Statistics
 from collectionstore_node.statemachine.stored import EXPIRING, revisions_of, value_start
 from collectionstore_node.statemachine.view import Overlay
 
@@ -38,6 +40,8 @@ class Write(NamedTuple):
     """The record before the command; None if there is none."""
     record: bytes | None
     """The record to store; None to delete."""
+    kind: ChangeKind | None = None
+    """What the history says of it; None for INSERT, REPLACE or DELETE, as the records say."""
 
 
 class Refused(NamedTuple):
@@ -61,13 +65,23 @@ def store(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max:
         refused = _index(overlay, catalog, writes, cost_max)
         if refused is not None:
             return refused
-    for ref, key, previous, record in writes:
+    for ref, key, previous, record, _ in writes:
         if record is None:
             overlay.delete(key)
         else:
             overlay.put(key, record)
         if (previous is not None and previous[:1] == EXPIRING) or (record is not None and record[:1] == EXPIRING):
             catalog.deadlines.moved(ref, key, previous, record)
+    changes = catalog.changes
+    if changes is not None:
+        revision = catalog.revision
+        # Behind what the same command has changed before: it may have met records that have expired.
+        position = changes[-1][1] + 1 if changes and changes[-1][0] == revision else 0
+        for ref, _, previous, record, kind in writes:
+            # A write that only moves the deadline keeps the revision of the record, and is no change.
+            if record is None or revisions_of(record)[0] == revision:
+                changes.append((revision, position, int(_kind(kind, previous, record)), ref, "", previous, record))
+                position += 1
     return None
 
 
@@ -78,20 +92,28 @@ def live(overlay: Overlay, catalog: Catalog, ref: Ref, key: bytes, record: bytes
     """
     if not catalog.deadlines.has_expired(record):
         return record
-    expire(overlay, catalog, Write(ref, key, record, None))
+    expire(overlay, catalog, ref, key, record)
     return None
 
 
-def expire(overlay: Overlay, catalog: Catalog, write: Write) -> None:
+def expire(overlay: Overlay, catalog: Catalog, ref: Ref, key: bytes, record: bytes) -> None:
     """Remove a record that has expired."""
     # It adds no entries, so no index refuses it.
-    store(overlay, catalog, (write,))
+    store(overlay, catalog, (Write(ref, key, record, None, ChangeKind.EXPIRE),))
     catalog.deadlines.count(expired=1)
+
+
+def _kind(given: ChangeKind | None, previous: bytes | None, record: bytes | None) -> ChangeKind:
+    if record is None:
+        return ChangeKind.DELETE if given is None else given
+    if previous is None:
+        return ChangeKind.INSERT
+    return ChangeKind.REPLACE if given is None else given
 
 
 def _index(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max: int | None) -> Refused | None:
     changes: list[_Change] = []
-    for position, (ref, _, previous, record) in enumerate(writes):
+    for position, (ref, _, previous, record, _) in enumerate(writes):
         if not isinstance(ref, DocumentRef) or ref.collection not in catalog.indexed:
             continue
         before, after = document_of(previous), document_of(record)
@@ -176,13 +198,17 @@ def stored_entries(index: OpenIndex, document_id: bytes, entries: Entries, recor
 
 def count(catalog: Catalog, index: OpenIndex, old: Entries, new: Entries) -> None:
     """Count entries out and in."""
-    statistics = index.statistics
+    count_in(index.statistics, old, new)
+    catalog.counted(index)
+
+
+def count_in(statistics: Statistics, old: Entries, new: Entries) -> None:
+    """Count entries out of and into statistics."""
     statistics.entries += len(new.keys) - len(old.keys)
     statistics.documents += bool(new.keys) - bool(old.keys)
     statistics.multikey += new.multikey - old.multikey
     statistics.long += new.long - old.long
     statistics.key_bytes += sum(map(len, new.keys)) - sum(map(len, old.keys))
-    catalog.counted(index)
 
 
 def document_of(record: bytes | None) -> dict[str, Any] | None:

@@ -23,9 +23,12 @@ INDEX_STATISTICS: Final = b"\x09"
 INDEX_BUILDS: Final = b"\x0a"
 EXPIRY: Final = b"\x0c"
 LEASES: Final = b"\x0d"
+HISTORY: Final = b"\x0e"
 
 HEADER_KEY: Final = META + b"header"
 MEMBERSHIP_KEY: Final = META + b"membership"
+SEGMENTS_KEY: Final = META + b"history"
+TOKEN_KEY: Final = META + b"token"
 EXPIRY_SUMMARY_KEY: Final = EXPIRY + b"\x00"
 DUE_RECORDS: Final = EXPIRY + b"\x01"
 DUE_LEASES: Final = EXPIRY + b"\x02"
@@ -131,6 +134,11 @@ def lease_id_of(key: bytes) -> int:
 def attached_prefix(lease: int) -> bytes:
     """Return the prefix of what is attached to a lease; append the storage key of a record for one of them."""
     return ATTACHED + _NUMBER.pack(lease)
+
+
+def history_key(revision: int) -> bytes:
+    """Return the storage key of the changes of an entry, whose last revision is `revision`."""
+    return HISTORY + _NUMBER.pack(revision)
 
 
 def last_text(key: bytes, prefix: bytes) -> str:

@@ -49,6 +49,7 @@ from collectionstore_node.statemachine.costs import (
     UPDATE_STEP_COST_BYTES,
     UPDATE_VALUES_MAX,
 )
+from collectionstore_node.statemachine.history import ChangeKind
 from collectionstore_node.statemachine.indexing import Write, live, store
 from collectionstore_node.statemachine.stored import NEVER, Expiry, decode_stored, expiry_of, with_expiry
 from collectionstore_node.statemachine.view import Overlay
@@ -211,6 +212,11 @@ def updated_record(
     return next_record(Put(update.ref, made.after), revision, record, expiry)
 
 
+def change_kind(update: Update) -> ChangeKind | None:
+    """Return what the history says of an update of a document that stays; None for one that replaces it."""
+    return None if update.form >= UpdateForm.REPLACE else ChangeKind.UPDATE
+
+
 def item_of(made: Change, revision: int, current: int) -> Item:
     """Return the result of a change; `current` is the revision of the document before it, 0 if it was absent."""
     if made.after is None:
@@ -245,7 +251,7 @@ def apply_update(
         return Outcome(expiry, revision, current_revision=current)
     if made.changed or expiry is not None:
         new = updated_record(update, made, revision, record, expiry)
-        by_index = store(overlay, catalog, (Write(update.ref, key, record, new),))
+        by_index = store(overlay, catalog, (Write(update.ref, key, record, new, change_kind(update)),))
         if by_index is not None:
             items = (refused_item(by_index.by),)
             return Outcome(by_index.code, revision, current_revision=current, items=items)

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from collectionstore_node.errors import InvalidRequest, NodeError, NotLeader
+from collectionstore_node.errors import InvalidRequest, NodeError, NotLeader, RevisionNotReached
 from collectionstore_node.raft.messages import CHAIN_BYTES, Entry, Index, NodeId, SnapshotMetadata, Term
 from collectionstore_node.replica import MembersRequest, NodeStatus, RaftReport
+from collectionstore_node.replica.consensus.revisions import Revisions
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.observation.command import Waiter, tell
 from collectionstore_node.replica.reporting.inspection import Queues
@@ -41,6 +42,7 @@ class MemoryReplica:
         self.now_ms = 0
         """The time of the next entries, from level 2 on: a test moves it."""
         self.revision = 0
+        self.revisions = Revisions(0)
         self.behind = 0
         """How many commands this node itself is behind the leader that applied them."""
         self.known_leader: MemberInfo | None = ME
@@ -62,6 +64,7 @@ class MemoryReplica:
         self.stale_error: NodeError | None = None
         self.stale_s: float | None = None
         self.name = ME.name
+        self.cluster_id = "shop"
         self.confirmed = 0
         self.reclaimed: list[tuple[bytes, bytes]] = []
         self.members_requests: list[MembersRequest] = []
@@ -108,6 +111,7 @@ class MemoryReplica:
         outcome = answers.get(0, outcome)
         self.view.commit(overlay.writes)
         self.revision = read_revision(self.view) - self.behind
+        self.revisions.applied(self.revision, read_header(self.view).time_ms)
         return outcome
 
     def submit(self, command: Command, *, timeout_s: float, parent: bytes | None = None) -> asyncio.Future[Outcome]:
@@ -146,6 +150,13 @@ class MemoryReplica:
 
     async def ready_barrier(self, *, timeout_s: float) -> None:
         await self.read_barrier(timeout_s=timeout_s)
+
+    async def revision_barrier(self, revision: int, *, timeout_s: float) -> None:
+        if not await self.revisions.reached(revision, timeout_s=timeout_s):
+            raise RevisionNotReached(revision, self.revision)
+
+    def observe_applied(self, observer: Callable[[int, int], None]) -> Callable[[], None]:
+        return self.revisions.observe(observer)
 
     def staleness_s(self) -> float | None:
         return self.stale_s
