@@ -21,6 +21,7 @@ from collectionstore_node.api.handlers import (
     probes,
     queries,
     transactions,
+    validation,
 )
 from collectionstore_node.api.http.options import (
     BULK,
@@ -74,6 +75,7 @@ CLIENT: Final = (
     Route("POST",   "/api/v1/collections", catalog.post, WRITE),
     Route("GET",    "/api/v1/collections/{collection}", catalog.get, READ),
     Route("PUT",    "/api/v1/collections/{collection}", catalog.put, WRITE),
+    Route("PATCH",  "/api/v1/collections/{collection}", catalog.patch, WRITE),
     Route("DELETE", "/api/v1/collections/{collection}", catalog.delete, WRITE),
     Route("GET",    "/api/v1/collections/{collection}/documents", documents.list_page, LIST_DOCUMENTS),
     Route("POST",   "/api/v1/collections/{collection}/documents", documents.post, LIVING),
@@ -90,6 +92,7 @@ CLIENT: Final = (
     Route("POST",   "/api/v1/collections/{collection}:touch", expiry.document, WRITE),
     Route("POST",   "/api/v1/collections/{collection}:bulk", bulk.post, BULK),
     Route("POST",   "/api/v1/collections/{collection}:aggregate", aggregates.aggregate, READ_PAST, read=True),
+    Route("POST",   "/api/v1/collections/{collection}:validate", validation.validate, READ, read=True),
     Route("GET",    "/api/v1/collections/{collection}/indexes", indexes.list_all, READ),
     Route("POST",   "/api/v1/collections/{collection}/indexes", indexes.post, WRITE),
     Route("GET",    "/api/v1/collections/{collection}/indexes/{name}", indexes.get, READ),

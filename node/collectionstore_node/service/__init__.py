@@ -38,7 +38,7 @@ from collectionstore_node.service.index_builder import IndexBuilder
 from collectionstore_node.service.limits import StoreLimits
 from collectionstore_node.service.operations import BoundedStaleness, Consistency, ReadConsistency
 from collectionstore_node.service.pending import Pending
-from collectionstore_node.service.store import Store, insertion
+from collectionstore_node.service.store import Store
 from collectionstore_node.service.store_replica import StoreReplica
 from collectionstore_node.service.turns import Work
 
@@ -54,5 +54,4 @@ __all__ = [
     "StoreLimits",
     "StoreReplica",
     "Work",
-    "insertion",
 ]

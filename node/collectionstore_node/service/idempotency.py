@@ -65,6 +65,11 @@ def _stamped(update: Update, time_ms: int, bytes_max: int) -> Update:
     return replace(update, time_ms=time_ms if dated else 0, bytes_max=bytes_max)
 
 
+def derived_key(key: str, position: int) -> str:
+    """Return the idempotency key of a part of a request."""
+    return hashlib.sha256(f"{key}\0{position}".encode()).hexdigest()
+
+
 def document_id_for(collection: str, key: str) -> str:
     """Return the id of a document inserted under an idempotency key: a UUIDv8, the same in every attempt.
 

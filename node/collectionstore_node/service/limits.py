@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from collectionstore_node.errors import InvalidRequest
+from collectionstore_node.errors import InvalidPart, InvalidRequest
+from collectionstore_node.schemas import DEFAULTS_BYTES_MAX, SCHEMA_BYTES_MAX
 from collectionstore_node.service.operations import (
     Expiring,
     FindDocuments,
@@ -28,6 +29,7 @@ from collectionstore_node.service.operations import (
     Touch,
     Transaction,
     Update,
+    ValidateDocuments,
 )
 from collectionstore_node.statemachine.admissible import (
     RESERVED_NAMES,
@@ -40,6 +42,8 @@ from collectionstore_node.statemachine.admissible import (
     has_reserved_name,
 )
 from collectionstore_node.statemachine.costs import (
+    SCHEMA_DEPTH_MAX,
+    SCHEMA_STEPS_MAX,
     TRANSACTION_COST_MAX,
     TRANSACTION_READ_BYTES_MAX,
     TRANSACTION_WRITE_BYTES_MAX,
@@ -47,7 +51,11 @@ from collectionstore_node.statemachine.costs import (
 )
 
 __all__ = [
+    "DEFAULTS_BYTES_MAX",
     "RESERVED_NAMES",
+    "SCHEMA_BYTES_MAX",
+    "SCHEMA_DEPTH_MAX",
+    "SCHEMA_STEPS_MAX",
     "TRANSACTION_COST_MAX",
     "TRANSACTION_READ_BYTES_MAX",
     "TRANSACTION_WRITE_BYTES_MAX",
@@ -57,6 +65,12 @@ __all__ = [
     "check_transaction_items",
     "has_reserved_name",
 ]
+
+
+VALIDATED_MAX: Final = 100_000
+"""Documents that one request checks against a schema."""
+VALIDATED_SHOWN_MAX: Final = 100
+"""Of how many it says what is wrong."""
 
 
 class StoreLimits(CommandLimits, frozen=True, kw_only=True):
@@ -117,6 +131,16 @@ def _check_lease(request: KeepLease | RevokeLease | ReadLease, limits: StoreLimi
 
 
 def _check_list(request: List | FindDocuments | ListLeases, limits: StoreLimits) -> None:
+def _check_validation(request: ValidateDocuments, limits: StoreLimits) -> None:
+    for name, given, least, most in (
+        ("limit", request.limit, 1, VALIDATED_MAX),
+        ("show", request.shown, 0, VALIDATED_SHOWN_MAX),
+    ):
+        if not least <= given <= most:
+            raise InvalidPart("invalid_query", f"/{name}", f"{name} is {given}; allowed are {least} to {most}")
+
+
+def _check_list(request: List | FindDocuments, limits: StoreLimits) -> None:
     if not 1 <= request.limit <= limits.list_items_max:
         raise InvalidRequest("invalid_parameter", f"limit is {request.limit}; allowed are 1 to {limits.list_items_max}")
 
@@ -137,4 +161,5 @@ _CHECKS: Final[dict[type, Callable[[Any, StoreLimits], None]]] = {
     KeepLease: _check_lease,
     RevokeLease: _check_lease,
     ReadLease: _check_lease,
+    ValidateDocuments: _check_validation,
 }

@@ -32,6 +32,7 @@ from collectionstore_node.statemachine.commands import (
     ANY,
     CompareField,
     CompareOperator,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -43,6 +44,7 @@ from collectionstore_node.statemachine.commands import (
     GrantLease,
     Image,
     KeepLease,
+    Insert,
     KeyRef,
     Precondition,
     Put,
@@ -57,6 +59,15 @@ from collectionstore_node.statemachine.commands import (
 from collectionstore_node.statemachine.commands import ClientAction as Action
 from collectionstore_node.statemachine.commands import Compare as Guard
 from collectionstore_node.statemachine.commands import Operation as TransactionStep
+from collectionstore_node.statemachine.options import (
+    DEFAULTS,
+    CollectionOptions,
+    Ids,
+    Schema,
+    parse_options,
+    shown_options,
+    versioned,
+)
 
 
 class Consistency(enum.Enum):
@@ -180,8 +191,22 @@ class AggregateDocuments(msgspec.Struct, frozen=True, gc=False):
         return self.pipeline.find
 
 
+class ValidateDocuments(msgspec.Struct, frozen=True, gc=False):
+    """Check documents of a collection whose ID is greater than `after` against a schema."""
+
+    collection: str
+    schema: Schema | None
+    """None for that of the collection."""
+    after: str | None
+    limit: int
+    """How many are checked at most."""
+    shown: int
+    """Of how many the result says what is wrong."""
+
+
 Write: TypeAlias = Put | Delete
 AnyWrite: TypeAlias = Put | Delete | Update | Expiring
+AnyWrite: TypeAlias = Put | Delete | Update | Insert
 Read: TypeAlias = DocumentRef | KeyRef
 """A read of one target is the target itself: the hot path allocates nothing more."""
 List: TypeAlias = ListCollections | ListDocuments | ListKeys
@@ -192,6 +217,7 @@ Operation: TypeAlias = (
     | DropCollection
     | CreateIndex
     | DropIndex
+    | ConfigureCollection
     | Transaction
     | Touch
     | GrantLease
@@ -204,6 +230,7 @@ Operation: TypeAlias = (
     | ReadIndexes
     | List
     | Query
+    | ValidateDocuments
     | ReadCluster
     | ReadLog
     | ReadState
@@ -217,6 +244,7 @@ __all__ = [
     "ANY",
     "CONTENT_TYPE",
     "CONTENT_TYPE_CHARACTERS_MAX",
+    "DEFAULTS",
     "IDEMPOTENCY_KEY",
     "LOCKS",
     "NAME",
@@ -225,8 +253,10 @@ __all__ = [
     "AggregateDocuments",
     "AnyWrite",
     "BoundedStaleness",
+    "CollectionOptions",
     "CompareField",
     "CompareOperator",
+    "ConfigureCollection",
     "Consistency",
     "CountDocuments",
     "CreateCollection",
@@ -242,8 +272,10 @@ __all__ = [
     "Get",
     "GrantLease",
     "Guard",
+    "Ids",
     "Image",
     "KeepLease",
+    "Insert",
     "KeyRef",
     "List",
     "ListCollections",
@@ -263,13 +295,18 @@ __all__ = [
     "Ref",
     "RevokeLease",
     "Touch",
+    "Schema",
     "Transaction",
     "TransactionStep",
     "Update",
     "UpdateForm",
+    "ValidateDocuments",
     "Write",
     "key_violation",
     "plain",
+    "parse_options",
     "pinned_revision",
+    "shown_options",
     "text_violation",
+    "versioned",
 ]

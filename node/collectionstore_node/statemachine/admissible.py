@@ -25,6 +25,7 @@ from collectionstore_node.statemachine.commands import (
     BuildIndex,
     Command,
     Compare,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -34,6 +35,7 @@ from collectionstore_node.statemachine.commands import (
     Expiring,
     GrantLease,
     Idempotency,
+    Insert,
     KeepLease,
     KeyRef,
     Operation,
@@ -53,6 +55,7 @@ from collectionstore_node.statemachine.costs import (
     TTL_MIN_MS,
     UPDATE_BYTES_MAX,
 )
+from collectionstore_node.statemachine.options import options_violation
 from collectionstore_node.statemachine.transactions import invalid_reason
 from collectionstore_node.statemachine.updates import check_patterns, parse
 
@@ -174,6 +177,17 @@ def _check_action(action: Action, limits: CommandLimits) -> None:
             _check_name(collection, "collection")
             if after is not None:
                 _check_key(after, "document id")
+        case ConfigureCollection(collection, options, expected):
+            _check_name(collection, "collection")
+            violation = options_violation(options)
+            if violation is not None:
+                raise InvalidRequest("invalid_options", violation)
+            if not 0 <= expected < 1 << 63:
+                raise InvalidRequest("invalid_body", "a revision of options is out of range")
+        case Insert(collection, value):
+            _check_name(collection, "collection")
+            check_size(Put(DocumentRef(collection, "1"), value), limits)
+            _check_document(value)
         case CreateCollection() | DropCollection():
             _check_name(action.name, "collection")
         case Transaction():

@@ -19,6 +19,7 @@ from collectionstore_node.statemachine.commands import (
     Code,
     Command,
     CommandBatch,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -27,6 +28,7 @@ from collectionstore_node.statemachine.commands import (
     Expire,
     Expiring,
     GrantLease,
+    Insert,
     Item,
     KeepLease,
     Outcome,
@@ -39,6 +41,8 @@ from collectionstore_node.statemachine.commands import (
     level_of,
     refused_item,
 )
+from collectionstore_node.statemachine.configuring import configure_collection, insert
+from collectionstore_node.statemachine.conforming import conform
 from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
 from collectionstore_node.statemachine.dedupe import IdempotencyTable
 from collectionstore_node.statemachine.digest import update_digest
@@ -55,7 +59,7 @@ from collectionstore_node.statemachine.index_commands import build_index, create
 from collectionstore_node.statemachine.indexing import Write, live, store
 from collectionstore_node.statemachine.keys import history_key, idempotency_key
 from collectionstore_node.statemachine.levels import BOUNDED, HIGHEST
-from collectionstore_node.statemachine.stored import EXPIRING, NEVER, Expiry, encode_stored, revisions_of
+from collectionstore_node.statemachine.stored import EXPIRING, NEVER, encode_stored, revisions_of
 from collectionstore_node.statemachine.tokens import take_token_key
 from collectionstore_node.statemachine.transactions import apply_transaction, apply_unbounded
 from collectionstore_node.statemachine.updates import apply_update
@@ -219,7 +223,7 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return _create(catalog, action.name, header)
     if isinstance(action, DropCollection):
         return Outcome(Code.OK if catalog.drop(action.name) else Code.COLLECTION_NOT_FOUND, revision)
-    if header.level < HIGHEST and level_needed(action) > header.level:
+    if header.level < HIGHEST and level_needed(action) > max(header.level, BOUNDED):
         # No correct member proposes them before their level; what they would do then is not defined by it.
         return Outcome(Code.LEVEL_TOO_LOW, revision)
     if isinstance(action, Update):
@@ -232,6 +236,10 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return drop_index(catalog, action, revision)
     if isinstance(action, Expiring | Touch | GrantLease | KeepLease | RevokeLease | Expire):
         return _expiry(overlay, catalog, action, revision, values)
+    if isinstance(action, ConfigureCollection):
+        return configure_collection(overlay, catalog, action, revision)
+    if isinstance(action, Insert):
+        return insert(overlay, catalog, action, revision)
     if header.level >= BOUNDED:
         return apply_transaction(overlay, catalog, action, revision, values)
     return apply_unbounded(overlay, catalog, action, revision)
@@ -284,12 +292,19 @@ def _put(
     # Most have none, and need not be asked.
     if (precondition.exists is not None or precondition.revisions is not None) and not allows(precondition, current):
         return Outcome(Code.PRECONDITION_FAILED, revision, current_revision=current)
-    expiry: Expiry | Code = NEVER
-    if expiring is not None:
-        expiry, expires = catalog.deadlines.expiry(expiring.ttl_ms, expiring.lease), True
+    value, mark = put.value, ""
+    if catalog.configured:
+        conforming = conform(overlay, catalog, put.ref, value, created=previous is None)
+        if isinstance(conforming, Code):
+            return Outcome(conforming, revision, current_revision=current)
+        value, mark = conforming
+    expiry = None
+    if expiring is not None or catalog.configured:
+        expiry = catalog.expiry(put.ref, expiring)
         if isinstance(expiry, Code):
             return Outcome(expiry, revision, current_revision=current)
-    record = encode_stored(revision, created_revision, put.value, put.content_type, expiry)
+        expires = expires or expiry is not None
+    record = encode_stored(revision, created_revision, value, put.content_type, expiry or NEVER)
     changes = catalog.changes
     if catalog.indexed or expires:
         catalog.revision = revision
@@ -301,6 +316,10 @@ def _put(
         overlay.put(key, record)
         if changes is not None:
             changes.append((revision, 0, _INSERT if previous is None else _REPLACE, put.ref, "", previous, record))
+    if mark:
+        return Outcome(
+            _OK, revision, previous is None, current, items=(Item(revision, previous is None, None, current, mark),)
+        )
     return Outcome(_OK, revision, previous is None, current)
 
 

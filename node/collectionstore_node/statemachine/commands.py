@@ -22,6 +22,7 @@ import msgspec
 from collectionstore_node.indexes.definition import Definition
 from collectionstore_node.statemachine.codec import decode
 from collectionstore_node.statemachine.levels import CHANGES, ENGINE, FIRST, HIGHEST
+from collectionstore_node.statemachine.options import CollectionOptions
 
 _THREE_ELEMENTS: Final = 0x93
 _FIXED_ARRAY_MAX: Final = 0x9F
@@ -250,6 +251,31 @@ class BuildIndex(msgspec.Struct, frozen=True, array_like=True, tag=22):
     """The ID of the last document that has entries; None at the beginning."""
 
 
+class ConfigureCollection(msgspec.Struct, frozen=True, array_like=True, tag=30):
+    """Replace all options of a collection; from level `CHANGES` on.
+
+    PRECONDITION_FAILED if they were last changed at another revision than `expected`. With `create` a collection that
+    does not exist is created with them; one that exists is COLLECTION_EXISTS if it has the same, else OPTIONS_DIFFER.
+    """
+
+    collection: str
+    options: CollectionOptions
+    expected: int = 0
+    """When they were last changed: the collection's creation, if never. 0 for no such condition."""
+    create: bool = False
+
+
+class Insert(msgspec.Struct, frozen=True, array_like=True, tag=31, gc=False):
+    """Store a new document under the next number of the collection's sequence; from level `CHANGES` on.
+
+    ID_REFUSED if the collection has no sequence. The outcome says which number it was: `inserted_id`.
+    """
+
+    collection: str
+    value: bytes
+    """Compact JSON text of a document."""
+
+
 class Touch(msgspec.Struct, frozen=True, array_like=True, tag=36, gc=False):
     """Change until when the target is there, and nothing else: it keeps its revision. From level `CHANGES` on.
 
@@ -299,6 +325,8 @@ ClientAction: TypeAlias = (
     | Update
     | CreateIndex
     | DropIndex
+    | ConfigureCollection
+    | Insert
     | Expiring
     | Touch
     | GrantLease
@@ -336,7 +364,7 @@ def answers_values(command: Command) -> bool:
 
 _LEVELS: Final[dict[type, int]] = {
     **dict.fromkeys((Update, CreateIndex, DropIndex, BuildIndex), ENGINE),
-    **dict.fromkeys((Expiring, Touch, GrantLease, KeepLease, RevokeLease, Expire), CHANGES),
+    **dict.fromkeys((ConfigureCollection, Insert, Expiring, Touch, GrantLease, KeepLease, RevokeLease, Expire), CHANGES),
 }
 """The level of each kind of action that is not of the first one."""
 
@@ -419,6 +447,21 @@ class Code(enum.IntEnum):
     """Another document has the same values in a unique index; see `refused_index`."""
     INDEX_ENTRIES = 46
     """The document would have too many entries in an index, or a value in it is nested too deep; see the same."""
+    SCHEMA_VIOLATION = 60
+    """The schema of the collection does not allow the document; nothing was changed. `refused_document` has it."""
+    SCHEMA_COST = 61
+    """The document is too large for the schema: checking it would take too many steps. The same."""
+    SCHEMA_DEFAULTS = 62
+    """The defaults of the schema would add too much to the document."""
+    INVALID_OPTIONS = 63
+    """The options are not allowed; members check them before they propose."""
+    OPTIONS_DIFFER = 64
+    """The collection to create exists with other options."""
+    ID_REFUSED = 65
+    """The collection takes no new document under this ID, or none without one: see `options.Ids`."""
+    SEQUENCE_TAKEN = 66
+    """The next numbers of the sequence are the IDs of documents; a later insert goes on behind them."""
+    SEQUENCE_EXHAUSTED = 67
     LEASE_NOT_FOUND = 70
     """There is no such lease, or it has ended."""
     LEASE_FULL = 71
@@ -466,6 +509,34 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     failed_operation: int | None = None
     """Position, in the attempted branch, of the operation that failed the transaction; None if it was a compare. Of the
     part that failed an update, None if it was none of them."""
+
+
+SCHEMA_WARNING: Final = "schema"
+"""`Item.content_type` of a document that was stored although its schema does not allow it. No type of content has this
+name: it has no slash."""
+
+
+def warned(outcome: Outcome) -> bool:
+    """Whether a schema does not allow a document that the command stored."""
+    return any(map(item_warned, outcome.items))
+
+
+def item_warned(item: Item) -> bool:
+    """The same of the result of one operation."""
+    return item.content_type == SCHEMA_WARNING
+
+
+def inserted_id(outcome: Outcome) -> str:
+    """Return the ID of the document that an `Insert` has stored."""
+    return (outcome.items[0].value or b"").decode()
+
+
+def refused_document(outcome: Outcome) -> bytes | None:
+    """Return the text of the document that an update would have made, for the codes of schemas; None if it is unknown.
+
+    Only the member that answers adds it, and only of a small document.
+    """
+    return outcome.items[0].value if outcome.items else None
 
 
 class RefusedBy(NamedTuple):

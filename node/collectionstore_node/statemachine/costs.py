@@ -72,3 +72,13 @@ LEASE_RECORDS_MAX: Final = 10_000
 TTL_MIN_MS: Final = 1_000
 TTL_MAX_MS: Final = 10 * 365 * 24 * 60 * 60 * 1000
 """The shortest and the longest life of a record or a lease; far from where a time in 64 bits overflows."""
+SCHEMA_STEPS_MAX: Final = 4_000_000
+"""Steps that checking one document against the schema of its collection may take at most (`schemas.costs`)."""
+SCHEMA_STEP_COST_BYTES: Final = 16
+"""What one of them costs: a keyword that is evaluated, 10 to 50 ns."""
+SCHEMA_DEPTH_MAX: Final = 100
+"""How deep a document may be nested that is checked; the document itself counts as 1."""
+SCHEMA_CHECK_COST: Final = 256
+"""What checking and compiling a schema costs, by byte."""
+SEQUENCE_TRIES_MAX: Final = 64
+"""Numbers that one insert passes because documents have them."""

@@ -23,7 +23,9 @@ INDEX_STATISTICS: Final = b"\x09"
 INDEX_BUILDS: Final = b"\x0a"
 EXPIRY: Final = b"\x0c"
 LEASES: Final = b"\x0d"
+OPTIONS: Final = b"\x0b"
 HISTORY: Final = b"\x0e"
+SEQUENCES: Final = b"\x11"
 
 HEADER_KEY: Final = META + b"header"
 MEMBERSHIP_KEY: Final = META + b"membership"
@@ -139,6 +141,16 @@ def attached_prefix(lease: int) -> bytes:
 def history_key(revision: int) -> bytes:
     """Return the storage key of the changes of an entry, whose last revision is `revision`."""
     return HISTORY + _NUMBER.pack(revision)
+
+
+def options_key(collection_id: int) -> bytes:
+    """Return the storage key of the options of a collection."""
+    return OPTIONS + _NUMBER.pack(collection_id)
+
+
+def sequence_key(collection_id: int) -> bytes:
+    """Return the storage key of the last number of a collection's sequence."""
+    return SEQUENCES + _NUMBER.pack(collection_id)
 
 
 def last_text(key: bytes, prefix: bytes) -> str:

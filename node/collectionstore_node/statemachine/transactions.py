@@ -17,6 +17,8 @@ from collectionstore_node.statemachine.commands import (
     Compare,
     CompareField,
     CompareOperator,
+    Delete,
+    DocumentRef,
     Expiring,
     Get,
     Image,
@@ -38,7 +40,16 @@ from collectionstore_node.statemachine.costs import (
 )
 from collectionstore_node.statemachine.indexing import Write, live, store
 from collectionstore_node.statemachine.stored import NEVER, Expiry, decode_stored, value_start
-from collectionstore_node.statemachine.updates import Refused, change, change_kind, item_of, updated_record
+from collectionstore_node.statemachine.updates import (
+    Change,
+    Refused,
+    change,
+    change_kind,
+    conformed,
+    hand_refused,
+    item_of,
+    updated_record,
+)
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.statemachine.writing import allows, current_revision, next_record
 
@@ -104,11 +115,11 @@ class _TooMuch(Exception):
 class _Records:
     """The records that one transaction touches: each is read once, and all are counted. Methods raise `_TooMuch`."""
 
-    __slots__ = ("_began", "_known", "_overlay", "_read", "_reads", "_values", "_writes", "_written")
+    __slots__ = ("_began", "_known", "_overlay", "_read", "_reads", "_writes", "_written", "values")
 
     def __init__(self, overlay: Overlay, values: list[Item] | None) -> None:
         self._overlay = overlay
-        self._values = values
+        self.values = values
         self._began = overlay.cost
         self._known: dict[bytes, bytes | None] = {}
         self._read = self._reads = self._written = self._writes = 0
@@ -160,11 +171,11 @@ class _Records:
 
     def hand_over(self, read: list[tuple[int, bytes]], items: list[Item]) -> None:
         """Give the member that answers the items with their values; `read` are records by the position of their get."""
-        if self._values is None or not read:
+        if self.values is None or not read:
             return
-        self._values += items
+        self.values += items
         for position, record in read:
-            self._values[position] = whole_item(record, items[position].revision)
+            self.values[position] = whole_item(record, items[position].revision)
 
 
 class _UnboundedRecords(_Records):
@@ -227,6 +238,19 @@ def _holds(compare: Compare, record: bytes | None) -> bool:
     return holds(record[start : start + len(operand) + 1], operand)
 
 
+def _made(
+    overlay: Overlay, catalog: Catalog, operation: Put | Delete | Update, record: bytes | None, current: int
+) -> Change | Refused | None:
+    """Return what an operation makes of a document; None for one that does not depend on what is there."""
+    if isinstance(operation, Update):
+        return conformed(overlay, catalog, operation.ref, change(overlay, operation, record))
+    if not catalog.configured or not isinstance(operation, Put) or not isinstance(operation.ref, DocumentRef):
+        return None
+    if not allows(operation.precondition, current):
+        return None
+    return conformed(overlay, catalog, operation.ref, Change(record, operation.value, changed=True))
+
+
 def _run(
     records: _Records,
     overlay: Overlay,
@@ -254,25 +278,28 @@ def _run(
                 if record is not None:
                     read.append((position, record))
                 continue
-            if isinstance(operation, Put):
-                records.writes(len(operation.value))
-            made = change(overlay, operation, record) if isinstance(operation, Update) else None
+            made = _made(overlay, catalog, operation, record, current)
             if made is not None and not isinstance(made, Refused):
                 records.updates(len(made.after or b""))
+            elif isinstance(operation, Put):
+                records.writes(len(operation.value))
         except _TooMuch:
             return Outcome(Code.TRANSACTION_TOO_LARGE, revision, succeeded=succeeded, failed_operation=position)
         failed = None if allows(operation.precondition, current) else Code.PRECONDITION_FAILED
         if failed is None and isinstance(made, Refused):
             failed = made.code
+            hand_refused(made, records.values)
         expiry: Expiry | None = None
-        if failed is None and isinstance(step, Expiring):
-            found = catalog.deadlines.expiry(step.ttl_ms, step.lease, attached=attached[step.lease])
-            attached[step.lease] += 1
+        expiring = step if isinstance(step, Expiring) else None
+        if failed is None and (expiring is not None or catalog.configured):
+            number = 0 if expiring is None else expiring.lease
+            found = catalog.expiry(operation.ref, expiring, attached=attached[number])
+            attached[number] += 1
             failed, expiry = (found, None) if isinstance(found, Code) else (None, found)
         if failed is not None:
             return Outcome(failed, revision, current_revision=current, succeeded=succeeded, failed_operation=position)
-        if isinstance(operation, Update) and made is not None and not isinstance(made, Refused):
-            if made.changed or expiry is not None:
+        if not isinstance(operation, Delete) and made is not None and not isinstance(made, Refused):
+            if made.changed or expiring is not None:
                 staged[key] = updated_record(operation, made, revision, record, expiry)
             items.append(item_of(made, revision, current))
         elif isinstance(operation, Put):

@@ -58,9 +58,9 @@ class DirectPut:
         bytes_max: Callable[[StoreLimits], int],
         name: Callable[[str], str],
         write: Callable[[DirectCall, HttpLimits], Put],
-        answer: Callable[[str, Outcome], Answer],
+        answer: Callable[[Store, Put, Outcome], Answer],
     ) -> None:
-        """`write` makes the write of a request, `answer` its answer of the last name. The rest: see the protocol.
+        """`write` makes the write of a request, `answer` its answer. The rest: see the protocol.
 
         `name`, `write` and `answer` raise `Problem`.
         """
@@ -81,4 +81,4 @@ class DirectPut:
     def end(self, call: DirectCall, store: Store, limits: HttpLimits) -> Answer | None:
         """Return the answer, None if the write waits again."""
         outcome = store.halves.end_write(call, limits.timeout_default_s)
-        return None if outcome is None else self._answer(call.last, outcome)
+        return None if outcome is None else self._answer(store, call.target, outcome)  # type: ignore[arg-type]  # begun

@@ -7,11 +7,10 @@ from typing import Final
 
 from collectionstore_node.api.http.names import quoted
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.service.lives import FOR_EVER, TTL_MAX_MS, TTL_MIN_MS, Life
+from collectionstore_node.service.lives import FOR_EVER, TTL_ALLOWED, Life, parse_ttl
 
-TTL: Final = re.compile(r"([0-9]{1,15})(ms|s|m|h|d)|none")
-_UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_ALLOWED: Final = f"1s to {TTL_MAX_MS // _UNITS_MS['d']}d: a whole number with ms, s, m, h or d, such as 90s"
+NONE: Final = "none"
+"""For ever, whatever the collection says."""
 LEASE_ID_MAX: Final = 2**53 - 1
 """Exact in every JSON reader."""
 _LEASE: Final = re.compile(r"[1-9][0-9]{0,15}")
@@ -19,12 +18,11 @@ _LEASE: Final = re.compile(r"[1-9][0-9]{0,15}")
 
 def ttl_ms(text: str, where: str, code: str) -> int:
     """Return the milliseconds in `text`, which is at `where` in the request; 0 for `none`. Raises `Problem`."""
-    found = TTL.fullmatch(text)
-    if found is not None and found[1] is None:
+    if text == NONE:
         return 0
-    milliseconds = int(found[1]) * _UNITS_MS[found[2]] if found is not None else 0
-    if not TTL_MIN_MS <= milliseconds <= TTL_MAX_MS:
-        raise _invalid(code, where, f"{where.strip('/')} is {quoted(text)}; allowed are none, and {_ALLOWED}")
+    milliseconds = parse_ttl(text)
+    if milliseconds is None:
+        raise _invalid(code, where, f"{where.strip('/')} is {quoted(text)}; allowed are none, and {TTL_ALLOWED}")
     return milliseconds
 
 
@@ -49,7 +47,7 @@ def needed_life(ttl: str | None, lease: int | None) -> Life:
     """Return what a body says of the life of something that must expire. Raises `Problem`."""
     life = life_of(ttl, lease, "")
     if life is None or life == FOR_EVER:
-        raise _invalid("invalid_body", "/ttl", f"a ttl or a lease is required here; a ttl is {_ALLOWED}")
+        raise _invalid("invalid_body", "/ttl", f"a ttl or a lease is required here; a ttl is {TTL_ALLOWED}")
     return life
 
 

@@ -46,6 +46,8 @@ TIMEOUT_MIN_S: Final = 0.001
 STALENESS_MIN_S: Final = 0.001
 STALENESS_MAX_S: Final = 3_600.0
 PARAMETERS_MAX: Final = 16
+REVISION_MAX: Final = 10**18 - 1
+"""Of the digits that `min_revision` and `at_revision` may have."""
 
 _DURATION: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s)")
 _LIMIT: Final = re.compile(r"[0-9]{1,18}")

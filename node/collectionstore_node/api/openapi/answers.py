@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from collectionstore_node.api.http.problems import Effect
 
 
+class SchemaSettings(msgspec.Struct):
+    """The schema of a collection: what it allows (JSON Schema 2020-12), and what becomes of a document it does not."""
+
+    document: dict[str, Any] | bool
+    mode: Literal["off", "warn", "strict"] = "strict"
+    defaults: bool = False
+    version: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class CollectionSettings(msgspec.Struct):
+    """The options of a collection; what is missing, or null, has its default."""
+
+    schema: SchemaSettings | msgspec.UnsetType | None = msgspec.UNSET
+    ids: Literal["uuid7", "client", "sequence"] | msgspec.UnsetType | None = msgspec.UNSET
+    sequence_start: int | msgspec.UnsetType | None = msgspec.UNSET
+
+
 class CollectionFacts(msgspec.Struct):
-    """A collection; its revision is that of its creation."""
+    """A collection; its revision is that of its creation. Its options, if it has some, and when they were changed."""
 
     name: str
     revision: int
+    options: CollectionSettings | msgspec.UnsetType = msgspec.UNSET
+    options_revision: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class CollectionPage(msgspec.Struct):
@@ -49,6 +68,7 @@ class FoundUpdated(msgspec.Struct):
     id: str | msgspec.UnsetType | None = msgspec.UNSET
     upserted_id: str | msgspec.UnsetType | None = msgspec.UNSET
     skipped: int | msgspec.UnsetType = msgspec.UNSET
+    schema_warnings: int | msgspec.UnsetType = msgspec.UNSET
     next_cursor: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
@@ -298,11 +318,31 @@ class Index(msgspec.Struct):
     links: dict[str, str]
 
 
+class InvalidDocument(msgspec.Struct):
+    """A document that the schema does not allow, and the first of what is wrong."""
+
+    id: str
+    revision: int
+    errors: list[ProblemPart]
+
+
+class ValidationReport(msgspec.Struct):
+    """What a check of documents found. Repeat it with `after` as `next_after` until that is null."""
+
+    checked: int
+    invalid: int
+    documents: list[InvalidDocument]
+    next_after: str | None
+    version: int | None
+    revision: int
+
+
 class ProblemPart(msgspec.Struct):
     """A mistake in the body: its place as a JSON pointer (RFC 6901), and what is allowed there."""
 
     pointer: str
     detail: str
+    keyword: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class ProblemDetails(msgspec.Struct):

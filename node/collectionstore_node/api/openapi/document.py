@@ -10,14 +10,14 @@ import msgspec
 
 from collectionstore_node import __version__
 from collectionstore_node.api.http.limits import HttpLimits
-from collectionstore_node.api.http.lives import TTL
 from collectionstore_node.api.http.names import LOCK_NAME
 from collectionstore_node.api.http.options import MODES
 from collectionstore_node.api.http.problems import KINDS
 from collectionstore_node.api.http.router import Route
 from collectionstore_node.api.openapi.answers import ProblemDetails
-from collectionstore_node.api.openapi.operations import OPERATIONS, Operation, Shape
+from collectionstore_node.api.openapi.operations import OPERATIONS, Operation, Optional, Shape
 from collectionstore_node.service import StoreLimits
+from collectionstore_node.service.lives import TTL
 from collectionstore_node.service.operations import IDEMPOTENCY_KEY, NAME
 
 PROBLEM: Final = "application/problem+json"
@@ -60,7 +60,7 @@ _PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "mode": ("How the lines are carried out.", {"type": "string", "enum": list(MODES)}),
     "ttl": (
         "How long it is there: a whole number with ms, s, m, h or d; `none` for ever.",
-        {"type": "string", "pattern": f"^({TTL.pattern})$"},
+        {"type": "string", "pattern": f"^({TTL.pattern}|none)$"},
     ),
     "lease": ("The lease with which it goes.", {"type": "integer", "minimum": 1}),
     "after": ("The index in the log behind which to read.", {"type": "integer", "minimum": 0}),
@@ -159,6 +159,8 @@ class _Schemas:
 
 def _parts(shape: Shape) -> list[Shape]:
     """Return what of a shape has a schema."""
+    if isinstance(shape, Optional):
+        return _parts(shape.shape)
     if shape is None or isinstance(shape, str):
         return []
     if isinstance(shape, dict):
@@ -186,8 +188,11 @@ def _operation(route: Route, operation: Operation, schemas: _Schemas) -> dict[st
             "default": {"$ref": "#/components/responses/Problem"},
         },
     }
-    if operation.body is not None:
-        described["requestBody"] = {"required": True, **schemas.content(operation.body)}
+    body = operation.body
+    if isinstance(body, Optional):
+        described["requestBody"] = {"required": False, **schemas.content(body.shape)}
+    elif body is not None:
+        described["requestBody"] = {"required": True, **schemas.content(body)}
     return described
 
 

@@ -18,12 +18,14 @@ from collectionstore_node.api.handlers.leases import NewLease
 from collectionstore_node.api.handlers.locks import Acquisition, Release, Renewal
 from collectionstore_node.api.handlers.queries import Distinct, Search, Selection
 from collectionstore_node.api.handlers.transaction_bodies import TransactionBody
+from collectionstore_node.api.handlers.validation import ValidationRequest
 from collectionstore_node.api.openapi.answers import (
     AggregatedDocuments,
     Alive,
     BulkResult,
     CollectionFacts,
     CollectionPage,
+    CollectionSettings,
     Count,
     DistinctValues,
     DocumentPage,
@@ -47,6 +49,7 @@ from collectionstore_node.api.openapi.answers import (
     Modified,
     Ready,
     TransactionResult,
+    ValidationReport,
     ValuePage,
     ValueWritten,
 )
@@ -72,7 +75,13 @@ CREATES: Final = frozenset({"If-None-Match", "Idempotency-Key"})
 WRITES: Final = frozenset({"If-Match", "If-None-Match", "Idempotency-Key"})
 READS: Final = frozenset({"If-Match", "If-None-Match"})
 KEYED: Final = frozenset({"Idempotency-Key"})
-MATCHED: Final = frozenset({"If-Match", "Idempotency-Key"})
+UPDATES: Final = frozenset({"If-Match", "Idempotency-Key"})
+
+
+class Optional(NamedTuple):
+    """A body that may be missing."""
+
+    shape: Any
 
 
 class Operation(NamedTuple):
@@ -105,7 +114,10 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", _COLLECTIONS): Operation("Collections", {200: CollectionPage}),
     ("POST", _COLLECTIONS): Operation("Collections", {201: CollectionFacts}, NewCollection, KEYED),
     ("GET", _COLLECTION): Operation("Collections", {200: CollectionFacts}),
-    ("PUT", _COLLECTION): Operation("Collections", {200: CollectionFacts, 201: CollectionFacts}, None, CREATES),
+    ("PUT", _COLLECTION): Operation(
+        "Collections", {200: CollectionFacts, 201: CollectionFacts}, Optional(CollectionSettings), CREATES
+    ),
+    ("PATCH", _COLLECTION): Operation("Collections", {200: CollectionFacts}, CollectionSettings, UPDATES),
     ("DELETE", _COLLECTION): Operation("Collections", {200: CollectionFacts}, None, KEYED),
     ("GET", _DOCUMENTS): Operation("Documents", {200: DocumentPage}),
     ("POST", _DOCUMENTS): Operation("Documents", {201: DocumentWritten}, DOCUMENT, KEYED),
@@ -125,6 +137,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", f"{_COLLECTION}:count"): Operation("Queries", {200: Count}, Selection),
     ("POST", f"{_COLLECTION}:distinct"): Operation("Queries", {200: DistinctValues}, Distinct),
     ("POST", f"{_COLLECTION}:aggregate"): Operation("Queries", {200: AggregatedDocuments}, Aggregation),
+    ("POST", f"{_COLLECTION}:validate"): Operation("Collections", {200: ValidationReport}, ValidationRequest),
     ("GET", f"{_COLLECTION}/indexes"): Operation("Indexes", {200: IndexList}),
     ("POST", f"{_COLLECTION}/indexes"): Operation("Indexes", {201: IndexFacts}, NewIndex, KEYED),
     ("GET", f"{_COLLECTION}/indexes/{{name}}"): Operation("Indexes", {200: IndexFacts}),
@@ -133,8 +146,8 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", _KEY): Operation("Values", {200: "*/*", 304: None}, None, READS),
     ("PUT", _KEY): Operation("Values", {200: ValueWritten, 201: ValueWritten}, BYTES, WRITES),
     ("DELETE", _KEY): Operation("Values", {200: ValueWritten}, None, WRITES),
-    ("POST", f"{_COLLECTION}:touch"): Operation("Documents", {200: DocumentWritten}, TouchDocument, MATCHED),
-    ("POST", f"{_BUCKET}:touch"): Operation("Values", {200: ValueWritten}, TouchValue, MATCHED),
+    ("POST", f"{_COLLECTION}:touch"): Operation("Documents", {200: DocumentWritten}, TouchDocument, UPDATES),
+    ("POST", f"{_BUCKET}:touch"): Operation("Values", {200: ValueWritten}, TouchValue, UPDATES),
     ("GET", _LEASES): Operation("Leases", {200: LeasePage}),
     ("POST", _LEASES): Operation("Leases", {201: LeaseGranted}, NewLease, KEYED),
     ("GET", f"{_LEASES}/{{lease}}"): Operation("Leases", {200: LeaseFacts}),

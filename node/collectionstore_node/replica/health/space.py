@@ -18,11 +18,13 @@ from collectionstore_node.space import Room, SpaceLimits
 from collectionstore_node.statemachine.commands import (
     Action,
     BuildIndex,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Expiring,
     Get,
     GrantLease,
+    Insert,
     Put,
     Transaction,
     Update,
@@ -117,7 +119,9 @@ def adds_data(action: Action) -> bool:
         return adds_data(action.write)
     if isinstance(action, Update):
         return action.form is not UpdateForm.DELETE
-    return isinstance(action, Put | CreateCollection | CreateIndex | BuildIndex | GrantLease)
+    return isinstance(
+        action, Put | Insert | CreateCollection | ConfigureCollection | CreateIndex | BuildIndex | GrantLease
+    )
 
 
 def refusal(name: str, report: SpaceReport) -> InsufficientStorage:

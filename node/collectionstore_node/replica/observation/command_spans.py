@@ -16,6 +16,7 @@ from collectionstore_node.statemachine.commands import (
     Action,
     BuildIndex,
     Command,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -26,6 +27,7 @@ from collectionstore_node.statemachine.commands import (
     Expiring,
     GrantLease,
     KeepLease,
+    Insert,
     Outcome,
     Put,
     RevokeLease,
@@ -53,6 +55,8 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     KeepLease: "keep_lease",
     RevokeLease: "revoke_lease",
     Expire: "expire",
+    ConfigureCollection: "configure_collection",
+    Insert: "insert",
 }
 
 
@@ -94,7 +98,7 @@ def _begin(
 def _collection(action: Action) -> str:
     if isinstance(action, CreateCollection | DropCollection):
         return action.name
-    if isinstance(action, CreateIndex | DropIndex | BuildIndex):
+    if isinstance(action, CreateIndex | DropIndex | BuildIndex | ConfigureCollection | Insert):
         return action.collection
     if isinstance(action, Put | Delete | Update | Expiring | Touch) and isinstance(action.ref, DocumentRef):
         return action.ref.collection

@@ -43,6 +43,8 @@ class MemoryReplica:
         """The time of the next entries, from level 2 on: a test moves it."""
         self.revision = 0
         self.revisions = Revisions(0)
+        self.awaited = asyncio.Event()
+        """Set once a request waits for a revision."""
         self.behind = 0
         """How many commands this node itself is behind the leader that applied them."""
         self.known_leader: MemberInfo | None = ME
@@ -152,6 +154,8 @@ class MemoryReplica:
         await self.read_barrier(timeout_s=timeout_s)
 
     async def revision_barrier(self, revision: int, *, timeout_s: float) -> None:
+        if revision > self.revision:
+            self.awaited.set()
         if not await self.revisions.reached(revision, timeout_s=timeout_s):
             raise RevisionNotReached(revision, self.revision)
 

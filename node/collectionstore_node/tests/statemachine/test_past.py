@@ -69,26 +69,28 @@ def family(view: View, first: bytes) -> list[tuple[bytes, bytes]]:
 
 
 class Store:
-    """A state with all states that it had since there is a collection."""
+    """A state with all states that it had since there is a collection, those within an entry, too."""
 
     def __init__(self, *, unique: bool = False) -> None:
-        self.view = MemoryView()
+        self.view, self._twin = MemoryView(), MemoryView()
         self.states: dict[int, View] = {}
-        apply(self.view, CreateCollection("c"), CreateCollection("d"))
-        indexes = (defined("a", {"a": 1}), defined("b", {"b": -1, "a": 1}, sparse=True), defined("n", {"n": 1}))
-        apply(self.view, *(CreateIndex("c", one) for one in indexes))
+        indexes = [defined("a", {"a": 1}), defined("b", {"b": -1, "a": 1}, sparse=True), defined("n", {"n": 1})]
         if unique:
-            apply(self.view, CreateIndex("c", defined("u", {"u": 1}, unique=True, sparse=True)))
-        build(self.view)
-        self.remember()
+            indexes.append(defined("u", {"u": 1}, unique=True, sparse=True))
+        for view in (self.view, self._twin):
+            apply(view, CreateCollection("c"), CreateCollection("d"), *(CreateIndex("c", one) for one in indexes))
+            build(view)
+        self._remember()
 
-    def remember(self) -> None:
-        self.states[read_header(self.view).revision] = self.view.fixed()
+    def _remember(self) -> None:
+        self.states[read_header(self._twin).revision] = self._twin.fixed()
 
     def write(self, *actions: Action) -> None:
-        """Apply each action as an entry, and all of them as one: whatever the seed says."""
+        """Apply actions as one entry; and each as its own to a twin, whose states are remembered."""
         apply(self.view, *actions)
-        self.remember()
+        for one in actions:
+            apply(self._twin, one)
+            self._remember()
 
     def random(self, chance: Random, count: int) -> None:
         for _ in range(count):
