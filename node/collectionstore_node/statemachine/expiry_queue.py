@@ -12,6 +12,8 @@ A queue begins where its summary says, so that finding its head does not pass wh
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -49,16 +51,24 @@ class Summary(msgspec.Struct, array_like=True):
     """Leases, those that have ended and are not removed yet among them."""
     expired: int = 0
     """Records that were removed because they had expired, since ever."""
+    past_ms: int | None = None
+    """Never stored: a view of the past has it, and no queue. The replicated time of that state, as far as is known."""
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Summary)
+_SUMMARY: Final = "the summary of what expires"
 
 
 def read_summary(view: View) -> Summary:
     """Return what is counted; as of nothing before the first record that expires."""
     data = view.get(EXPIRY_SUMMARY_KEY)
-    return Summary() if data is None else decode_own(_decoder, data, "the summary of what expires")
+    return Summary() if data is None else decode_own(_decoder, data, _SUMMARY)
+
+
+def past_summary(time_ms: int) -> bytes:
+    """Return what stands for the summary in a view of the past."""
+    return _encoder.encode(Summary(past_ms=time_ms))
 
 
 def next_deadline_ms(view: View) -> int | None:
@@ -85,8 +95,10 @@ def is_there(view: View) -> Callable[[bytes], bool] | None:
     """
     data = view.get(EXPIRY_SUMMARY_KEY)
     if data is None:
-        return None  # nothing has ever had a deadline, or the past is read
-    summary, time_ms = read_summary(view), read_header(view).time_ms
+        return None  # nothing has ever had a deadline
+    summary, time_ms = decode_own(_decoder, data, _SUMMARY), read_header(view).time_ms
+    if summary.past_ms is not None:
+        return partial(_was_there, summary.past_ms)
     due = any(due_at(place)[0] <= time_ms for place, _ in _first(view, summary.records_from, DUE_RECORDS))
     hi = due_lease_key(time_ms + 1, 0)
     # All of them, as they are now: a lease may be removed while a scan goes on that has its records.
@@ -103,19 +115,33 @@ def is_there(view: View) -> Callable[[bytes], bool] | None:
     return there
 
 
-def keeps_time(view: View) -> bool:
-    """Whether the records of a view that expire do so; those of the past are there as they were."""
-    return view.get(EXPIRY_SUMMARY_KEY) is not None
-
-
-def left_ms(view: View, record: bytes) -> int | None:
-    """Return how long a record that expires is still there, in the time of the state; None if it is gone."""
+def _was_there(time_ms: int, record: bytes) -> bool:
+    if record[:1] != EXPIRING:
+        return True
     deadline_ms, lease = expiry_of(record)
+    # When a lease ended is not kept: what was attached was there until it was removed.
+    return lease != 0 or deadline_ms > time_ms
+
+
+class Left(NamedTuple):
+    """What is left of the life of a record."""
+
+    there: bool
+    milliseconds: int | None = None
+    """In the time of the state; None if it is not known."""
+
+
+def left_of(view: View, record: bytes) -> Left:
+    """Return how long a record that expires is still there."""
+    deadline_ms, lease = expiry_of(record)
+    past_ms = read_summary(view).past_ms
     if lease:
+        if past_ms is not None:
+            return Left(there=True)
         found = read_lease(view, lease)
         deadline_ms = 0 if found is None else found.deadline_ms
-    left = deadline_ms - read_header(view).time_ms
-    return left if left > 0 else None
+    left = deadline_ms - (read_header(view).time_ms if past_ms is None else past_ms)
+    return Left(there=left > 0, milliseconds=left)
 
 
 class Deadlines:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from collectionstore_node.errors import InvalidRequest, ManyDeleted
 from collectionstore_node.statemachine.catalog import Collection, find_collection, scan_collections
-from collectionstore_node.statemachine.expiry_queue import is_there, keeps_time, left_ms
+from collectionstore_node.statemachine.expiry_queue import is_there, left_of
 from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.keys import (
     CATALOG,
@@ -202,9 +202,9 @@ def _get(view: View, key: bytes) -> Stored | None:
     record = view.get(key)
     if record is None:
         return None
-    if record[:1] == EXPIRING and keeps_time(view):
-        left = left_ms(view, record)
-        return None if left is None else replace(decode_stored(record), left_ms=left)
+    if record[:1] == EXPIRING:
+        left = left_of(view, record)
+        return replace(decode_stored(record), left_ms=left.milliseconds) if left.there else None
     return decode_stored(record)
 
 

@@ -263,7 +263,7 @@ def _answer(
             if result.code is Code.OK:
                 shown.append(_succeeded(line, result))
                 continue
-            problem = update_refusal(result, line.program, written_by(call.api.store, line.action))
+            problem = update_refusal(result, line.program, written_by(call.api.store, line.write))
         elif result is None:
             problem = Problem("not_attempted", "a line before it failed, and the bulk is ordered")
         else:

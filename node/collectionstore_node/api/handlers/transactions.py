@@ -113,7 +113,7 @@ def transaction_refusal(outcome: Outcome, store: Store, transaction: Transaction
         )
     else:
         steps, at = transaction.then if outcome.succeeded else transaction.otherwise, outcome.failed_operation
-        written = written_by(store, steps[at]) if at is not None and at < len(steps) else None
+        written = written_by(store, plain(steps[at])) if at is not None and at < len(steps) else None
         problem = refusal(outcome, absent="document_not_found", document=written)
     if operation is not None:
         problem.members["operation"] = operation
