@@ -130,7 +130,6 @@ def _check_lease(request: KeepLease | RevokeLease | ReadLease, limits: StoreLimi
     check_life(0, request.lease)
 
 
-def _check_list(request: List | FindDocuments | ListLeases, limits: StoreLimits) -> None:
 def _check_validation(request: ValidateDocuments, limits: StoreLimits) -> None:
     for name, given, least, most in (
         ("limit", request.limit, 1, VALIDATED_MAX),
@@ -140,7 +139,7 @@ def _check_validation(request: ValidateDocuments, limits: StoreLimits) -> None:
             raise InvalidPart("invalid_query", f"/{name}", f"{name} is {given}; allowed are {least} to {most}")
 
 
-def _check_list(request: List | FindDocuments, limits: StoreLimits) -> None:
+def _check_list(request: List | FindDocuments | ListLeases, limits: StoreLimits) -> None:
     if not 1 <= request.limit <= limits.list_items_max:
         raise InvalidRequest("invalid_parameter", f"limit is {request.limit}; allowed are 1 to {limits.list_items_max}")
 

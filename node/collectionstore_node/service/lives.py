@@ -12,7 +12,18 @@ from collectionstore_node.statemachine.commands import Precondition as _Precondi
 from collectionstore_node.statemachine.costs import LEASE_RECORDS_MAX, LEASES_MAX, TTL_MAX_MS, TTL_MIN_MS
 from collectionstore_node.statemachine.ttl import TTL, TTL_ALLOWED, parse_ttl
 
-__all__ = ["FOR_EVER", "LEASES_MAX", "LEASE_RECORDS_MAX", "TTL_MAX_MS", "TTL", "TTL_ALLOWED", "TTL_MIN_MS", "Life", "living", "parse_ttl"]
+__all__ = [
+    "FOR_EVER",
+    "LEASES_MAX",
+    "LEASE_RECORDS_MAX",
+    "TTL",
+    "TTL_ALLOWED",
+    "TTL_MAX_MS",
+    "TTL_MIN_MS",
+    "Life",
+    "living",
+    "parse_ttl",
+]
 
 
 class Life(msgspec.Struct, frozen=True, gc=False):
@@ -28,7 +39,9 @@ class Life(msgspec.Struct, frozen=True, gc=False):
     def of_new(self, action: Put | Insert) -> Expiring:
         """Return the same for a new document. Raises `InvalidRequest` for one of a sequence."""
         if isinstance(action, Insert):
-            raise InvalidRequest("invalid_ttl", "a document of a sequence takes a ttl from its collection, or by :touch")
+            raise InvalidRequest(
+                "invalid_ttl", "a document of a sequence takes a ttl from its collection, or by :touch"
+            )
         return self.of(action)
 
     def touch(self, ref: Ref, precondition: _Precondition) -> Touch:

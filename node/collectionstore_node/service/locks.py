@@ -12,6 +12,7 @@ an order among them.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import perf_counter
@@ -67,14 +68,13 @@ class Locks:
 
     __slots__ = ("_door", "_propose", "_queues", "_sleep", "_waiting")
 
-    def __init__(
-        self, door: Door, propose: Propose, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    ) -> None:
+    def __init__(self, door: Door, propose: Propose, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """`sleep` is waited for between two looks at a lock that another one holds."""
         self._door = door
         self._propose = propose
         self._sleep = sleep
-        self._queues: dict[str, _Queue] = {}
+        self._queues: dict[str, deque[asyncio.Future[bool]]] = {}
+        """By lock: those that wait behind the one whose turn it is."""
         self._waiting = 0
 
     @property
@@ -136,35 +136,53 @@ class Locks:
         """Wait for the turn of a request; yields whether it has come before `give_up`. Raises `Overloaded`."""
         if self._waiting >= WAITING_MAX:
             raise Overloaded(f"{WAITING_MAX} requests wait for locks on this member already")
-        queue = self._queues.setdefault(name, _Queue())
-        queue.requests += 1
         self._waiting += 1
         try:
-            try:
-                await asyncio.wait_for(queue.lock.acquire(), max(0.0, give_up - perf_counter()))
-            except TimeoutError:
+            if not await self._come(name, give_up):
                 yield False
                 return
             try:
                 yield True
             finally:
-                queue.lock.release()
+                self._pass_on(name)
         finally:
             self._waiting -= 1
-            queue.requests -= 1
-            if not queue.requests:
-                del self._queues[name]
+
+    async def _come(self, name: str, give_up: float) -> bool:
+        """Return whether it is the turn of a request before `give_up`; if so, call `_pass_on` behind it."""
+        behind = self._queues.get(name)
+        if behind is None:
+            self._queues[name] = deque()
+            return True
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[bool] = loop.create_future()
+        behind.append(place)
+        # Not `asyncio.wait_for`: it may swallow that a request is cancelled, and the lock would be acquired for nobody.
+        timer = loop.call_later(max(0.0, give_up - perf_counter()), _expire, place)
+        try:
+            return await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled() and place.result():
+                self._pass_on(name)  # it was given at the same moment
+            raise
+        finally:
+            timer.cancel()
+            if place in behind:
+                behind.remove(place)
+
+    def _pass_on(self, name: str) -> None:
+        behind = self._queues[name]
+        while behind:
+            place = behind.popleft()
+            if not place.done():
+                place.set_result(True)
+                return
+        del self._queues[name]
 
 
-class _Queue:
-    """The requests that wait for one lock."""
-
-    __slots__ = ("lock", "requests")
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        """Handed on in the order of arrival."""
-        self.requests = 0
+def _expire(place: asyncio.Future[bool]) -> None:
+    if not place.done():
+        place.set_result(False)
 
 
 class _Attempts:
@@ -197,4 +215,3 @@ def lock_of(name: str, stored: Stored) -> LockInfo:
 
 def _held(token: int | None) -> Precondition:
     return Precondition(exists=True) if token is None else Precondition(revisions=(token,))
-

@@ -58,7 +58,8 @@ Invariants
   so, because an exception would stop every replica at the same entry, forever.
 
 Modules, from the outside in: `apply` is the meaning of `commands`, with `transactions`, `updates`, `index_commands`,
-`expiry_commands`, `dedupe`, `indexing`, `history`, `expiry_queue`, `leases`, `catalog` and `writing`; `members` applies membership changes; `reads` serves clients;
+`expiry_commands`, `dedupe`, `indexing`, `history`, `expiry_queue`, `leases`, `catalog` and `writing`; `members` applies
+membership changes; `reads` serves clients;
 `past` undoes what was changed; `digest` and `header` close every entry; `tokens` has the key of what is signed; `view`
 is the port to storage; `keys`, `stored`, `index_catalog` and `codec` are the layout.
 

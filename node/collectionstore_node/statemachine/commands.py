@@ -364,7 +364,9 @@ def answers_values(command: Command) -> bool:
 
 _LEVELS: Final[dict[type, int]] = {
     **dict.fromkeys((Update, CreateIndex, DropIndex, BuildIndex), ENGINE),
-    **dict.fromkeys((ConfigureCollection, Insert, Expiring, Touch, GrantLease, KeepLease, RevokeLease, Expire), CHANGES),
+    **dict.fromkeys(
+        (ConfigureCollection, Insert, Expiring, Touch, GrantLease, KeepLease, RevokeLease, Expire), CHANGES
+    ),
 }
 """The level of each kind of action that is not of the first one."""
 

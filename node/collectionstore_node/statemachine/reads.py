@@ -1,8 +1,7 @@
 """Reads of a view: single targets, and pages in key order.
 
 Lists are limited by number and by bytes, so that a page fits into memory whatever is stored. Whether the view is fresh
-enough, as for a linearizable read, is up to the caller. What has expired, by the replicated time of the view, is in none
-of them.
+enough, as for a linearizable read, is up to the caller. What has expired, by the view's replicated time, is left out.
 """
 
 from __future__ import annotations

@@ -61,9 +61,7 @@ async def post(call: Call) -> Answer:
     key = idempotency_key(headers)
     document = await _document(call)
     store = call.api.store
-    made, outcome = await store.insert(
-        collection, document, key=key, timeout_s=call.timeout_s, life=call.options.life
-    )
+    made, outcome = await store.insert(collection, document, key=key, timeout_s=call.timeout_s, life=call.options.life)
     if outcome.code is Code.PRECONDITION_FAILED:
         # Possible with a key only, long after its outcome was forgotten: the key derives the id.
         raise Problem(

@@ -108,9 +108,7 @@ async def release(call: Call) -> Answer:
 
 async def get(call: Call) -> Answer:
     """Return who holds a lock; 404 if it is free."""
-    found = await call.api.store.locks.read(
-        _name(call), consistency=call.options.consistency, timeout_s=call.timeout_s
-    )
+    found = await call.api.store.locks.read(_name(call), consistency=call.options.consistency, timeout_s=call.timeout_s)
     if found.lock is None:
         raise Problem("lock_not_found", "the lock is free")
     return json_answer(_shown(found.lock), headers=revision_line(found.revision) + NO_CACHE)
@@ -151,8 +149,8 @@ def _wait_s(call: Call, text: str | None) -> float:
     if not 0 < wait_s <= most_s:
         raise _invalid(
             "/wait",
-            f"wait is {quoted(text)}; allowed is a time such as 500ms or 5s, up to {max(0.0, most_s):g}s: half a second "
-            "less than `timeout`",
+            f"wait is {quoted(text)}; allowed is a time such as 500ms or 5s, up to {max(0.0, most_s):g}s: half a "
+            "second less than `timeout`",
         )
     return wait_s
 

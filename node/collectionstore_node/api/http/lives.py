@@ -1,4 +1,4 @@
-"""How long something lives, as requests say it: `ttl` as a whole number with a unit, or `lease` as the ID of a lease."""
+"""How long something lives, as requests say it: `ttl`, a whole number with a unit, or `lease`, the ID of a lease."""
 
 from __future__ import annotations
 

@@ -57,7 +57,14 @@ async def test_every_write_takes_a_ttl(people: Client, replica: MemoryReplica) -
     assert reply.status == 200
     then = [
         {"op": "put", "collection": "people", "id": "t1", "document": {"n": 10}, "ttl": "5s"},
-        {"op": "update", "collection": "people", "id": "t2", "update": {"$set": {"n": 11}}, "upsert": True, "ttl": "5s"},
+        {
+            "op": "update",
+            "collection": "people",
+            "id": "t2",
+            "update": {"$set": {"n": 11}},
+            "upsert": True,
+            "ttl": "5s",
+        },
         {"op": "put", "bucket": "cache", "key": "t", "value": "dg==", "ttl": "5s"},
     ]
     reply = await people.post("/api/v1/transactions", {"then": then})
@@ -162,7 +169,9 @@ async def test_touch_moves_the_deadline_and_keeps_the_revision(people: Client, r
     assert "X-Expires-In-Ms" not in (await people.get(f"{BUCKET}/some/key")).headers
     (await people.post(f"{PEOPLE}:touch", {"id": "b", "ttl": "1m"})).problem(404, "document_not_found")
     (await people.post(f"{BUCKET}:touch", {"key": "b", "ttl": "1m"})).problem(404, "key_not_found")
-    (await people.post(f"{PEOPLE}:touch", {"id": "a", "ttl": "1m"}, If_Match='"99"')).problem(412, "precondition_failed")
+    (await people.post(f"{PEOPLE}:touch", {"id": "a", "ttl": "1m"}, If_Match='"99"')).problem(
+        412, "precondition_failed"
+    )
     (await people.post(f"{PEOPLE}:touch", {"id": "a", "ttl": "1m"}, If_None_Match="*")).problem(
         400, "invalid_precondition"
     )

@@ -57,10 +57,10 @@ class Bench:
         if self.naps < 0:
             raise asyncio.CancelledError
 
-    def put(self, number: int, ttl_ms: int = TTL) -> None:
+    def put(self, number: int, ttl_ms: int = TTL, prefix: str = "k") -> None:
         for first in range(0, number, 1_000):
             names = range(first, min(number, first + 1_000))
-            at(self.replica.view, self.replica.now_ms, *(Expiring(value(f"k{one}"), ttl_ms) for one in names))
+            at(self.replica.view, self.replica.now_ms, *(Expiring(value(f"{prefix}{one}"), ttl_ms) for one in names))
 
     @property
     def steps(self) -> int:
@@ -84,7 +84,7 @@ async def test_a_store_in_which_nothing_expires_costs_nothing(bench: Bench) -> N
 
 async def test_it_wakes_when_the_first_deadline_has_passed(bench: Bench) -> None:
     bench.put(1)
-    bench.put(2, 60_000)
+    bench.put(1, 60_000, "later")
     bench.replica.now_ms = TTL - 299
     assert await bench.expirer.look() == pytest.approx(0.3)
     assert bench.steps == 0
@@ -154,7 +154,7 @@ async def test_it_goes_on_after_a_failed_step(bench: Bench, error: Exception) ->
     with pytest.raises(asyncio.CancelledError):
         await bench.expirer.run()
     assert bench.slept[0] == RETRY_S
-    bench.replica.write_error = None
+    bench.replica.write_error, bench.naps = None, 9
     await bench.expirer.look()
     assert bench.steps == 1
 

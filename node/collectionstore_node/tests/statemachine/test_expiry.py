@@ -404,7 +404,9 @@ def test_a_ttl_out_of_range_is_refused_again_where_it_is_applied(view: MemoryVie
     assert [one.code for one in outcomes] == [Code.INVALID_EXPIRY] * 4
     (outcome,) = at(view, 0, Transaction((), (expiring(value("k"), ttl_ms),)))
     assert (outcome.code, outcome.failed_operation) == (Code.INVALID_EXPIRY, 0)
-    outcomes = at(view, 0, *(one for number in (-1, 2**63) for one in (KeepLease(number), Expiring(value("k"), 0, number))))
+    outcomes = at(
+        view, 0, *(one for number in (-1, 2**63) for one in (KeepLease(number), Expiring(value("k"), 0, number)))
+    )
     assert {one.code for one in outcomes} == {Code.LEASE_NOT_FOUND}
     check(view)
 

@@ -184,9 +184,7 @@ class Model:
         found = [self.there(one) for one in others]
         return any(orjson.loads(one.value).get("u") == mine for one in found if one is not None)
 
-    def transact(
-        self, compares: tuple[Compare, ...], then: tuple[object, ...], otherwise: tuple[object, ...]
-    ) -> Code:
+    def transact(self, compares: tuple[Compare, ...], then: tuple[object, ...], otherwise: tuple[object, ...]) -> Code:
         if any(self.missing(one.ref) for one in compares):
             return Code.COLLECTION_NOT_FOUND
         held = all((self.there(one.ref) is not None) == bool(one.operand) for one in compares)
@@ -238,7 +236,9 @@ def transactions(draw: st.DrawFn) -> Transaction:
     keys = [ref for ref in REFS if isinstance(ref, KeyRef)]
     branches = []
     for _ in range(2):
-        refs = draw(st.lists(st.sampled_from(keys), unique=True)) + draw(st.lists(st.sampled_from(DOCUMENTS), max_size=1))
+        refs = draw(st.lists(st.sampled_from(keys), unique=True)) + draw(
+            st.lists(st.sampled_from(DOCUMENTS), max_size=1)
+        )
         branches.append(tuple(draw(steps(ref)) for ref in refs))
     exists = st.builds(
         lambda ref, operand: Compare(ref, CompareField.EXISTS, CompareOperator.EQUAL, int(operand)),
@@ -284,9 +284,7 @@ def test_it_is_what_the_model_says(history: list[tuple[int, list[Action]]], uniq
     begin.append(CreateIndex("c", definition))
     overlay = Overlay(together)
     data = [encode_batch(0, [Command(one) for one in begin], CHANGES)]
-    data += [
-        encode_batch(0, [Command(one)], CHANGES) for one in _built(view, data[0])
-    ]
+    data += [encode_batch(0, [Command(one)], CHANGES) for one in _built(view, data[0])]
     model.revision = len(begin) + len(data) - 1
     now = 0
     for passed, commands in history:
@@ -313,7 +311,7 @@ def test_it_is_what_the_model_says(history: list[tuple[int, list[Action]]], uniq
 def _unless_dropped(model: Model, action: Action, *, unique: bool) -> Code:
     """Apply to the model; a collection that is made again has no index."""
     if isinstance(action, DropCollection) or not unique:
-        model.__dict__["taken"] = lambda ref, value: False  # noqa: ARG005
+        model.__dict__["taken"] = lambda ref, value: False
     return model.apply(action)
 
 
