@@ -12,7 +12,7 @@ from collectionstore_node.api.handlers.write_answers import outcome_lines, refus
 from collectionstore_node.api.http.answers import Answer, json_answer, revision_line
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.idempotency import idempotency_key
-from collectionstore_node.api.http.lives import needed_life
+from collectionstore_node.api.http.lives import LEASE_ID_MAX, needed_life
 from collectionstore_node.api.http.names import lock_name, quoted
 from collectionstore_node.api.http.options import duration_s
 from collectionstore_node.api.http.preconditions import write_precondition
@@ -26,7 +26,7 @@ OWNER_CHARACTERS_MAX: Final = 256
 ANSWER_S: Final = 0.5
 """What is left of the time of a request that waits, to make the last attempt and to answer."""
 
-Token = Annotated[int, msgspec.Meta(ge=1, lt=1 << 63)]
+Token = Annotated[int, msgspec.Meta(ge=1, le=LEASE_ID_MAX)]
 
 
 class Acquisition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -58,7 +58,7 @@ def lock_name(text: str) -> str:
         return text
     raise Problem(
         "invalid_name",
-        f"{quoted(text)} names no lock; allowed are 1-255 letters, digits, '.', '_' and '-', first one of the former two",
+        f"{quoted(text)} names no lock; allowed are 1-255 letters, digits, '.', '_' and '-', not first a mark",
     )
 
 

@@ -21,7 +21,7 @@ LINES = {"Content-Type": "application/x-ndjson"}
 
 async def passed(client: Client, replica: MemoryReplica, seconds: float) -> None:
     """Let time pass: an entry of the new time is applied."""
-    replica.now_ms += int(seconds * 1000)
+    replica.now_ms += round(seconds * 1000)
     assert (await client.send("PUT", "/api/v1/kv/clock/tick", b"")).status in (200, 201)
 
 
