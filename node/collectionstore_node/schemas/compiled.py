@@ -55,8 +55,8 @@ class CompiledSchema:
             # What the checks before it let through and it does not take, such as a pattern that RE2 takes.
             where = pointer
             if isinstance(error, jsonschema_rs.ValidationError):
-                for name in error.instance_path:
-                    where = child(where, name)
+                for part in error.instance_path:
+                    where = child(where, part)
             raise invalid(where, "the validator cannot compile this, though it is allowed otherwise") from None
 
     def steps(self, text: bytes) -> int:

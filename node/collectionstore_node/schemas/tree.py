@@ -105,6 +105,8 @@ class Tree:
 
     def _keyword(self, node: Node, name: str, value: Any, path: str, pointer: str) -> None:
         check_name(name, pointer)
+        if name not in keywords.ANNOTATIONS:
+            node.flat_steps += 1
         if name in keywords.ONE:
             node.here.append(self._node(value, path, pointer))
         elif name in keywords.SOME:
@@ -126,7 +128,6 @@ class Tree:
             if type(value) is not str:
                 raise invalid(pointer, "a reference is a text")
             self._references.append((node, value, pointer))
-            node.flat_steps += 1
         else:
             self._assertion(node, name, value, path, pointer)
 
@@ -185,8 +186,6 @@ class Tree:
             if type(value) is not str or not _ANCHOR.fullmatch(value) or value in self._anchors:
                 raise invalid(pointer, "a name of its own: letters, digits, '-', '_' and '.', a letter or '_' first")
             self._anchors[value] = node
-        if name not in keywords.ANNOTATIONS:
-            node.flat_steps += 1
 
     def _pattern(self, pattern: Any, pointer: str) -> int:
         self._patterns += 1

@@ -1,4 +1,4 @@
-"""`Collections`: creating collections with options, and changing the options of one."""
+"""`Options`: creating collections with options, and changing the options of one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Patched(NamedTuple):
     """The options that the collection has then, or has had before if the change was refused."""
 
 
-class Collections:
+class Options:
     """The options of collections: part of `Store`, whose errors they raise."""
 
     __slots__ = ("_door", "_queries")

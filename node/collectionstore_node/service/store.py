@@ -22,7 +22,7 @@ from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.observation.command import Waiter, tell
 from collectionstore_node.service.admission import WriteAdmission
 from collectionstore_node.service.backups import Backups
-from collectionstore_node.service.configuration import Collections
+from collectionstore_node.service.configuration import Options
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.idempotency import command_for, document_id_for, stamped
@@ -102,13 +102,13 @@ class Store:
         "_replica",
         "_turns",
         "backups",
-        "collections",
         "halves",
         "indexes",
         "leases",
         "limits",
         "lists",
         "locks",
+        "options",
         "queries",
         "stream_writes",
         "updates",
@@ -140,9 +140,9 @@ class Store:
         """Single reads and writes, for callers that await nothing."""
         self.backups = Backups(door)
         self.indexes = Indexes(door)
-        self.collections = Collections(door, self.queries)
         self.leases = Leases(door, self._propose)
         self.locks = Locks(door, self._propose)
+        self.options = Options(door, self.queries)
         self.validation = Validation(door, self.queries)
         self.updates = Updates(self.queries, self._propose, writes_max=limits.inflight_writes_max)
 
@@ -208,7 +208,7 @@ class Store:
         # its first request made.
         put = Put(DocumentRef(collection, made), document, _ABSENT)
         self._door.admit(put)
-        ids = self.collections.ids_of(collection)
+        ids = self.options.ids_of(collection)
         if ids is Ids.CLIENT:
             raise InvalidRequest("id_not_allowed", "the collection takes no document without an ID: name it, with PUT")
         return ("", Insert(collection, document)) if ids is Ids.SEQUENCE else (made, put)

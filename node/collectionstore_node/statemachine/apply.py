@@ -40,6 +40,7 @@ from collectionstore_node.statemachine.commands import (
     level_needed,
     level_of,
     refused_item,
+    token_key_in,
 )
 from collectionstore_node.statemachine.configuring import configure_collection, insert
 from collectionstore_node.statemachine.conforming import conform
@@ -107,8 +108,8 @@ def apply_batch(
     header.advance(batch.time_ms)
     bounded = header.level >= BOUNDED
     changes = begin(header)
-    if batch.token_key:
-        take_token_key(overlay, header, batch.token_key)
+    if changes is not None:
+        take_token_key(overlay, header, token_key_in(data))
     catalog, table, queue = Catalog(overlay, changes), IdempotencyTable(overlay, header), header.queue
     catalog.deadlines.open(header)
     outcomes: list[Outcome] = []

@@ -6,7 +6,7 @@ every replica computes the same. Add fields at the end, with a default; a change
 (`levels`), which is the first byte of an encoded batch. `Item` and `Outcome` are part of the state digest: a new field
 in them would change the digests of earlier levels.
 
-A batch may contain the trace contexts of sampled commands, as its third element. It is part
+A batch may contain the trace contexts of sampled commands, as a third element after those of `CommandBatch`. It is part
 of the entry's bytes, and of the log's chain, and so equal on every replica. The state machine ignores it, as do
 versions that do not know it: it has no effect on state, outcomes or revisions.
 """
@@ -25,6 +25,7 @@ from collectionstore_node.statemachine.levels import CHANGES, ENGINE, FIRST, HIG
 from collectionstore_node.statemachine.options import CollectionOptions
 
 _THREE_ELEMENTS: Final = 0x93
+_FOUR_ELEMENTS: Final = 0x94
 _FIXED_ARRAY_MAX: Final = 0x9F
 """Range of the second byte of a batch with more than time and commands: msgpack arrays of 3 to 15 elements."""
 
@@ -387,10 +388,6 @@ class CommandBatch(msgspec.Struct, frozen=True, array_like=True):
 
     time_ms: int
     commands: tuple[Command, ...]
-    contexts: msgspec.Raw = msgspec.Raw()
-    """Trace contexts; not looked at here."""
-    token_key: bytes = b""
-    """From level `CHANGES` on: the key that the entry brings which raises the level; see `tokens`."""
 
 
 SpanContext: TypeAlias = tuple[int, bytes]
@@ -403,6 +400,15 @@ class _Traced(msgspec.Struct, frozen=True, array_like=True):
     time_ms: msgspec.Raw
     commands: msgspec.Raw
     contexts: tuple[tuple[int, Annotated[bytes, msgspec.Meta(min_length=24, max_length=24)]], ...] = ()
+
+
+class _Keyed(msgspec.Struct, frozen=True, array_like=True):
+    """A batch of which only the key of tokens is decoded."""
+
+    time_ms: msgspec.Raw
+    commands: msgspec.Raw
+    contexts: msgspec.Raw
+    token_key: bytes
 
 
 class Code(enum.IntEnum):
@@ -563,6 +569,7 @@ def refused_index(outcome: Outcome) -> RefusedBy:
 _encoder = msgspec.msgpack.Encoder()
 _batch_decoder = msgspec.msgpack.Decoder(CommandBatch)
 _traced_decoder = msgspec.msgpack.Decoder(_Traced)
+_keyed_decoder = msgspec.msgpack.Decoder(_Keyed)
 _command_decoder = msgspec.msgpack.Decoder(Command)
 _outcome_decoder = msgspec.msgpack.Decoder(Outcome)
 
@@ -604,6 +611,19 @@ def span_contexts(data: bytes) -> tuple[SpanContext, ...]:
         return decode(_traced_decoder, memoryview(data)[1:]).contexts
     except msgspec.DecodeError:
         return ()
+
+
+def token_key_in(data: bytes) -> bytes:
+    """Return the key of tokens that an entry of level `CHANGES` brings (`tokens`); empty for nearly all. Never raises.
+
+    It is a fourth element, behind trace contexts: one byte decides for entries without.
+    """
+    if len(data) < 2 or data[1] != _FOUR_ELEMENTS or data[0] < CHANGES:
+        return b""
+    try:
+        return decode(_keyed_decoder, memoryview(data)[1:]).token_key
+    except msgspec.DecodeError:
+        return b""
 
 
 def decode_batch(data: bytes) -> CommandBatch:

@@ -93,6 +93,8 @@ def collect(history: View, now: View, undo: Undo, scope: Scope, *, bytes_max: in
     `history` and `now` are views of one state. Raises `HistoryGone` if the past cannot be told any more, or differs by
     more than `bytes_max`, and `UpgradePending` before there is a history.
     """
+    # Nothing is undone in it yet: only its point reads are wanted, which tell nothing that was written since.
+    now = PastView(Undo(undo.revision), now)
     header = read_header(now)
     if header.level < CHANGES or header.history is None:
         raise UpgradePending(
@@ -198,6 +200,7 @@ class _Collector:
         if change.kind is ChangeKind.CREATE_COLLECTION:
             self._created.add(name)
             self._undo.values[collection_key(name)] = None
+            self.done = self._scope.ref is not None
 
     def _keep(self, key: bytes, change: Change, ref: Ref, *, indexed: bool) -> None:
         values = self._undo.values

@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 import orjson
+from aiohttp import hdrs
 
 from collectionstore_node.api.handlers.read_answers import NO_CACHE, after_cursor, page_answer
 from collectionstore_node.api.handlers.write_answers import outcome_lines, refusal, removed
 from collectionstore_node.api.http.answers import Answer, json_answer, revision_line
+from collectionstore_node.api.http.bodies import require_json
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.idempotency import REPLAYED, idempotency_key
 from collectionstore_node.api.http.json_windows import Rules
@@ -47,11 +49,11 @@ async def put(call: Call) -> Answer:
     if precondition not in (ANY, ABSENT):
         raise Problem("invalid_precondition", "the only precondition of a collection is If-None-Match: *")
     key = idempotency_key(headers)
-    options = await _options(call) if call.request.can_read_body else None
+    options = await _options(call)
     if options is None:
         outcome = await call.api.store.create_collection(name, key=key, timeout_s=call.timeout_s)
     else:
-        outcome = await call.api.store.collections.create(name, options, key=key, timeout_s=call.timeout_s)
+        outcome = await call.api.store.options.create(name, options, key=key, timeout_s=call.timeout_s)
     if outcome.code is Code.OK:
         return _created(name, outcome, options)
     if outcome.code is not Code.COLLECTION_EXISTS:
@@ -95,8 +97,10 @@ async def patch(call: Call) -> Answer:
     revisions = precondition.revisions or ()
     if precondition.exists is False or len(revisions) > 1:
         raise Problem("invalid_precondition", "options are changed under one entity tag in If-Match, or under none")
-    given = await _body(call)
-    patched = await call.api.store.collections.patch(
+    limits = call.api.limits
+    rules = Rules(limits.depth_max, names_depth=0)
+    given: dict[str, Any] = orjson.loads(await call.json_text(SCHEMA_BYTES_MAX + limits.control_bytes_max, rules))
+    patched = await call.api.store.options.patch(
         name, given, expected=revisions[0] if revisions else 0, key=key, timeout_s=call.timeout_s
     )
     outcome, configured = patched
@@ -135,19 +139,19 @@ async def list_page(call: Call) -> Answer:
     return page_answer(scope, page, "collections")
 
 
-async def _body(call: Call) -> dict[str, Any]:
-    limits = call.api.limits
-    rules = Rules(limits.depth_max, names_depth=0)
-    given: dict[str, Any] = orjson.loads(await call.json_text(SCHEMA_BYTES_MAX + limits.control_bytes_max, rules))
-    return given
-
-
 async def _options(call: Call) -> CollectionOptions | None:
     """Return the options in the body; None for an empty object, as for no body. Raises `Problem` or `InvalidPart`."""
-    given = await _body(call)
+    request, limits = call.request, call.api.limits
+    if hdrs.TRANSFER_ENCODING not in request.headers and request.headers.get(hdrs.CONTENT_LENGTH, "0") == "0":
+        return None
+    body = await call.body(SCHEMA_BYTES_MAX + limits.control_bytes_max)
+    if not body:
+        return None
+    require_json(request)
+    given = orjson.loads(await call.compact(body, Rules(limits.depth_max, names_depth=0)))
     if not given:
         return None
-    return await call.api.store.collections.parsed(lambda: parse_options(given), timeout_s=call.timeout_s)
+    return await call.api.store.options.parsed(lambda: parse_options(given), timeout_s=call.timeout_s)
 
 
 def _created(name: str, outcome: Outcome, options: CollectionOptions | None = None) -> Answer:

@@ -41,9 +41,7 @@ async def validate(call: Call) -> Answer:
     store = call.api.store
     schema: Schema | None = None
     if body.schema is not None:
-        options = await store.collections.parsed(
-            lambda: parse_options({"schema": body.schema}), timeout_s=call.timeout_s
-        )
+        options = await store.options.parsed(lambda: parse_options({"schema": body.schema}), timeout_s=call.timeout_s)
         schema = options.schema
     after = None if body.after is None else check_key(body.after, limits.key_bytes_max, "document id")
     request = ValidateDocuments(collection, schema, after, body.limit, body.show)

@@ -133,7 +133,7 @@ def _refused_by_schema(outcome: Outcome, document: Written | None) -> Problem:
     if document is None:
         return problem
     text = refused_document(outcome) or document.text
-    found = None if text is None else document.store.collections.violations(document.collection, text)
+    found = None if text is None else document.store.options.violations(document.collection, text)
     if found is None:
         problem.detail += "; it is too large, or too long ago, to say here what is wrong"
     elif found:

@@ -275,7 +275,7 @@ class Executor:
         tag, action = flight.operation.tag, flight.action
         match action:
             case Put() | Insert():
-                stream.answer(flight, put_answer(self._store, tag, action, outcome, flight.made))
+                stream.answer(flight, put_answer(tag, action, outcome, flight.made, self._store))
             case Delete():
                 stream.answer(flight, delete_answer(tag, action, outcome))
             case CreateCollection():
@@ -284,7 +284,7 @@ class Executor:
                 stream.answer(flight, removed_answer(tag, outcome, absent="collection_not_found"))
             case Transaction():
                 self._api.metrics.transaction(result_label(outcome))
-                stream.answer(flight, transaction_answer(self._store, tag, action, outcome, stream.codec))
+                stream.answer(flight, transaction_answer(tag, action, outcome, stream.codec, self._store))
 
     def _answer_created(self, stream: Stream, flight: Flight, name: str, outcome: Outcome) -> None:
         operation = flight.operation

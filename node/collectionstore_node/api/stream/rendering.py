@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collectionstore_node.service.operations import Delete
 
 
-def put_answer(store: Store, tag: int, action: Put | Insert, outcome: Outcome, made: str | None) -> Answer:
+def put_answer(tag: int, action: Put | Insert, outcome: Outcome, made: str | None, store: Store) -> Answer:
     """Return the answer to a write of one target; `made` is the ID of an inserted document. Raises `Problem`."""
     if isinstance(action, Insert) and outcome.code is Code.OK:
         made = inserted_id(outcome)
@@ -64,7 +64,7 @@ def created_answer(tag: int, outcome: Outcome, *, if_exists: bool | None) -> Ans
     return Answer(tag=tag, status=200, revision=outcome.revision, etag=current, replayed=outcome.replayed)
 
 
-def transaction_answer(store: Store, tag: int, action: Transaction, outcome: Outcome, codec: Codec) -> Answer:
+def transaction_answer(tag: int, action: Transaction, outcome: Outcome, codec: Codec, store: Store) -> Answer:
     """Return the answer to a transaction. Raises `Problem`."""
     if outcome.code is not Code.OK:
         raise transaction_refusal(outcome, store, action)

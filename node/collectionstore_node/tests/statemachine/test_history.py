@@ -381,7 +381,9 @@ def raised(view: MemoryView, token_key: bytes, *, level: int = CHANGES) -> None:
 def test_the_entry_that_raises_the_level_brings_the_key_of_tokens(view: MemoryView) -> None:
     """The first one counts, and only a whole one; it takes no revision."""
     raised(view, b"short")
-    raised(view, b"x" * TOKEN_KEY_BYTES, level=ENGINE)
+    raised(view, b"y" * TOKEN_KEY_BYTES, level=ENGINE)
+    assert TOKEN_KEY not in view.values
+    raised(view, b"x" * TOKEN_KEY_BYTES)
     assert view.values.get(TOKEN_KEY) == b"x" * TOKEN_KEY_BYTES
     raised(view, b"y" * TOKEN_KEY_BYTES)
     assert view.values[TOKEN_KEY] == b"x" * TOKEN_KEY_BYTES
