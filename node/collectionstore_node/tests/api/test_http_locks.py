@@ -116,7 +116,7 @@ async def test_locks_are_listed(people: Client) -> None:
         ("release", {}, "/token"),
         ("release", {"token": 3, "force": True}, "/token"),
         ("release", {"token": "3"}, None),
-        ("release", {"token": 1 << 64}, None),
+        ("release", {"token": 1 << 63}, None),
     ],
 )
 async def test_mistakes_have_their_place(
@@ -130,7 +130,7 @@ async def test_mistakes_have_their_place(
     assert len(replica.proposed) == count
 
 
-@pytest.mark.parametrize("name", ["-a", ".", "a%2Fb", "a:b", "%20", "x" * 256, "ü"])
+@pytest.mark.parametrize("name", ["-a", ".", "a%2Fb", "a:b", "%20", "x" * 256, "%C3%BC"])
 async def test_a_name_that_is_none_is_refused(people: Client, name: str) -> None:
     (await people.post(f"/api/v1/locks/{name}:acquire", ME)).problem(400, "invalid_name")
 
