@@ -96,6 +96,10 @@ class Replica:
         """Whether this node leads, as far as it knows."""
         return self._consensus.raft.is_leader
 
+    def time_ms(self) -> int:
+        """Return the replicated time as it is on the leader; on any other member, as it is applied."""
+        return self._consensus.time_ms
+
     def leader(self) -> MemberInfo | None:
         """Return the leader this node knows, or None."""
         return self._member.record.find(self._consensus.raft.leader)

@@ -22,6 +22,7 @@ from collectionstore_node.statemachine.admissible import (
     CONTENT_TYPE,
     CONTENT_TYPE_CHARACTERS_MAX,
     IDEMPOTENCY_KEY,
+    LOCKS,
     NAME,
     REVISIONS_MAX,
     key_violation,
@@ -38,16 +39,22 @@ from collectionstore_node.statemachine.commands import (
     DocumentRef,
     DropCollection,
     DropIndex,
+    Expiring,
     Get,
+    GrantLease,
     Image,
     Insert,
+    KeepLease,
     KeyRef,
     Precondition,
     Put,
     Ref,
+    RevokeLease,
+    Touch,
     Transaction,
     Update,
     UpdateForm,
+    plain,
 )
 from collectionstore_node.statemachine.commands import ClientAction as Action
 from collectionstore_node.statemachine.commands import Compare as Guard
@@ -113,6 +120,20 @@ class ReadIndexes(msgspec.Struct, frozen=True, gc=False):
     """Read the indexes of a collection."""
 
     collection: str
+
+
+class ReadLease(msgspec.Struct, frozen=True, gc=False):
+    """Read a lease, and with `attached` what is attached to it."""
+
+    lease: int
+    attached: bool = False
+
+
+class ListLeases(msgspec.Struct, frozen=True, gc=False):
+    """List leases by ID: those with a greater one than `after`, at most `limit`."""
+
+    after: int
+    limit: int
 
 
 class ListCollections(msgspec.Struct, frozen=True, gc=False):
@@ -191,6 +212,7 @@ class ValidateDocuments(msgspec.Struct, frozen=True, gc=False):
 
 
 Write: TypeAlias = Put | Delete
+AnyWrite: TypeAlias = Put | Delete | Update | Expiring
 AnyWrite: TypeAlias = Put | Delete | Update | Insert
 Read: TypeAlias = DocumentRef | KeyRef
 """A read of one target is the target itself: the hot path allocates nothing more."""
@@ -204,6 +226,12 @@ Operation: TypeAlias = (
     | DropIndex
     | ConfigureCollection
     | Transaction
+    | Touch
+    | GrantLease
+    | KeepLease
+    | RevokeLease
+    | ReadLease
+    | ListLeases
     | Read
     | ReadCollection
     | ReadIndexes
@@ -225,6 +253,7 @@ __all__ = [
     "CONTENT_TYPE_CHARACTERS_MAX",
     "DEFAULTS",
     "IDEMPOTENCY_KEY",
+    "LOCKS",
     "NAME",
     "REVISIONS_MAX",
     "Action",
@@ -244,18 +273,22 @@ __all__ = [
     "DocumentRef",
     "DropCollection",
     "DropIndex",
+    "Expiring",
     "Find",
     "FindDocuments",
     "Get",
+    "GrantLease",
     "Guard",
     "Ids",
     "Image",
     "Insert",
+    "KeepLease",
     "KeyRef",
     "List",
     "ListCollections",
     "ListDocuments",
     "ListKeys",
+    "ListLeases",
     "Operation",
     "Precondition",
     "Put",
@@ -264,9 +297,12 @@ __all__ = [
     "ReadCollection",
     "ReadConsistency",
     "ReadIndexes",
+    "ReadLease",
     "ReadPoint",
     "Ref",
+    "RevokeLease",
     "Schema",
+    "Touch",
     "Transaction",
     "TransactionStep",
     "Update",
@@ -277,6 +313,7 @@ __all__ = [
     "key_violation",
     "parse_options",
     "pinned_revision",
+    "plain",
     "shown_options",
     "text_violation",
     "versioned",

@@ -17,6 +17,7 @@ from collectionstore_node.statemachine.commands import (
     Code,
     Item,
     Outcome,
+    Ref,
     inserted_id,
     item_warned,
     refused_document,
@@ -65,6 +66,41 @@ class IndexesResult(msgspec.Struct, frozen=True):
     """The indexes of a collection, in order of creation, and the store's revision when they were read."""
 
     indexes: tuple[IndexInfo, ...]
+    revision: int
+
+
+class LeaseInfo(NamedTuple):
+    """A lease that has not ended; times in milliseconds."""
+
+    id: int
+    ttl_ms: int
+    left_ms: int
+    attached: int
+    """Records that are attached."""
+
+
+class LeaseResult(msgspec.Struct, frozen=True):
+    """A lease, None when it has ended, with the first of what is attached, and the store's revision."""
+
+    lease: LeaseInfo | None
+    attached: tuple[Ref, ...]
+    revision: int
+
+
+class LockInfo(NamedTuple):
+    """Who holds a lock."""
+
+    name: str
+    owner: str
+    token: int
+    left_ms: int | None
+    lease: int
+
+
+class LockResult(msgspec.Struct, frozen=True):
+    """Who holds a lock, None when it is free, and the store's revision when it was read."""
+
+    lock: LockInfo | None
     revision: int
 
 
@@ -187,8 +223,12 @@ __all__ = [
     "InsertResult",
     "InvalidDocument",
     "Item",
+    "LeaseInfo",
+    "LeaseResult",
     "ListResult",
     "Listed",
+    "LockInfo",
+    "LockResult",
     "Meter",
     "Outcome",
     "ReadResult",

@@ -27,8 +27,11 @@ from collectionstore_node.service.door import Door
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.idempotency import command_for, document_id_for, stamped
 from collectionstore_node.service.indexes import Indexes
+from collectionstore_node.service.leases import Leases
 from collectionstore_node.service.limits import StoreLimits, check_operation
 from collectionstore_node.service.lists import Lists
+from collectionstore_node.service.lives import Life
+from collectionstore_node.service.locks import Locks
 from collectionstore_node.service.membership import (
     Bootstrap,
     LeaderStatus,
@@ -52,6 +55,7 @@ from collectionstore_node.service.operations import (
     Read,
     ReadCollection,
     ReadConsistency,
+    Touch,
     Transaction,
     pinned_revision,
 )
@@ -100,8 +104,10 @@ class Store:
         "backups",
         "halves",
         "indexes",
+        "leases",
         "limits",
         "lists",
+        "locks",
         "options",
         "queries",
         "stream_writes",
@@ -134,6 +140,8 @@ class Store:
         """Single reads and writes, for callers that await nothing."""
         self.backups = Backups(door)
         self.indexes = Indexes(door)
+        self.leases = Leases(door, self._propose)
+        self.locks = Locks(door, self._propose)
         self.options = Options(door, self.queries)
         self.validation = Validation(door, self.queries)
         self.updates = Updates(self.queries, self._propose, writes_max=limits.inflight_writes_max)
@@ -176,12 +184,18 @@ class Store:
         """
         return self._propose(write, key, timeout_s)
 
-    async def insert(self, collection: str, document: bytes, *, key: str | None, timeout_s: float) -> InsertResult:
-        """Store a new document under a generated ID. Raises `OutcomeUnknown`."""
+    async def insert(
+        self, collection: str, document: bytes, *, key: str | None, timeout_s: float, life: Life | None = None
+    ) -> InsertResult:
+        """Store a new document under a generated ID, for its `life` if that is given. Raises `OutcomeUnknown`."""
         made, action = self.insertion(collection, document, key)
-        outcome = await self._propose(action, key, timeout_s)
+        outcome = await self._propose(action if life is None else life.of_new(action), key, timeout_s)
         numbered = isinstance(action, Insert) and outcome.code is Code.OK
         return InsertResult(inserted_id(outcome) if numbered else made, outcome)
+
+    def touch(self, touch: Touch, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
+        """Change until when a document or raw value is there, and nothing else. Raises `OutcomeUnknown`."""
+        return self._propose(touch, key, timeout_s)
 
     def insertion(self, collection: str, document: bytes, key: str | None) -> tuple[str, Put | Insert]:
         """Return the ID of a new document, empty for one of a sequence, and the write that stores it.

@@ -43,6 +43,9 @@ class StoreReplica(Protocol):
     def wall_ms(self) -> int:
         """Return the time of day of this member, in milliseconds since 1970 UTC."""
 
+    def time_ms(self) -> int:
+        """Return the replicated time as it is on the leader; on any other member, as it is applied."""
+
     def leader(self) -> MemberInfo | None:
         """Return the leader this node knows, or None."""
 

@@ -25,10 +25,16 @@ from collectionstore_node.statemachine.commands import (
     Delete,
     DropCollection,
     DropIndex,
+    Expire,
+    Expiring,
+    GrantLease,
     Insert,
     Item,
+    KeepLease,
     Outcome,
     Put,
+    RevokeLease,
+    Touch,
     Update,
     decode_batch,
     level_needed,
@@ -41,13 +47,20 @@ from collectionstore_node.statemachine.conforming import conform
 from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
 from collectionstore_node.statemachine.dedupe import IdempotencyTable
 from collectionstore_node.statemachine.digest import update_digest
+from collectionstore_node.statemachine.expiry_commands import (
+    grant_lease,
+    keep_lease,
+    remove_expired,
+    revoke_lease,
+    touch,
+)
 from collectionstore_node.statemachine.header import Header, read_header
 from collectionstore_node.statemachine.history import ChangeKind, begin, keep
 from collectionstore_node.statemachine.index_commands import build_index, create_index, drop_index
-from collectionstore_node.statemachine.indexing import Write, store
+from collectionstore_node.statemachine.indexing import Write, live, store
 from collectionstore_node.statemachine.keys import history_key, idempotency_key
 from collectionstore_node.statemachine.levels import BOUNDED, HIGHEST
-from collectionstore_node.statemachine.stored import encode_stored, revisions_of
+from collectionstore_node.statemachine.stored import EXPIRING, NEVER, encode_stored, revisions_of
 from collectionstore_node.statemachine.tokens import take_token_key
 from collectionstore_node.statemachine.transactions import apply_transaction, apply_unbounded
 from collectionstore_node.statemachine.updates import apply_update
@@ -98,6 +111,7 @@ def apply_batch(
     if changes is not None:
         take_token_key(overlay, header, token_key_in(data))
     catalog, table, queue = Catalog(overlay, changes), IdempotencyTable(overlay, header), header.queue
+    catalog.deadlines.open(header)
     outcomes: list[Outcome] = []
     values: list[Item] | None = None if answers is None else []
     # From here on: an entry costs the same, whichever entries are applied together with it.
@@ -221,6 +235,8 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return create_index(catalog, action, revision)
     if isinstance(action, DropIndex):
         return drop_index(catalog, action, revision)
+    if isinstance(action, Expiring | Touch | GrantLease | KeepLease | RevokeLease | Expire):
+        return _expiry(overlay, catalog, action, revision, values)
     if isinstance(action, ConfigureCollection):
         return configure_collection(overlay, catalog, action, revision)
     if isinstance(action, Insert):
@@ -228,6 +244,30 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
     if header.level >= BOUNDED:
         return apply_transaction(overlay, catalog, action, revision, values)
     return apply_unbounded(overlay, catalog, action, revision)
+
+
+def _expiry(
+    overlay: Overlay,
+    catalog: Catalog,
+    action: Expiring | Touch | GrantLease | KeepLease | RevokeLease | Expire,
+    revision: int,
+    values: list[Item] | None,
+) -> Outcome:
+    match action:
+        case Expiring(write=Put() as put):
+            return _put(overlay, catalog, catalog.key(put.ref), put, revision, action)
+        case Expiring(write=update):
+            return apply_update(overlay, catalog, update, revision, values, action)
+        case Touch():
+            return touch(overlay, catalog, action, revision)
+        case GrantLease():
+            return grant_lease(catalog, action, revision)
+        case KeepLease():
+            return keep_lease(catalog, action, revision)
+        case RevokeLease():
+            return revoke_lease(catalog, action, revision)
+        case Expire():
+            return remove_expired(overlay, catalog, action, revision)
 
 
 def _create(catalog: Catalog, name: str, header: Header) -> Outcome:
@@ -238,11 +278,16 @@ def _create(catalog: Catalog, name: str, header: Header) -> Outcome:
     return Outcome(Code.COLLECTION_EXISTS, header.revision, current_revision=current)
 
 
-def _put(overlay: Overlay, catalog: Catalog, key: bytes | None, put: Put, revision: int) -> Outcome:
+def _put(
+    overlay: Overlay, catalog: Catalog, key: bytes | None, put: Put, revision: int, expiring: Expiring | None = None
+) -> Outcome:
     """Apply a put to `key`, None if its collection does not exist."""
     if key is None:
         return Outcome(Code.COLLECTION_NOT_FOUND, revision)
     previous = overlay.get(key)
+    if expires := previous is not None and previous[:1] == EXPIRING:
+        catalog.revision = revision
+        previous = live(overlay, catalog, put.ref, key, previous)
     current, created_revision = (0, revision) if previous is None else revisions_of(previous)
     precondition = put.precondition
     # Most have none, and need not be asked.
@@ -254,9 +299,15 @@ def _put(overlay: Overlay, catalog: Catalog, key: bytes | None, put: Put, revisi
         if isinstance(conforming, Code):
             return Outcome(conforming, revision, current_revision=current)
         value, mark = conforming
-    record = encode_stored(revision, created_revision, value, put.content_type)
+    expiry = None
+    if expiring is not None or catalog.configured:
+        expiry = catalog.expiry(put.ref, expiring)
+        if isinstance(expiry, Code):
+            return Outcome(expiry, revision, current_revision=current)
+        expires = expires or expiry is not None
+    record = encode_stored(revision, created_revision, value, put.content_type, expiry or NEVER)
     changes = catalog.changes
-    if catalog.indexed:
+    if catalog.indexed or expires:
         catalog.revision = revision
         refused = store(overlay, catalog, (Write(put.ref, key, previous, record),))
         if refused is not None:
@@ -278,6 +329,8 @@ def _delete(overlay: Overlay, catalog: Catalog, delete: Delete, revision: int) -
     if key is None:
         return Outcome(Code.COLLECTION_NOT_FOUND, revision)
     previous = overlay.get(key)
+    if previous is not None:
+        previous = live(overlay, catalog, delete.ref, key, previous)
     current = current_revision(previous)
     if not allows(delete.precondition, current):
         return Outcome(Code.PRECONDITION_FAILED, revision, current_revision=current)

@@ -176,7 +176,36 @@ class Update(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
     """The largest text of the new document where the request arrived; 0 for `documents.updates.BYTES_MAX`."""
 
 
-Operation: TypeAlias = Put | Delete | Get | Update
+class Expiring(msgspec.Struct, frozen=True, array_like=True, tag=35, gc=False):
+    """A put or an update whose document or raw value expires; from level `CHANGES` on.
+
+    One of `ttl_ms` and `lease` at most; with neither it does not expire, whatever its collection says. LEASE_NOT_FOUND
+    or LEASE_FULL if it cannot be attached, INVALID_EXPIRY for a ttl out of range.
+    """
+
+    write: Put | Update
+    ttl_ms: int = 0
+    """How long it is there, from the time of the entry on."""
+    lease: int = 0
+    """ID of the lease that it is attached to."""
+
+    @property
+    def ref(self) -> Ref:
+        """What is written."""
+        return self.write.ref
+
+    @property
+    def precondition(self) -> Precondition:
+        """Condition of the write."""
+        return self.write.precondition
+
+
+Operation: TypeAlias = Put | Delete | Get | Update | Expiring
+
+
+def plain(operation: Operation) -> Put | Delete | Get | Update:
+    """Return an operation without what it says of expiry."""
+    return operation.write if type(operation) is Expiring else operation
 
 
 class Transaction(msgspec.Struct, frozen=True, array_like=True, tag=5):
@@ -248,6 +277,46 @@ class Insert(msgspec.Struct, frozen=True, array_like=True, tag=31, gc=False):
     """Compact JSON text of a document."""
 
 
+class Touch(msgspec.Struct, frozen=True, array_like=True, tag=36, gc=False):
+    """Change until when the target is there, and nothing else: it keeps its revision. From level `CHANGES` on.
+
+    NOT_FOUND if it is absent, and the codes of `Expiring`.
+    """
+
+    ref: Ref
+    ttl_ms: int = 0
+    lease: int = 0
+    precondition: Precondition = ANY
+
+
+class GrantLease(msgspec.Struct, frozen=True, array_like=True, tag=37, gc=False):
+    """Grant a lease, whose ID is the revision of the command. TOO_MANY_LEASES. From level `CHANGES` on, as those below.
+
+    Records are attached to it, and are gone when it ends: `ttl_ms` after it was granted or kept alive.
+    """
+
+    ttl_ms: int
+
+
+class KeepLease(msgspec.Struct, frozen=True, array_like=True, tag=38, gc=False):
+    """Keep a lease alive for its whole ttl from now on. LEASE_NOT_FOUND if it has ended."""
+
+    lease: int
+
+
+class RevokeLease(msgspec.Struct, frozen=True, array_like=True, tag=39, gc=False):
+    """End a lease now, and with it everything that is attached. LEASE_NOT_FOUND if it has ended."""
+
+    lease: int
+
+
+class Expire(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):
+    """Remove what has expired: a bounded number of records and leases. The leader proposes one after the other.
+
+    It also advances the replicated time, as every entry does, and is proposed for that alone.
+    """
+
+
 ClientAction: TypeAlias = (
     Put
     | Delete
@@ -259,8 +328,13 @@ ClientAction: TypeAlias = (
     | DropIndex
     | ConfigureCollection
     | Insert
+    | Expiring
+    | Touch
+    | GrantLease
+    | KeepLease
+    | RevokeLease
 )
-Action: TypeAlias = ClientAction | BuildIndex
+Action: TypeAlias = ClientAction | BuildIndex | Expire
 
 
 class Idempotency(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -280,6 +354,8 @@ class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
 def answers_values(command: Command) -> bool:
     """Whether the answer to a command may hold values, and be large."""
     action = command.action
+    if isinstance(action, Expiring):
+        action = action.write
     if isinstance(action, Update):
         return action.image is not Image.NONE
     if not isinstance(action, Transaction):
@@ -287,19 +363,20 @@ def answers_values(command: Command) -> bool:
     return any(isinstance(one, Get) for branch in (action.then, action.otherwise) for one in branch)
 
 
-_ENGINE: Final = frozenset((Update, CreateIndex, DropIndex, BuildIndex))
-_CHANGES: Final = frozenset((ConfigureCollection, Insert))
+_LEVELS: Final[dict[type, int]] = {
+    **dict.fromkeys((Update, CreateIndex, DropIndex, BuildIndex), ENGINE),
+    **dict.fromkeys(
+        (ConfigureCollection, Insert, Expiring, Touch, GrantLease, KeepLease, RevokeLease, Expire), CHANGES
+    ),
+}
+"""The level of each kind of action that is not of the first one."""
 
 
 def level_needed(action: Action) -> int:
     """Return the feature level from which on an action may be proposed: earlier programs cannot decode it."""
     if isinstance(action, Transaction):
-        branches = (action.then, action.otherwise)
-        return ENGINE if any(type(one) is Update for branch in branches for one in branch) else FIRST
-    kind = type(action)
-    if kind in _CHANGES:
-        return CHANGES
-    return ENGINE if kind in _ENGINE else FIRST
+        return max((_LEVELS.get(type(one), FIRST) for one in (*action.then, *action.otherwise)), default=FIRST)
+    return _LEVELS.get(type(action), FIRST)
 
 
 class CommandBatch(msgspec.Struct, frozen=True, array_like=True):
@@ -393,6 +470,13 @@ class Code(enum.IntEnum):
     SEQUENCE_TAKEN = 66
     """The next numbers of the sequence are the IDs of documents; a later insert goes on behind them."""
     SEQUENCE_EXHAUSTED = 67
+    LEASE_NOT_FOUND = 70
+    """There is no such lease, or it has ended."""
+    LEASE_FULL = 71
+    """The lease has as many records attached as it may."""
+    TOO_MANY_LEASES = 72
+    INVALID_EXPIRY = 73
+    """A ttl is out of range, or comes with a lease; members check it before they propose."""
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):

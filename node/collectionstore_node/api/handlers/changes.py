@@ -19,6 +19,7 @@ from collectionstore_node.api.http.names import quoted
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service.limits import UPDATE_BYTES_MAX
+from collectionstore_node.service.lives import living
 from collectionstore_node.service.operations import DocumentRef, Image, Update, UpdateForm
 from collectionstore_node.service.results import Code, Outcome
 from collectionstore_node.service.update_checks import Program, check_text
@@ -56,7 +57,7 @@ async def patch(call: Call, ref: DocumentRef) -> Answer:
         image=options.image,
     )
     program = await checked(call, update)
-    outcome = await call.api.store.write(update, key=key, timeout_s=call.timeout_s)
+    outcome = await call.api.store.write(living(options.life, update), key=key, timeout_s=call.timeout_s)
     if outcome.code is not Code.OK:
         raise update_refusal(outcome, program, written_by(call.api.store, update))
     return changed_answer(ref.id, options.image, outcome)
@@ -68,7 +69,7 @@ async def replace(call: Call, ref: DocumentRef, document: bytes, when: bytes) ->
     precondition, key = write_precondition(headers), idempotency_key(headers)
     update = Update(ref, UpdateForm.REPLACE, document, when=when, precondition=precondition)
     await checked(call, update)
-    outcome = await call.api.store.write(update, key=key, timeout_s=call.timeout_s)
+    outcome = await call.api.store.write(living(call.options.life, update), key=key, timeout_s=call.timeout_s)
     if outcome.code is Code.NOT_FOUND:
         raise Problem(
             "precondition_failed",

@@ -31,6 +31,7 @@ from collectionstore_node.api.http.names import collection_name, document_id
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import Store, StoreLimits
+from collectionstore_node.service.lives import living
 from collectionstore_node.service.operations import ANY, DocumentRef, ListDocuments, Put
 from collectionstore_node.service.results import Code, Listed, Outcome, ReadResult
 
@@ -45,8 +46,10 @@ async def put(call: Call) -> Answer:
     value = await _document(call)
     if when is not None:
         return _put_answer(call.api.store, Put(ref, value), await changes.replace(call, ref, value, when))
-    write = Put(ref, value, precondition)
-    return _put_answer(call.api.store, write, await call.api.store.write(write, key=key, timeout_s=call.timeout_s))
+    put = Put(ref, value, precondition)
+    write = living(call.options.life, put)
+    outcome = await call.api.store.write(write, key=key, timeout_s=call.timeout_s)
+    return _put_answer(call.api.store, put, outcome)
 
 
 async def post(call: Call) -> Answer:
@@ -58,7 +61,7 @@ async def post(call: Call) -> Answer:
     key = idempotency_key(headers)
     document = await _document(call)
     store = call.api.store
-    made, outcome = await store.insert(collection, document, key=key, timeout_s=call.timeout_s)
+    made, outcome = await store.insert(collection, document, key=key, timeout_s=call.timeout_s, life=call.options.life)
     if outcome.code is Code.PRECONDITION_FAILED:
         # Possible with a key only, long after its outcome was forgotten: the key derives the id.
         raise Problem(

@@ -22,6 +22,7 @@ from collectionstore_node.api.http.names import bucket_name, key_name
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import Store, StoreLimits
+from collectionstore_node.service.lives import living
 from collectionstore_node.service.operations import ANY, KeyRef, ListKeys, Put
 from collectionstore_node.service.results import Code, Listed, Outcome, ReadResult
 
@@ -38,7 +39,7 @@ async def put(call: Call) -> Answer:
     store = call.api.store
     value = await call.body(store.limits.value_bytes_max)
     write = Put(ref, value, precondition, content_type)
-    outcome = await store.write(write, key=key, timeout_s=call.timeout_s)
+    outcome = await store.write(living(call.options.life, write), key=key, timeout_s=call.timeout_s)
     return _put_answer(store, write, outcome)
 
 

@@ -29,7 +29,16 @@ from collectionstore_node.service.limits import (
     TRANSACTION_WRITE_BYTES_MAX,
     check_transaction_items,
 )
-from collectionstore_node.service.operations import ANY, DocumentRef, Get, Put, Transaction, TransactionStep, Update
+from collectionstore_node.service.operations import (
+    ANY,
+    DocumentRef,
+    Get,
+    Put,
+    Transaction,
+    TransactionStep,
+    Update,
+    plain,
+)
 from collectionstore_node.service.results import Code, Item, Outcome
 
 
@@ -104,7 +113,7 @@ def transaction_refusal(outcome: Outcome, store: Store, transaction: Transaction
         )
     else:
         steps, at = transaction.then if outcome.succeeded else transaction.otherwise, outcome.failed_operation
-        written = written_by(store, steps[at]) if at is not None and at < len(steps) else None
+        written = written_by(store, plain(steps[at])) if at is not None and at < len(steps) else None
         problem = refusal(outcome, absent="document_not_found", document=written)
     if operation is not None:
         problem.members["operation"] = operation
@@ -117,7 +126,7 @@ def transaction_results(transaction: Transaction, outcome: Outcome) -> bytes:
     return b'{"succeeded":%s,"revision":%d,"results":[%s]}' % (
         b"true" if outcome.succeeded else b"false",
         outcome.revision,
-        b",".join(_result(step, item) for step, item in zip(branch, outcome.items, strict=True)),
+        b",".join(_result(plain(step), item) for step, item in zip(branch, outcome.items, strict=True)),
     )
 
 

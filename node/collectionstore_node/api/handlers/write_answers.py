@@ -14,6 +14,7 @@ from collectionstore_node.indexes.encoding import DEPTH_MAX
 from collectionstore_node.indexes.entries import ENTRIES_MAX, VALUES_MAX
 from collectionstore_node.service import Store
 from collectionstore_node.service.limits import DEFAULTS_BYTES_MAX, SCHEMA_DEPTH_MAX, SCHEMA_STEPS_MAX
+from collectionstore_node.service.lives import LEASE_RECORDS_MAX, LEASES_MAX
 from collectionstore_node.service.operations import Delete, DocumentRef, Insert, Put, Ref, Update
 from collectionstore_node.service.results import (
     Code,
@@ -60,6 +61,10 @@ _REFUSALS: Final = {
     ),
     Code.SEQUENCE_TAKEN: ("sequence_taken", "documents have them; the sequence goes on behind those that were tried"),
     Code.SEQUENCE_EXHAUSTED: ("sequence_exhausted", "it has given its last number"),
+    Code.LEASE_NOT_FOUND: ("lease_not_found", "there is no such lease, or it has ended"),
+    Code.LEASE_FULL: ("lease_full", f"at most {LEASE_RECORDS_MAX} records are attached to a lease; grant another one"),
+    Code.TOO_MANY_LEASES: ("too_many_leases", f"there are at most {LEASES_MAX} leases; revoke some, or share them"),
+    Code.INVALID_EXPIRY: ("invalid_ttl", "the members of the cluster do not accept this time to live"),
     Code.IDEMPOTENCY_KEY_REUSED: ("idempotency_key_reused", "send a new key with a new request"),
 }
 

@@ -14,18 +14,23 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from collectionstore_node.api.http.limits import HttpLimits
+from collectionstore_node.api.http.lives import lease_id, ttl_ms
 from collectionstore_node.api.http.names import check_text, quoted
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import BoundedStaleness, Consistency, ReadConsistency
+from collectionstore_node.service.lives import Life
 from collectionstore_node.service.operations import Image, ReadPoint, at_least
 
 WRITE: Final = frozenset({"timeout", "redirect"})
+LIVING: Final = WRITE | {"ttl", "lease"}
 CHANGE: Final = WRITE | {"when"}
-PATCH: Final = CHANGE | {"upsert", "return", "array_filters"}
+REPLACE: Final = CHANGE | LIVING
+PATCH: Final = REPLACE | {"upsert", "return", "array_filters"}
 BULK: Final = WRITE | {"mode"}
 READ: Final = WRITE | {"consistency", "max_staleness", "min_revision"}
 READ_PAST: Final = READ | {"at_revision"}
-LIST: Final = READ | {"prefix", "limit", "cursor"}
+PAGE: Final = READ | {"limit", "cursor"}
+LIST: Final = PAGE | {"prefix"}
 LIST_DOCUMENTS: Final = LIST | READ_PAST | {"filter", "sort", "fields"}
 LIST_KEYS: Final = LIST | READ_PAST | {"values"}
 TIMED: Final = frozenset({"timeout"})
@@ -79,6 +84,8 @@ class Options(msgspec.Struct, kw_only=True):
     """How a bulk is carried out."""
     after: int = 0
     """Index in the log."""
+    life: Life | None = None
+    """How long it lives what is written; None if the request does not say."""
     seconds: int = 10
     """Duration of a profile."""
 
@@ -125,7 +132,7 @@ def _pairs(query: str) -> list[tuple[str, str]]:
 
 
 def _timeout(options: Options, value: str, limits: HttpLimits) -> None:
-    seconds = _duration(value)
+    seconds = duration_s(value)
     if not TIMEOUT_MIN_S <= seconds <= limits.timeout_max_s:
         raise Problem(
             "invalid_parameter",
@@ -134,20 +141,35 @@ def _timeout(options: Options, value: str, limits: HttpLimits) -> None:
     options.timeout_s = seconds
 
 
-def _duration(value: str) -> float:
+def duration_s(value: str) -> float:
     """Return a number of seconds, 0 if `value` is none."""
     found = _DURATION.fullmatch(value)
     return float(found[1]) / (1000 if found[2] == "ms" else 1) if found else 0.0
 
 
 def _max_staleness(options: Options, value: str, limits: HttpLimits) -> None:
-    seconds = _duration(value)
+    seconds = duration_s(value)
     if not STALENESS_MIN_S <= seconds <= STALENESS_MAX_S:
         raise Problem(
             "invalid_parameter",
             f"max_staleness is {quoted(value)}; allowed are 1ms to {STALENESS_MAX_S:g}s, like 500ms or 10s",
         )
     options.max_staleness_s = seconds
+
+
+def _ttl(options: Options, value: str, limits: HttpLimits) -> None:
+    _no_life(options)
+    options.life = Life(ttl_ms(value, "ttl", "invalid_parameter"))
+
+
+def _lease(options: Options, value: str, limits: HttpLimits) -> None:
+    _no_life(options)
+    options.life = Life(lease=lease_id(value, "lease", "invalid_parameter"))
+
+
+def _no_life(options: Options) -> None:
+    if options.life is not None:
+        raise Problem("invalid_parameter", "give a ttl or a lease, not both")
 
 
 def _consistency(options: Options, value: str, limits: HttpLimits) -> None:
@@ -253,6 +275,8 @@ _PARSERS: Final[dict[str, Callable[[Options, str, HttpLimits], None]]] = {
     "min_revision": _min_revision,
     "at_revision": _at_revision,
     "redirect": _redirect,
+    "ttl": _ttl,
+    "lease": _lease,
     "seconds": _seconds,
     "prefix": _prefix,
     "limit": _limit,

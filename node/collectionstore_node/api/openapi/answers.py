@@ -133,6 +133,86 @@ class IndexDropped(msgspec.Struct):
     revision: int
 
 
+class LeaseGranted(msgspec.Struct):
+    """A lease that was granted or kept alive; it lasts so long from now on."""
+
+    id: int
+    ttl_ms: int
+    revision: int
+
+
+class LeaseRevoked(msgspec.Struct):
+    """A lease that has ended."""
+
+    id: int
+    revision: int
+
+
+class ListedLease(msgspec.Struct):
+    """A lease in a list."""
+
+    id: int
+    ttl_ms: int
+    expires_in_ms: int
+    attached: int
+
+
+class LeaseFacts(ListedLease):
+    """A lease with the first thousand of what is attached."""
+
+    records: list[dict[str, str]]
+
+
+class LeasePage(msgspec.Struct):
+    """A page of leases."""
+
+    leases: list[ListedLease]
+    next_cursor: str | None
+    revision: int
+
+
+class LockAcquired(msgspec.Struct):
+    """A lock that was acquired or renewed; `owner` is left out of a renewal."""
+
+    name: str
+    token: int
+    revision: int
+    owner: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class LockReleased(msgspec.Struct):
+    """A lock that is free."""
+
+    name: str
+    revision: int
+
+
+class LockFacts(msgspec.Struct):
+    """Who holds a lock."""
+
+    name: str
+    owner: str
+    token: int
+    expires_in_ms: int
+    lease: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class ListedLock(msgspec.Struct):
+    """A lock in a list."""
+
+    name: str
+    owner: str
+    token: int
+
+
+class LockPage(msgspec.Struct):
+    """A page of locks that are held."""
+
+    locks: list[ListedLock]
+    next_cursor: str | None
+    revision: int
+
+
 class FoundDocument(msgspec.Struct):
     """A document with its ID and the revision of its last write."""
 

@@ -10,12 +10,14 @@ import msgspec
 
 from collectionstore_node import __version__
 from collectionstore_node.api.http.limits import HttpLimits
+from collectionstore_node.api.http.names import LOCK_NAME
 from collectionstore_node.api.http.options import MODES
 from collectionstore_node.api.http.problems import KINDS
 from collectionstore_node.api.http.router import Route
 from collectionstore_node.api.openapi.answers import ProblemDetails
 from collectionstore_node.api.openapi.operations import OPERATIONS, Operation, Optional, Shape
 from collectionstore_node.service import StoreLimits
+from collectionstore_node.service.lives import TTL
 from collectionstore_node.service.operations import IDEMPOTENCY_KEY, NAME
 
 PROBLEM: Final = "application/problem+json"
@@ -56,6 +58,11 @@ _PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "upsert": ("Whether a document that is absent is created.", {"type": "string", "enum": ["false", "true"]}),
     "return": ("Which state of the document is answered.", {"type": "string", "enum": ["before", "after"]}),
     "mode": ("How the lines are carried out.", {"type": "string", "enum": list(MODES)}),
+    "ttl": (
+        "How long it is there: a whole number with ms, s, m, h or d; `none` for ever.",
+        {"type": "string", "pattern": f"^({TTL.pattern}|none)$"},
+    ),
+    "lease": ("The lease with which it goes.", {"type": "integer", "minimum": 1}),
     "after": ("The index in the log behind which to read.", {"type": "integer", "minimum": 0}),
     "seconds": ("How long to sample.", {"type": "integer", "minimum": 1, "maximum": _LIMITS.profile_seconds_max}),
 }
@@ -77,6 +84,8 @@ _ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     "name": _NAME,
     "id": _TEXT,
     "key": _TEXT,
+    "lease": {"type": "integer", "minimum": 1},
+    "lock": {"type": "string", "pattern": f"^{LOCK_NAME.pattern}$"},
 }
 
 _INFORMATION: Final = """Documents and values, replicated by Raft.

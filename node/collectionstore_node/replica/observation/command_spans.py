@@ -23,9 +23,15 @@ from collectionstore_node.statemachine.commands import (
     DocumentRef,
     DropCollection,
     DropIndex,
+    Expire,
+    Expiring,
+    GrantLease,
     Insert,
+    KeepLease,
     Outcome,
     Put,
+    RevokeLease,
+    Touch,
     Transaction,
     Update,
 )
@@ -43,6 +49,12 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     CreateIndex: "create_index",
     DropIndex: "drop_index",
     BuildIndex: "build_index",
+    Expiring: "write_expiring",
+    Touch: "touch",
+    GrantLease: "grant_lease",
+    KeepLease: "keep_lease",
+    RevokeLease: "revoke_lease",
+    Expire: "expire",
     ConfigureCollection: "configure_collection",
     Insert: "insert",
 }
@@ -88,7 +100,7 @@ def _collection(action: Action) -> str:
         return action.name
     if isinstance(action, CreateIndex | DropIndex | BuildIndex | ConfigureCollection | Insert):
         return action.collection
-    if isinstance(action, Put | Delete | Update) and isinstance(action.ref, DocumentRef):
+    if isinstance(action, Put | Delete | Update | Expiring | Touch) and isinstance(action.ref, DocumentRef):
         return action.ref.collection
     return ""
 

@@ -19,7 +19,7 @@ from collectionstore_node.replica.reporting.status import ConfigurationStatus, L
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import Command, Outcome, encode_batch
 from collectionstore_node.statemachine.header import read_header
-from collectionstore_node.statemachine.levels import HIGHEST
+from collectionstore_node.statemachine.levels import BOUNDED, HIGHEST
 from collectionstore_node.statemachine.members import MemberInfo
 from collectionstore_node.statemachine.reads import read_revision
 from collectionstore_node.statemachine.view import Overlay
@@ -39,6 +39,8 @@ class MemoryReplica:
     def __init__(self) -> None:
         self.view = MemoryView()
         self.level = HIGHEST
+        self.now_ms = 0
+        """The time of the next entries, from level 2 on: a test moves it."""
         self.revision = 0
         self.revisions = Revisions(0)
         self.awaited = asyncio.Event()
@@ -82,6 +84,9 @@ class MemoryReplica:
     def is_leader(self) -> bool:
         return self.known_leader is ME
 
+    def time_ms(self) -> int:
+        return self.now_ms
+
     def wall_ms(self) -> int:
         return 1_700_000_000_123
 
@@ -103,7 +108,8 @@ class MemoryReplica:
         self.proposed.append(command)
         overlay = Overlay(self.view)
         answers: dict[int, Outcome] = {}
-        data = encode_batch(1_700_000_000_000, [command], self.level)
+        time_ms = self.wall_ms() if self.level < BOUNDED else self.now_ms
+        data = encode_batch(time_ms, [command], self.level)
         (outcome,) = apply_batch(overlay, data, b"", answers)
         outcome = answers.get(0, outcome)
         self.view.commit(overlay.writes)
