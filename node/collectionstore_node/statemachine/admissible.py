@@ -24,6 +24,7 @@ from collectionstore_node.statemachine.commands import (
     Action,
     BuildIndex,
     Command,
+    Commit,
     Compare,
     CreateCollection,
     CreateIndex,
@@ -31,17 +32,21 @@ from collectionstore_node.statemachine.commands import (
     DocumentRef,
     DropCollection,
     DropIndex,
+    GuardedTransaction,
     Idempotency,
     KeyRef,
     Operation,
     Precondition,
     Put,
+    Query,
     Ref,
     Transaction,
     Update,
     UpdateForm,
 )
+from collectionstore_node.statemachine.commits import queries_reason
 from collectionstore_node.statemachine.costs import TRANSACTION_ITEMS_MAX, UPDATE_BYTES_MAX
+from collectionstore_node.statemachine.searching import parse_query
 from collectionstore_node.statemachine.transactions import invalid_reason
 from collectionstore_node.statemachine.updates import check_patterns, parse
 
@@ -137,6 +142,24 @@ def check_transaction(transaction: Transaction, limits: CommandLimits) -> None:
         raise InvalidRequest("invalid_body", reason.replace("otherwise", "else", 1))
 
 
+def check_guarded(guarded: GuardedTransaction, limits: CommandLimits) -> None:
+    """Refuse a transaction with queries, as `check_transaction` does."""
+    check_transaction(guarded.transaction, limits)
+    _check_queries(guarded)
+
+
+def check_commit(commit: Commit, limits: CommandLimits) -> None:
+    """Refuse the end of an interactive transaction, as `check_transaction` does."""
+    check_transaction(Transaction(then=commit.writes), limits)
+    _check_queries(commit)
+
+
+def _check_queries(action: GuardedTransaction | Commit) -> None:
+    reason = queries_reason(action)
+    if reason is not None:
+        raise InvalidRequest("invalid_body", reason)
+
+
 def check_command(command: Command, limits: CommandLimits) -> None:
     """Refuse a whole command that no front end would have made of a request. Raises `InvalidRequest` or `TooLarge`.
 
@@ -163,6 +186,18 @@ def _check_action(action: Action, limits: CommandLimits) -> None:
                 _check_key(after, "document id")
         case CreateCollection() | DropCollection():
             _check_name(action.name, "collection")
+        case GuardedTransaction():
+            check_guarded(action, limits)
+            _check_action(action.transaction, limits)
+            for guard in action.guards:
+                _check_query(guard.query)
+        case Commit():
+            check_commit(action, limits)
+            _check_action(Transaction(then=action.writes), limits)
+            for target in action.targets:
+                _check_ref(target.ref)
+            for read in action.queries:
+                _check_query(read.query)
         case Transaction():
             check_transaction(action, limits)
             check_patterns(one for one in (*action.then, *action.otherwise) if isinstance(one, Update))
@@ -204,6 +239,13 @@ def _check_compare(compare: Compare) -> None:
     _check_ref(compare.ref)
     if isinstance(compare.operand, int) and compare.operand < 0:
         raise InvalidRequest("invalid_body", "an operand is below 0")
+
+
+def _check_query(query: Query) -> None:
+    _check_name(query.collection, "collection")
+    if query.id is not None:
+        _check_key(query.id, "document id")
+    parse_query(query.filter)
 
 
 def _check_ref(ref: Ref) -> None:

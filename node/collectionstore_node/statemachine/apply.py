@@ -19,20 +19,24 @@ from collectionstore_node.statemachine.commands import (
     Code,
     Command,
     CommandBatch,
+    Commit,
     CreateCollection,
     CreateIndex,
     Delete,
     DropCollection,
     DropIndex,
+    GuardedTransaction,
     Item,
     Outcome,
     Put,
+    Settle,
     Update,
     decode_batch,
     level_needed,
     level_of,
     refused_item,
 )
+from collectionstore_node.statemachine.commits import apply_commit, apply_guarded
 from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
 from collectionstore_node.statemachine.dedupe import IdempotencyTable
 from collectionstore_node.statemachine.digest import update_digest
@@ -41,7 +45,7 @@ from collectionstore_node.statemachine.history import ChangeKind, begin, keep
 from collectionstore_node.statemachine.index_commands import build_index, create_index, drop_index
 from collectionstore_node.statemachine.indexing import Write, store
 from collectionstore_node.statemachine.keys import history_key, idempotency_key
-from collectionstore_node.statemachine.levels import BOUNDED, ENGINE
+from collectionstore_node.statemachine.levels import BOUNDED, HIGHEST
 from collectionstore_node.statemachine.stored import encode_stored, revisions_of
 from collectionstore_node.statemachine.transactions import apply_transaction, apply_unbounded
 from collectionstore_node.statemachine.updates import apply_update
@@ -202,7 +206,7 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return _create(catalog, action.name, header)
     if isinstance(action, DropCollection):
         return Outcome(Code.OK if catalog.drop(action.name) else Code.COLLECTION_NOT_FOUND, revision)
-    if header.level < ENGINE and level_needed(action) >= ENGINE:
+    if header.level < HIGHEST and header.level < level_needed(action):
         # No correct member proposes them before their level; what they would do then is not defined by it.
         return Outcome(Code.LEVEL_TOO_LOW, revision)
     if isinstance(action, Update):
@@ -213,6 +217,13 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return create_index(catalog, action, revision)
     if isinstance(action, DropIndex):
         return drop_index(catalog, action, revision)
+    if isinstance(action, GuardedTransaction):
+        return apply_guarded(overlay, catalog, action, revision, values)
+    if isinstance(action, Commit):
+        return apply_commit(overlay, catalog, action, revision, values)
+    if isinstance(action, Settle):
+        # With the key of another command: there was no outcome of that one, and this is it from now on.
+        return Outcome(Code.SETTLED, revision)
     if header.level >= BOUNDED:
         return apply_transaction(overlay, catalog, action, revision, values)
     return apply_unbounded(overlay, catalog, action, revision)

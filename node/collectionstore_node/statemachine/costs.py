@@ -61,3 +61,12 @@ BUILD_DOCUMENTS: Final = 128
 BUILD_BYTES: Final = 256 << 10
 BUILD_ENTRIES: Final = 2 << 10
 """A step of a build ends with the document that reaches one of these: documents, their bytes, entries."""
+
+TRANSACTION_QUERIES_MAX: Final = 16
+"""Queries of a transaction."""
+QUERY_RANGES_MAX: Final = 1_000
+"""Ranges of a plan."""
+QUERY_SEEN_MAX: Final = 1_000
+"""Documents that the queries of a transaction may have seen, together."""
+CHANGE_COST_BYTES: Final = 256
+"""What it costs to look at a change of the history, besides its records."""

@@ -16,14 +16,17 @@ from collectionstore_node.statemachine.commands import (
     Action,
     BuildIndex,
     Command,
+    Commit,
     CreateCollection,
     CreateIndex,
     Delete,
     DocumentRef,
     DropCollection,
     DropIndex,
+    GuardedTransaction,
     Outcome,
     Put,
+    Settle,
     Transaction,
     Update,
 )
@@ -37,6 +40,9 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     CreateCollection: "create_collection",
     DropCollection: "drop_collection",
     Transaction: "transaction",
+    GuardedTransaction: "transaction",
+    Commit: "commit",
+    Settle: "settle",
     Update: "update",
     CreateIndex: "create_index",
     DropIndex: "drop_index",
@@ -74,8 +80,12 @@ def _begin(
     collection = _collection(action)
     if collection:
         attributes["db.collection.name"] = collection
+    if isinstance(action, GuardedTransaction):
+        action = action.transaction
     if isinstance(action, Transaction):
         attributes["db.operation.batch.size"] = max(len(action.then), len(action.otherwise))
+    elif isinstance(action, Commit):
+        attributes["db.operation.batch.size"] = len(action.writes)
     return tracing.start(f"{verb} {operation}", parent, kind, attributes)
 
 
