@@ -12,7 +12,9 @@ from typing import Any, Final
 
 from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.service.operations import (
+    Commit,
     FindDocuments,
+    GuardedTransaction,
     List,
     ListCollections,
     ListDocuments,
@@ -25,13 +27,17 @@ from collectionstore_node.service.operations import (
 from collectionstore_node.statemachine.admissible import (
     RESERVED_NAMES,
     CommandLimits,
+    check_commit,
     check_counts,
+    check_guarded,
     check_size,
     check_transaction,
     check_update_size,
     has_reserved_name,
 )
+from collectionstore_node.statemachine.commits import COUNT_MAX
 from collectionstore_node.statemachine.costs import (
+    QUERY_SEEN_MAX,
     TRANSACTION_COST_MAX,
     TRANSACTION_READ_BYTES_MAX,
     TRANSACTION_WRITE_BYTES_MAX,
@@ -39,6 +45,8 @@ from collectionstore_node.statemachine.costs import (
 )
 
 __all__ = [
+    "COUNT_MAX",
+    "QUERY_SEEN_MAX",
     "RESERVED_NAMES",
     "TRANSACTION_COST_MAX",
     "TRANSACTION_READ_BYTES_MAX",
@@ -100,6 +108,8 @@ def _check_list(request: List | FindDocuments, limits: StoreLimits) -> None:
 _CHECKS: Final[dict[type, Callable[[Any, StoreLimits], None]]] = {
     Put: check_size,
     Transaction: check_transaction,
+    GuardedTransaction: check_guarded,
+    Commit: check_commit,
     Update: check_update_size,
     ListCollections: _check_list,
     ListDocuments: _check_list,

@@ -29,6 +29,7 @@ from collectionstore_node.statemachine.admissible import (
 )
 from collectionstore_node.statemachine.commands import (
     ANY,
+    Commit,
     CompareField,
     CompareOperator,
     CreateCollection,
@@ -38,11 +39,16 @@ from collectionstore_node.statemachine.commands import (
     DropCollection,
     DropIndex,
     Get,
+    GuardedTransaction,
     Image,
     KeyRef,
     Precondition,
     Put,
+    QueryGuard,
+    ReadQuery,
+    ReadTarget,
     Ref,
+    Settle,
     Transaction,
     Update,
     UpdateForm,
@@ -50,6 +56,9 @@ from collectionstore_node.statemachine.commands import (
 from collectionstore_node.statemachine.commands import ClientAction as Action
 from collectionstore_node.statemachine.commands import Compare as Guard
 from collectionstore_node.statemachine.commands import Operation as TransactionStep
+from collectionstore_node.statemachine.commands import (
+    Query as DocumentQuery,
+)
 
 
 class Consistency(enum.Enum):
@@ -157,6 +166,9 @@ Operation: TypeAlias = (
     | CreateIndex
     | DropIndex
     | Transaction
+    | GuardedTransaction
+    | Commit
+    | Settle
     | Read
     | ReadCollection
     | ReadIndexes
@@ -182,6 +194,7 @@ __all__ = [
     "AggregateDocuments",
     "AnyWrite",
     "BoundedStaleness",
+    "Commit",
     "CompareField",
     "CompareOperator",
     "Consistency",
@@ -190,6 +203,7 @@ __all__ = [
     "CreateIndex",
     "Delete",
     "DistinctValues",
+    "DocumentQuery",
     "DocumentRef",
     "DropCollection",
     "DropIndex",
@@ -197,6 +211,7 @@ __all__ = [
     "FindDocuments",
     "Get",
     "Guard",
+    "GuardedTransaction",
     "Image",
     "KeyRef",
     "List",
@@ -207,11 +222,15 @@ __all__ = [
     "Precondition",
     "Put",
     "Query",
+    "QueryGuard",
     "Read",
     "ReadCollection",
     "ReadConsistency",
     "ReadIndexes",
+    "ReadQuery",
+    "ReadTarget",
     "Ref",
+    "Settle",
     "Transaction",
     "TransactionStep",
     "Update",

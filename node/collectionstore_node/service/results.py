@@ -12,7 +12,7 @@ import msgspec
 from collectionstore_node.documents.values import Value
 from collectionstore_node.query.scanning import Meter
 from collectionstore_node.query.sorting import Position
-from collectionstore_node.statemachine.commands import Code, Item, Outcome, refused_index
+from collectionstore_node.statemachine.commands import Code, Item, Outcome, conflicting, refused_index
 from collectionstore_node.statemachine.index_catalog import Index, IndexState, Statistics
 from collectionstore_node.statemachine.reads import Listed
 from collectionstore_node.statemachine.stored import Stored
@@ -156,5 +156,6 @@ __all__ = [
     "ReadResult",
     "StageCounts",
     "Stored",
+    "conflicting",
     "refused_index",
 ]

@@ -22,6 +22,7 @@ from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.observation.command import Waiter, tell
 from collectionstore_node.service.admission import WriteAdmission
 from collectionstore_node.service.backups import Backups
+from collectionstore_node.service.commits import Commits
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.idempotency import command_for, document_id_for, stamped
@@ -60,6 +61,7 @@ from collectionstore_node.service.results import (
     ReadResult,
 )
 from collectionstore_node.service.store_replica import StoreReplica
+from collectionstore_node.service.tickets import Tickets
 from collectionstore_node.service.turns import Work
 from collectionstore_node.service.updates import Updates
 from collectionstore_node.statemachine.catalog import find_collection
@@ -86,12 +88,14 @@ class Store:
         "_replica",
         "_turns",
         "backups",
+        "commits",
         "halves",
         "indexes",
         "limits",
         "lists",
         "queries",
         "stream_writes",
+        "tickets",
         "updates",
         "writes",
     )
@@ -120,6 +124,10 @@ class Store:
         self.backups = Backups(door)
         self.indexes = Indexes(door)
         self.updates = Updates(self.queries, self._propose, writes_max=limits.inflight_writes_max)
+        self.tickets = Tickets(door)
+        """Writes that are answered before their outcome is known, and what has become of them."""
+        self.commits = Commits(door, self.queries, self._propose)
+        """Transactions with queries, and the ends of interactive ones."""
 
     # Admission
 

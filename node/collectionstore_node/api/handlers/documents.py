@@ -11,7 +11,8 @@ from multidict import CIMultiDictProxy
 from collectionstore_node.api.handlers import changes, queries
 from collectionstore_node.api.handlers.direct import DirectGet, DirectPut
 from collectionstore_node.api.handlers.read_answers import after_cursor, page_answer, stored_answer
-from collectionstore_node.api.handlers.write_answers import delete_target, outcome_lines, refusal, removed, written
+from collectionstore_node.api.handlers.tickets import decided, delete_target
+from collectionstore_node.api.handlers.write_answers import outcome_lines, refusal, removed, written
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.direct import DirectCall
@@ -22,7 +23,7 @@ from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.names import collection_name, document_id
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.service import StoreLimits
+from collectionstore_node.service import StoreLimits, insertion
 from collectionstore_node.service.operations import ANY, DocumentRef, ListDocuments, Put
 from collectionstore_node.service.results import Code, Listed, Outcome, ReadResult
 
@@ -36,9 +37,10 @@ async def put(call: Call) -> Answer:
     when = changes.condition_text(call)
     value = await _document(call)
     if when is not None:
-        return _put_answer(ref.id, await changes.replace(call, ref, value, when))
-    outcome = await call.api.store.write(Put(ref, value, precondition), key=key, timeout_s=call.timeout_s)
-    return _put_answer(ref.id, outcome)
+        outcome = await changes.replace(call, ref, value, when)
+    else:
+        outcome = await decided(call, Put(ref, value, precondition), key, {"id": ref.id})
+    return outcome if isinstance(outcome, Answer) else _put_answer(ref.id, outcome)
 
 
 async def post(call: Call) -> Answer:
@@ -49,7 +51,10 @@ async def post(call: Call) -> Answer:
         raise Problem("invalid_precondition", "a new document has no revision to compare; use PUT with an id")
     key = idempotency_key(headers)
     document = await _document(call)
-    made, outcome = await call.api.store.insert(collection, document, key=key, timeout_s=call.timeout_s)
+    made, put_new = insertion(collection, document, key)
+    outcome = await decided(call, put_new, key, {"id": made})
+    if isinstance(outcome, Answer):
+        return outcome
     if outcome.code is Code.PRECONDITION_FAILED:
         # Possible with a key only, long after its outcome was forgotten: the key derives the id.
         raise Problem(
@@ -77,9 +82,11 @@ async def delete(call: Call) -> Answer:
     ref = _ref(call)
     when = changes.condition_text(call)
     if when is None:
-        outcome = await delete_target(call, ref, absent="document_not_found")
+        outcome = await delete_target(call, ref, {"id": ref.id}, absent="document_not_found")
     else:
         outcome = await changes.remove(call, ref, when)
+    if isinstance(outcome, Answer):
+        return outcome
     return removed(outcome, _written(ref.id, outcome.revision))
 
 

@@ -138,7 +138,7 @@ TURNS = {"confirm", "reads_wait", "read_turn", "soon"}
 """What comes between admission and reading, and reads nothing."""
 SECOND_HALVES = {"end_write", "end_read", "count_out"}
 """Of what `begin_write`, `begin_read` and `submit` have admitted."""
-PARTS = {"backups", "halves", "indexes", "lists", "queries", "updates"}
+PARTS = {"backups", "commits", "halves", "indexes", "lists", "queries", "tickets", "updates"}
 FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", "name", "staleness_s"}
 """What probes read of a node, whatever the load."""
 
