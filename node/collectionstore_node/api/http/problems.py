@@ -15,6 +15,7 @@ from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.errors import (
     ChangePending,
     DataDirectoryRefused,
+    HistoryGone,
     InsufficientStorage,
     InvalidPart,
     InvalidRequest,
@@ -25,6 +26,7 @@ from collectionstore_node.errors import (
     OutcomeUnknown,
     Overloaded,
     ReadTimedOut,
+    RevisionNotReached,
     StorageFailed,
     TooLarge,
     TooStale,
@@ -121,6 +123,9 @@ KINDS: Final[dict[str, Kind]] = {
     "invalid_ticket": Kind(400, "This is no ticket of a write"),
     "settled": Kind(409, "The request was settled before it was applied"),
     "idempotency_key_reused": Kind(422, "The Idempotency-Key came with another request before"),
+    # The past
+    "history_gone": Kind(410, "What was changed since this revision is not kept any more"),
+    "revision_not_reached": Kind(504, "The member has not applied this revision in time", retryable=True),
     # Backups
     "compacted": Kind(410, "The log begins behind this index"),
     # Membership
@@ -161,6 +166,7 @@ CODES: Final[dict[type[NodeError], str]] = {
     ChangePending: "change_pending",
     LeadershipTransferring: "leadership_transferring",
     ReadTimedOut: "read_timeout",
+    RevisionNotReached: "revision_not_reached",
     TooStale: "too_stale",
     UpgradePending: "upgrade_pending",
     NotNow: "unavailable",
@@ -214,8 +220,14 @@ def problem_of(error: NodeError, *, safe_to_repeat: bool) -> Problem:
         return Problem(error.code, error.detail, limit_bytes=error.limit_bytes)
     if isinstance(error, InvalidPart):
         return Problem(error.code, error.detail, errors=[{"pointer": error.pointer, "detail": error.detail}])
+    if isinstance(error, HistoryGone):
+        return Problem(error.code, error.detail, oldest_revision=error.oldest)
     if isinstance(error, InvalidRequest):
         return Problem(error.code, error.detail)
+    if isinstance(error, RevisionNotReached):
+        return Problem(
+            "revision_not_reached", str(error), asked_revision=error.revision, applied_revision=error.applied
+        )
     code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
     if isinstance(error, OutcomeUnknown):
         advice = "repeat it with the same Idempotency-Key" if safe_to_repeat else "read back before repeating it"
