@@ -570,6 +570,27 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 ("commands_applied_total",),
             ),
             Limit(
+                "queries of a transaction; documents that they may state as seen",
+                f"{{{_COSTS}:TRANSACTION_QUERIES_MAX}}; {{{_COSTS}:QUERY_SEEN_MAX}}",
+                ("statemachine.commits:queries_reason",),
+                "400 `invalid_body`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "what the queries of a transaction look at: documents, entries of indexes, changes since",
+                f"{{{_COSTS}:TRANSACTION_COST_MAX|bytes}}",
+                ("statemachine.searching:Search",),
+                "422 `query_too_costly`; of changes 409 `transaction_conflict`",
+                ("commands_applied_total",),
+            ),
+            Limit(
+                "writes that were answered early and are not decided",
+                "a part of the writes in flight",
+                ("service.tickets:Tickets.queue",),
+                "503 `overloaded`",
+                ("writes_inflight", "writes_inflight_max"),
+            ),
+            Limit(
                 "entry: bytes, commands",
                 "{replica.consensus.proposals:ENTRY_BYTES_MAX|bytes}, {replica.consensus.proposals:ENTRY_COMMANDS_MAX}",
                 ("replica.consensus.proposals:Proposals.take",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from collectionstore_node.metrics.table.raft import BRANCHES
+from collectionstore_node.metrics.table.raft import BRANCHES, FATES
 from collectionstore_node.metrics.table.storage import BUILD_RESULTS
 from collectionstore_telemetry.metrics.recorders import Counter
 from collectionstore_telemetry.metrics.registry import Metrics
@@ -52,6 +52,7 @@ class HttpSeries:
         self._routes: dict[tuple[str, str], RouteSeries] = {}
         self._problems: dict[str, Counter] = {}
         self._transactions = {result: metrics.counter("transactions_total", result) for result in BRANCHES}
+        self._queued = {result: metrics.counter("queued_writes_total", result) for result in FATES}
         self._readers: dict[str, list[Callable[[], int]]] = {}
         metrics.gauge("http_inflight_requests_max").set(inflight_max)
 
@@ -72,6 +73,10 @@ class HttpSeries:
     def transaction(self, result: str) -> None:
         """Count a transaction by the branch that was executed, or by its failure."""
         self._transactions[result].inc()
+
+    def queued(self, result: str) -> None:
+        """Count a queued write by what has become of it."""
+        self._queued[result].inc()
 
     def inflight(self, read: Callable[[], int]) -> None:
         """Add a source of the requests in flight; the gauge is the sum of all sources, as for the next two."""

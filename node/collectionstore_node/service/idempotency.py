@@ -13,11 +13,14 @@ from collectionstore_node.statemachine.commands import (
     Action,
     Command,
     Expiring,
+    Commit,
+    GuardedTransaction,
     Idempotency,
     Operation,
     Transaction,
     Update,
     UpdateForm,
+    steps_of,
 )
 
 T = TypeVar("T", bound=Operation)
@@ -34,8 +37,17 @@ def command_for(action: Action, key: str | None, request: bytes | None = None) -
     """
     if key is None:
         return Command(action)
-    text = _encoder.encode(action) if request is None else request
-    return Command(action, Idempotency(key, hashlib.sha256(text).digest()))
+    return Command(action, Idempotency(key, fingerprint_of(action, request)))
+
+
+def fingerprint_of(action: Action, request: bytes | None = None) -> bytes:
+    """Return the fingerprint of a request: a SHA-256."""
+    return hashlib.sha256(request_text(action) if request is None else request).digest()
+
+
+def request_text(action: Action) -> bytes:
+    """Return what identifies the request for `action`, as it came."""
+    return _encoder.encode(action)
 
 
 def stamped(command: Command, *, time_ms: int, bytes_max: int) -> Command:
@@ -46,11 +58,22 @@ def stamped(command: Command, *, time_ms: int, bytes_max: int) -> Command:
     action = command.action
     if isinstance(action, Update | Expiring):
         return replace(command, action=_operation(action, time_ms, bytes_max))
-    if isinstance(action, Transaction):
-        then, otherwise = (
-            tuple(_operation(one, time_ms, bytes_max) for one in branch) for branch in (action.then, action.otherwise)
-        )
-        return replace(command, action=replace(action, then=then, otherwise=otherwise))
+    if not any(isinstance(one, Update | Expiring) for one in steps_of(action)):
+        return command
+
+    def branch(steps: tuple[Operation, ...]) -> tuple[Operation, ...]:
+        return tuple(_operation(one, time_ms, bytes_max) for one in steps)
+
+    def whole(transaction: Transaction) -> Transaction:
+        return replace(transaction, then=branch(transaction.then), otherwise=branch(transaction.otherwise))
+
+    match action:
+        case Transaction():
+            return replace(command, action=whole(action))
+        case GuardedTransaction():
+            return replace(command, action=replace(action, transaction=whole(action.transaction)))
+        case Commit():
+            return replace(command, action=replace(action, writes=branch(action.writes)))
     return command
 
 

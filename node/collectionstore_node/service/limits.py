@@ -17,6 +17,9 @@ from collectionstore_node.service.operations import (
     FindDocuments,
     GrantLease,
     KeepLease,
+    Commit,
+    FindDocuments,
+    GuardedTransaction,
     List,
     ListCollections,
     ListDocuments,
@@ -34,16 +37,20 @@ from collectionstore_node.service.operations import (
 from collectionstore_node.statemachine.admissible import (
     RESERVED_NAMES,
     CommandLimits,
+    check_commit,
     check_counts,
     check_life,
+    check_guarded,
     check_size,
     check_transaction,
     check_update_size,
     has_reserved_name,
 )
+from collectionstore_node.statemachine.commits import COUNT_MAX
 from collectionstore_node.statemachine.costs import (
     SCHEMA_DEPTH_MAX,
     SCHEMA_STEPS_MAX,
+    QUERY_SEEN_MAX,
     TRANSACTION_COST_MAX,
     TRANSACTION_READ_BYTES_MAX,
     TRANSACTION_WRITE_BYTES_MAX,
@@ -52,6 +59,8 @@ from collectionstore_node.statemachine.costs import (
 
 __all__ = [
     "DEFAULTS_BYTES_MAX",
+    "COUNT_MAX",
+    "QUERY_SEEN_MAX",
     "RESERVED_NAMES",
     "SCHEMA_BYTES_MAX",
     "SCHEMA_DEPTH_MAX",
@@ -148,6 +157,8 @@ def _check_list(request: List | FindDocuments | ListLeases, limits: StoreLimits)
 _CHECKS: Final[dict[type, Callable[[Any, StoreLimits], None]]] = {
     Put: check_size,
     Transaction: check_transaction,
+    GuardedTransaction: check_guarded,
+    Commit: check_commit,
     Update: check_update_size,
     ListCollections: _check_list,
     ListDocuments: _check_list,

@@ -30,6 +30,7 @@ from collectionstore_node.statemachine.admissible import (
 )
 from collectionstore_node.statemachine.commands import (
     ANY,
+    Commit,
     CompareField,
     CompareOperator,
     ConfigureCollection,
@@ -42,15 +43,20 @@ from collectionstore_node.statemachine.commands import (
     Expiring,
     Get,
     GrantLease,
+    GuardedTransaction,
     Image,
     Insert,
     KeepLease,
     KeyRef,
     Precondition,
     Put,
+    QueryGuard,
+    ReadQuery,
+    ReadTarget,
     Ref,
     RevokeLease,
     Touch,
+    Settle,
     Transaction,
     Update,
     UpdateForm,
@@ -59,6 +65,7 @@ from collectionstore_node.statemachine.commands import (
 from collectionstore_node.statemachine.commands import ClientAction as Action
 from collectionstore_node.statemachine.commands import Compare as Guard
 from collectionstore_node.statemachine.commands import Operation as TransactionStep
+from collectionstore_node.statemachine.commands import Query as DocumentQuery
 from collectionstore_node.statemachine.options import (
     DEFAULTS,
     CollectionOptions,
@@ -232,6 +239,9 @@ Operation: TypeAlias = (
     | RevokeLease
     | ReadLease
     | ListLeases
+    | GuardedTransaction
+    | Commit
+    | Settle
     | Read
     | ReadCollection
     | ReadIndexes
@@ -261,6 +271,7 @@ __all__ = [
     "AnyWrite",
     "BoundedStaleness",
     "CollectionOptions",
+    "Commit",
     "CompareField",
     "CompareOperator",
     "ConfigureCollection",
@@ -270,6 +281,7 @@ __all__ = [
     "CreateIndex",
     "Delete",
     "DistinctValues",
+    "DocumentQuery",
     "DocumentRef",
     "DropCollection",
     "DropIndex",
@@ -280,6 +292,7 @@ __all__ = [
     "GrantLease",
     "Guard",
     "Ids",
+    "GuardedTransaction",
     "Image",
     "Insert",
     "KeepLease",
@@ -293,16 +306,20 @@ __all__ = [
     "Precondition",
     "Put",
     "Query",
+    "QueryGuard",
     "Read",
     "ReadCollection",
     "ReadConsistency",
     "ReadIndexes",
     "ReadLease",
     "ReadPoint",
+    "ReadQuery",
+    "ReadTarget",
     "Ref",
     "RevokeLease",
     "Schema",
     "Touch",
+    "Settle",
     "Transaction",
     "TransactionStep",
     "Update",

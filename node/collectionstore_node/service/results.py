@@ -18,6 +18,7 @@ from collectionstore_node.statemachine.commands import (
     Item,
     Outcome,
     Ref,
+    conflicting,
     inserted_id,
     item_warned,
     refused_document,
@@ -239,6 +240,7 @@ __all__ = [
     "inserted_id",
     "item_warned",
     "refused_document",
+    "conflicting",
     "refused_index",
     "warned",
 ]

@@ -22,6 +22,7 @@ from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.observation.command import Waiter, tell
 from collectionstore_node.service.admission import WriteAdmission
 from collectionstore_node.service.backups import Backups
+from collectionstore_node.service.commits import Commits
 from collectionstore_node.service.configuration import Options
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.halves import Halves
@@ -71,6 +72,7 @@ from collectionstore_node.service.results import (
     inserted_id,
 )
 from collectionstore_node.service.store_replica import StoreReplica
+from collectionstore_node.service.tickets import Tickets
 from collectionstore_node.service.turns import Work
 from collectionstore_node.service.updates import Updates
 from collectionstore_node.service.validation import Validation
@@ -102,6 +104,7 @@ class Store:
         "_replica",
         "_turns",
         "backups",
+        "commits",
         "halves",
         "indexes",
         "leases",
@@ -111,6 +114,7 @@ class Store:
         "options",
         "queries",
         "stream_writes",
+        "tickets",
         "updates",
         "validation",
         "writes",
@@ -145,6 +149,10 @@ class Store:
         self.options = Options(door, self.queries)
         self.validation = Validation(door, self.queries)
         self.updates = Updates(self.queries, self._propose, writes_max=limits.inflight_writes_max)
+        self.tickets = Tickets(door)
+        """Writes that are answered before their outcome is known, and what has become of them."""
+        self.commits = Commits(door, self.queries, self._propose)
+        """Transactions with queries, and the ends of interactive ones."""
 
     # Admission
 

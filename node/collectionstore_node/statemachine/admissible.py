@@ -24,6 +24,7 @@ from collectionstore_node.statemachine.commands import (
     Action,
     BuildIndex,
     Command,
+    Commit,
     Compare,
     ConfigureCollection,
     CreateCollection,
@@ -34,6 +35,7 @@ from collectionstore_node.statemachine.commands import (
     DropIndex,
     Expiring,
     GrantLease,
+    GuardedTransaction,
     Idempotency,
     Insert,
     KeepLease,
@@ -41,6 +43,7 @@ from collectionstore_node.statemachine.commands import (
     Operation,
     Precondition,
     Put,
+    Query,
     Ref,
     RevokeLease,
     Touch,
@@ -49,6 +52,7 @@ from collectionstore_node.statemachine.commands import (
     UpdateForm,
     plain,
 )
+from collectionstore_node.statemachine.commits import queries_reason
 from collectionstore_node.statemachine.costs import (
     TRANSACTION_ITEMS_MAX,
     TTL_MAX_MS,
@@ -56,6 +60,7 @@ from collectionstore_node.statemachine.costs import (
     UPDATE_BYTES_MAX,
 )
 from collectionstore_node.statemachine.options import options_violation
+from collectionstore_node.statemachine.searching import parse_query
 from collectionstore_node.statemachine.transactions import invalid_reason
 from collectionstore_node.statemachine.updates import check_patterns, parse
 
@@ -153,6 +158,24 @@ def check_transaction(transaction: Transaction, limits: CommandLimits) -> None:
         raise InvalidRequest("invalid_body", reason.replace("otherwise", "else", 1))
 
 
+def check_guarded(guarded: GuardedTransaction, limits: CommandLimits) -> None:
+    """Refuse a transaction with queries, as `check_transaction` does."""
+    check_transaction(guarded.transaction, limits)
+    _check_queries(guarded)
+
+
+def check_commit(commit: Commit, limits: CommandLimits) -> None:
+    """Refuse the end of an interactive transaction, as `check_transaction` does."""
+    check_transaction(Transaction(then=commit.writes), limits)
+    _check_queries(commit)
+
+
+def _check_queries(action: GuardedTransaction | Commit) -> None:
+    reason = queries_reason(action)
+    if reason is not None:
+        raise InvalidRequest("invalid_body", reason)
+
+
 def check_command(command: Command, limits: CommandLimits) -> None:
     """Refuse a whole command that no front end would have made of a request. Raises `InvalidRequest` or `TooLarge`.
 
@@ -190,6 +213,18 @@ def _check_action(action: Action, limits: CommandLimits) -> None:
             _check_document(value)
         case CreateCollection() | DropCollection():
             _check_name(action.name, "collection")
+        case GuardedTransaction():
+            check_guarded(action, limits)
+            _check_action(action.transaction, limits)
+            for guard in action.guards:
+                _check_query(guard.query)
+        case Commit():
+            check_commit(action, limits)
+            _check_action(Transaction(then=action.writes), limits)
+            for target in action.targets:
+                _check_ref(target.ref)
+            for read in action.queries:
+                _check_query(read.query)
         case Transaction():
             check_transaction(action, limits)
             steps = map(plain, (*action.then, *action.otherwise))
@@ -258,6 +293,13 @@ def _check_compare(compare: Compare) -> None:
     _check_ref(compare.ref)
     if isinstance(compare.operand, int) and compare.operand < 0:
         raise InvalidRequest("invalid_body", "an operand is below 0")
+
+
+def _check_query(query: Query) -> None:
+    _check_name(query.collection, "collection")
+    if query.id is not None:
+        _check_key(query.id, "document id")
+    parse_query(query.filter)
 
 
 def _check_ref(ref: Ref) -> None:

@@ -20,6 +20,7 @@ from collectionstore_node.statemachine.commands import (
     Command,
     CommandBatch,
     ConfigureCollection,
+    Commit,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -29,12 +30,14 @@ from collectionstore_node.statemachine.commands import (
     Expiring,
     GrantLease,
     Insert,
+    GuardedTransaction,
     Item,
     KeepLease,
     Outcome,
     Put,
     RevokeLease,
     Touch,
+    Settle,
     Update,
     decode_batch,
     level_needed,
@@ -42,6 +45,7 @@ from collectionstore_node.statemachine.commands import (
     refused_item,
     token_key_in,
 )
+from collectionstore_node.statemachine.commits import apply_commit, apply_guarded
 from collectionstore_node.statemachine.configuring import configure_collection, insert
 from collectionstore_node.statemachine.conforming import conform
 from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
@@ -241,6 +245,13 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return configure_collection(overlay, catalog, action, revision)
     if isinstance(action, Insert):
         return insert(overlay, catalog, action, revision)
+    if isinstance(action, GuardedTransaction):
+        return apply_guarded(overlay, catalog, action, revision, values)
+    if isinstance(action, Commit):
+        return apply_commit(overlay, catalog, action, revision, values)
+    if isinstance(action, Settle):
+        # With the key of another command: there was no outcome of that one, and this is it from now on.
+        return Outcome(Code.SETTLED, revision)
     if header.level >= BOUNDED:
         return apply_transaction(overlay, catalog, action, revision, values)
     return apply_unbounded(overlay, catalog, action, revision)

@@ -317,6 +317,90 @@ class Expire(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):
     """
 
 
+class Plan(msgspec.Struct, frozen=True, array_like=True):
+    """Where the documents are that may match a query: chosen where the request arrived, as the log must say it.
+
+    A planner may change from one version to the next; what a command costs may not.
+    """
+
+    index: int = 0
+    """ID of the index whose entries are read; 0 for the documents themselves."""
+    ranges: tuple[tuple[bytes, bytes], ...] = ((b"", b""),)
+    """Parts `[lo, hi)` of its keys, without the prefix; an empty `hi` is the end."""
+    single: bool = False
+    """Whether it holds only while no document has several entries in the index."""
+
+
+SCAN: Final = Plan()
+
+
+class Query(msgspec.Struct, frozen=True, array_like=True):
+    """The documents of a collection that match a filter, or of them the one with the ID `id`."""
+
+    collection: str
+    filter: bytes
+    """Compact JSON text of a filter without `$expr`."""
+    id: str | None = None
+    plan: Plan = SCAN
+
+
+class QueryGuard(msgspec.Struct, frozen=True, array_like=True):
+    """One condition of a transaction: the number of documents that match, compared with `operand`."""
+
+    query: Query
+    operator: CompareOperator
+    operand: int
+
+
+class GuardedTransaction(msgspec.Struct, frozen=True, array_like=True, tag=53):
+    """A transaction whose compares include queries; from level `CHANGES` on.
+
+    READ_COLLECTION_NOT_FOUND for the collection of a query, QUERY_TOO_COSTLY if what the queries look at is beyond the
+    bounds of a transaction.
+    """
+
+    transaction: Transaction
+    guards: tuple[QueryGuard, ...]
+
+
+class ReadTarget(msgspec.Struct, frozen=True, array_like=True):
+    """What a client has read of a single target: its revision, 0 if it was absent."""
+
+    ref: Ref
+    revision: int
+
+
+class ReadQuery(msgspec.Struct, frozen=True, array_like=True):
+    """What a client has read by a query: at which revision, or the IDs and revisions of all that matched."""
+
+    query: Query
+    since: int = 0
+    """The revision of the answer: no document that matches before or behind a later change may have been changed."""
+    seen: tuple[tuple[str, int], ...] | None = None
+    """If given, `since` is not asked: the query must find just these now."""
+
+
+class Commit(msgspec.Struct, frozen=True, array_like=True, tag=54):
+    """Run `writes` if all that was read would be read now, too; from level `CHANGES` on.
+
+    TRANSACTION_CONFLICT otherwise: `failed_operation` is the position among `targets`, then `queries`, and the only
+    item says which document is another one (`conflicting`). All reads and writes have one place in the order of
+    commands then: the revision of this one.
+    """
+
+    targets: tuple[ReadTarget, ...] = ()
+    queries: tuple[ReadQuery, ...] = ()
+    writes: tuple[Operation, ...] = ()
+
+
+class Settle(msgspec.Struct, frozen=True, array_like=True, tag=55):
+    """Decide the fate of the command with the same idempotency key; from level `CHANGES` on.
+
+    If that one was applied, this one is answered with its outcome. Otherwise SETTLED takes the place of its outcome in
+    the idempotency table, and it is never applied, however late it comes.
+    """
+
+
 ClientAction: TypeAlias = (
     Put
     | Delete
@@ -333,6 +417,9 @@ ClientAction: TypeAlias = (
     | GrantLease
     | KeepLease
     | RevokeLease
+    | GuardedTransaction
+    | Commit
+    | Settle
 )
 Action: TypeAlias = ClientAction | BuildIndex | Expire
 
@@ -358,9 +445,19 @@ def answers_values(command: Command) -> bool:
         action = action.write
     if isinstance(action, Update):
         return action.image is not Image.NONE
-    if not isinstance(action, Transaction):
-        return False
-    return any(isinstance(one, Get) for branch in (action.then, action.otherwise) for one in branch)
+    return any(isinstance(one, Get) for one in steps_of(action))
+
+
+def steps_of(action: Action) -> tuple[Operation, ...]:
+    """Return the operations of all branches of a transaction; none of any other action."""
+    match action:
+        case Transaction():
+            return (*action.then, *action.otherwise)
+        case GuardedTransaction():
+            return steps_of(action.transaction)
+        case Commit():
+            return action.writes
+    return ()
 
 
 _LEVELS: Final[dict[type, int]] = {
@@ -368,6 +465,7 @@ _LEVELS: Final[dict[type, int]] = {
     **dict.fromkeys(
         (ConfigureCollection, Insert, Expiring, Touch, GrantLease, KeepLease, RevokeLease, Expire), CHANGES
     ),
+    **dict.fromkeys((GuardedTransaction, Commit, Settle), CHANGES),
 }
 """The level of each kind of action that is not of the first one."""
 
@@ -477,6 +575,22 @@ class Code(enum.IntEnum):
     TOO_MANY_LEASES = 72
     INVALID_EXPIRY = 73
     """A ttl is out of range, or comes with a lease; members check it before they propose."""
+    TRANSACTION_CONFLICT = 90
+    """What a transaction has read is no longer so; nothing was changed. See `Commit`."""
+    QUERY_TOO_COSTLY = 91
+    """The query at `failed_operation` looks at more than a transaction may; nothing was changed. In a
+    `GuardedTransaction` the position is behind those of `compare`, in a `Commit` behind those of `targets`."""
+    INVALID_QUERY = 92
+    """The filter at `failed_operation` is invalid in any state: members check it before they propose."""
+    SETTLED = 93
+    """The command was not applied, and never will be: see `Settle`."""
+    CHANGES_UNKNOWN = 94
+    """What has changed since the query at `failed_operation` was read is not kept any more, or is too much to look at:
+    nothing was changed. As `TRANSACTION_CONFLICT` to a client."""
+    REVISION_AHEAD = 95
+    """The query at `failed_operation` was read at a revision that there is not yet; nothing was changed."""
+    READ_COLLECTION_NOT_FOUND = 96
+    """The collection of the query, or of the read, at `failed_operation` does not exist."""
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -564,6 +678,17 @@ def refused_index(outcome: Outcome) -> RefusedBy:
     """Return which index refused the command, for the codes UNIQUE_VIOLATION and INDEX_ENTRIES."""
     (item,) = outcome.items
     return RefusedBy(item.content_type, (item.value or b"").decode())
+
+
+def conflicting(outcome: Outcome) -> str:
+    """Return the ID of the document that made a `Commit` conflict; empty for a target, whose position says it."""
+    (item,) = outcome.items
+    return (item.value or b"").decode()
+
+
+def conflict_item(document_id: str, revision: int) -> Item:
+    """Return the item of a conflict: the revision that a document has now, 0 if it is absent or does not match."""
+    return Item(revision, value=document_id.encode())
 
 
 _encoder = msgspec.msgpack.Encoder()

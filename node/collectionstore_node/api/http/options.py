@@ -6,6 +6,7 @@ what a request means. A parameter may be given once.
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Callable
 from typing import Final
@@ -22,8 +23,9 @@ from collectionstore_node.service.lives import Life
 from collectionstore_node.service.operations import Image, ReadPoint, at_least
 
 WRITE: Final = frozenset({"timeout", "redirect"})
-LIVING: Final = WRITE | {"ttl", "lease"}
-CHANGE: Final = WRITE | {"when"}
+ACKED: Final = WRITE | {"ack"}
+LIVING: Final = ACKED | {"ttl", "lease"}
+CHANGE: Final = ACKED | {"when"}
 REPLACE: Final = CHANGE | LIVING
 PATCH: Final = REPLACE | {"upsert", "return", "array_filters"}
 BULK: Final = WRITE | {"mode"}
@@ -57,6 +59,17 @@ _LINEARIZABLE, _STALE = Consistency.LINEARIZABLE.value, Consistency.STALE.value
 """Read once, for the hot path: `value` of an enum member is a call in Python."""
 
 
+class Ack(enum.Enum):
+    """When a write is answered."""
+
+    MAJORITY = "majority"
+    """With its outcome: durable on a majority, and applied."""
+    LEADER = "leader"
+    """Once the leader has it on its own disk, or with its outcome if that is known before."""
+    QUEUED = "queued"
+    """At once, with a ticket."""
+
+
 class Options(msgspec.Struct, kw_only=True):
     """The parsed parameters; a handler reads those that its route takes. Shared by all requests without a query."""
 
@@ -80,6 +93,7 @@ class Options(msgspec.Struct, kw_only=True):
     upsert: bool = False
     image: Image = Image.NONE
     """Which text of the document a write answers."""
+    ack: Ack = Ack.MAJORITY
     mode: str = "ordered"
     """How a bulk is carried out."""
     after: int = 0
@@ -255,6 +269,14 @@ def _return(options: Options, value: str, limits: HttpLimits) -> None:
     options.image = Image.AFTER if _choice("return", value, "before", "after") else Image.BEFORE
 
 
+def _ack(options: Options, value: str, limits: HttpLimits) -> None:
+    try:
+        options.ack = Ack(value)
+    except ValueError:
+        allowed = ", ".join(one.value for one in Ack)
+        raise Problem("invalid_parameter", f"ack is {quoted(value)}; allowed are {allowed}") from None
+
+
 def _mode(options: Options, value: str, limits: HttpLimits) -> None:
     if value not in MODES:
         raise Problem("invalid_parameter", f"mode is {quoted(value)}; allowed are {', '.join(MODES)}")
@@ -291,4 +313,5 @@ _PARSERS: Final[dict[str, Callable[[Options, str, HttpLimits], None]]] = {
     "upsert": _upsert,
     "return": _return,
     "mode": _mode,
+    "ack": _ack,
 }

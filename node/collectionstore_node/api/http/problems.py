@@ -134,6 +134,9 @@ KINDS: Final[dict[str, Kind]] = {
     "result_too_large": Kind(422, "The answer would be too large"),
     "sort_key_too_long": Kind(422, "A value is too long to sort by"),
     "transaction_too_large": Kind(422, "The transaction reads or writes too many bytes"),
+    "transaction_conflict": Kind(409, "What the transaction has read is no longer so", retryable=True),
+    "invalid_ticket": Kind(400, "This is no ticket of a write"),
+    "settled": Kind(409, "The request was settled before it was applied"),
     "idempotency_key_reused": Kind(422, "The Idempotency-Key came with another request before"),
     # The past
     "history_gone": Kind(410, "What was changed since this revision is not kept any more"),

@@ -287,6 +287,35 @@ class TransactionResult(msgspec.Struct):
     results: list[dict[str, Any]]
 
 
+class CommitResult(msgspec.Struct):
+    """The results of the writes of an interactive transaction, all of them at `revision`."""
+
+    revision: int
+    results: list[dict[str, Any]]
+
+
+class EarlyAnswer(msgspec.Struct, omit_defaults=True):
+    """A write with `ack=leader` or `ack=queued` was taken; its outcome is not known."""
+
+    ack: Literal["leader", "queued"]
+    ticket: str
+    durable: str
+    """Where the write is, and what may lose it."""
+    id: str | None = None
+    key: str | None = None
+
+
+class WriteFate(msgspec.Struct, omit_defaults=True):
+    """What has become of a write; `revision` is that of its command."""
+
+    ticket: str
+    state: Literal["pending", "applied", "refused", "not_applied", "unknown"]
+    revision: int | None = None
+    created: bool | None = None
+    succeeded: bool | None = None
+    problem: dict[str, Any] | None = None
+
+
 class Alive(msgspec.Struct):
     """The event loop runs."""
 

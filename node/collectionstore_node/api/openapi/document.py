@@ -12,6 +12,7 @@ from collectionstore_node import __version__
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.names import LOCK_NAME
 from collectionstore_node.api.http.options import MODES
+from collectionstore_node.api.http.options import MODES, Ack
 from collectionstore_node.api.http.problems import KINDS
 from collectionstore_node.api.http.router import Route
 from collectionstore_node.api.openapi.answers import ProblemDetails
@@ -19,6 +20,7 @@ from collectionstore_node.api.openapi.operations import OPERATIONS, Operation, O
 from collectionstore_node.service import StoreLimits
 from collectionstore_node.service.lives import TTL
 from collectionstore_node.service.operations import IDEMPOTENCY_KEY, NAME
+from collectionstore_node.service.tickets import CHARACTERS_MAX as TICKET_CHARACTERS_MAX
 
 PROBLEM: Final = "application/problem+json"
 _JSON: Final = "application/json"
@@ -57,6 +59,7 @@ _PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "array_filters": ("A JSON list of filters of elements, for `$[name]` in paths.", {"type": "string"}),
     "upsert": ("Whether a document that is absent is created.", {"type": "string", "enum": ["false", "true"]}),
     "return": ("Which state of the document is answered.", {"type": "string", "enum": ["before", "after"]}),
+    "ack": ("When the write is answered.", {"type": "string", "enum": [one.value for one in Ack]}),
     "mode": ("How the lines are carried out.", {"type": "string", "enum": list(MODES)}),
     "ttl": (
         "How long it is there: a whole number with ms, s, m, h or d; `none` for ever.",
@@ -86,6 +89,7 @@ _ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     "key": _TEXT,
     "lease": {"type": "integer", "minimum": 1},
     "lock": {"type": "string", "pattern": f"^{LOCK_NAME.pattern}$"},
+    "ticket": {"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": TICKET_CHARACTERS_MAX},
 }
 
 _INFORMATION: Final = """Documents and values, replicated by Raft.
@@ -201,6 +205,7 @@ _ANSWERS: Final = {
     101: "The connection is a WebSocket now.",
     200: "Done, or what was asked for.",
     201: "Created.",
+    202: "Taken; its outcome is not known.",
     207: "Not all lines succeeded; each has its own status.",
     304: "It has not changed.",
 }

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from collectionstore_node.api.handlers.aggregates import Aggregation
 from collectionstore_node.api.handlers.catalog import NewCollection
 from collectionstore_node.api.handlers.cluster import ClusterStatus, JointChange, NewCluster, SingleChange, Transfer
+from collectionstore_node.api.handlers.commit_bodies import CommitBody
 from collectionstore_node.api.handlers.debug import NewLevel
 from collectionstore_node.api.handlers.expiry import TouchDocument, TouchValue
 from collectionstore_node.api.handlers.found_changes import Deletion, FindAndModify, Modification
@@ -26,11 +27,13 @@ from collectionstore_node.api.openapi.answers import (
     CollectionFacts,
     CollectionPage,
     CollectionSettings,
+    CommitResult,
     Count,
     DistinctValues,
     DocumentPage,
     DocumentUpdated,
     DocumentWritten,
+    EarlyAnswer,
     FoundDeleted,
     FoundUpdated,
     Healthy,
@@ -52,6 +55,7 @@ from collectionstore_node.api.openapi.answers import (
     ValidationReport,
     ValuePage,
     ValueWritten,
+    WriteFate,
 )
 from collectionstore_node.service.membership import NodeStatus, RaftReport
 from collectionstore_telemetry.logs import LevelReport
@@ -120,11 +124,15 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("PATCH", _COLLECTION): Operation("Collections", {200: CollectionFacts}, CollectionSettings, UPDATES),
     ("DELETE", _COLLECTION): Operation("Collections", {200: CollectionFacts}, None, KEYED),
     ("GET", _DOCUMENTS): Operation("Documents", {200: DocumentPage}),
-    ("POST", _DOCUMENTS): Operation("Documents", {201: DocumentWritten}, DOCUMENT, KEYED),
+    ("POST", _DOCUMENTS): Operation("Documents", {201: DocumentWritten, 202: EarlyAnswer}, DOCUMENT, KEYED),
     ("GET", _ONE): Operation("Documents", {200: DOCUMENT, 304: None}, None, READS),
-    ("PUT", _ONE): Operation("Documents", {200: DocumentWritten, 201: DocumentWritten}, DOCUMENT, WRITES),
-    ("DELETE", _ONE): Operation("Documents", {200: DocumentWritten}, None, WRITES),
-    ("PATCH", _ONE): Operation("Documents", {200: DocumentUpdated, 201: DocumentUpdated}, PATCHES, WRITES),
+    ("PUT", _ONE): Operation(
+        "Documents", {200: DocumentWritten, 201: DocumentWritten, 202: EarlyAnswer}, DOCUMENT, WRITES
+    ),
+    ("DELETE", _ONE): Operation("Documents", {200: DocumentWritten, 202: EarlyAnswer}, None, WRITES),
+    ("PATCH", _ONE): Operation(
+        "Documents", {200: DocumentUpdated, 201: DocumentUpdated, 202: EarlyAnswer}, PATCHES, WRITES
+    ),
     ("POST", f"{_COLLECTION}:update"): Operation(
         "Documents", {200: FoundUpdated, 201: FoundUpdated}, Modification, KEYED
     ),
@@ -144,8 +152,6 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("DELETE", f"{_COLLECTION}/indexes/{{name}}"): Operation("Indexes", {200: IndexDropped}, None, KEYED),
     ("GET", _BUCKET): Operation("Values", {200: ValuePage}),
     ("GET", _KEY): Operation("Values", {200: "*/*", 304: None}, None, READS),
-    ("PUT", _KEY): Operation("Values", {200: ValueWritten, 201: ValueWritten}, BYTES, WRITES),
-    ("DELETE", _KEY): Operation("Values", {200: ValueWritten}, None, WRITES),
     ("POST", f"{_COLLECTION}:touch"): Operation("Documents", {200: DocumentWritten}, TouchDocument, UPDATES),
     ("POST", f"{_BUCKET}:touch"): Operation("Values", {200: ValueWritten}, TouchValue, UPDATES),
     ("GET", _LEASES): Operation("Leases", {200: LeasePage}),
@@ -158,7 +164,16 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", f"{_LOCKS}/{{lock}}:acquire"): Operation("Locks", {201: LockAcquired}, Acquisition, KEYED),
     ("POST", f"{_LOCKS}/{{lock}}:renew"): Operation("Locks", {200: LockAcquired}, Renewal, KEYED),
     ("POST", f"{_LOCKS}/{{lock}}:release"): Operation("Locks", {200: LockReleased}, Release, KEYED),
-    ("POST", "/api/v1/transactions"): Operation("Transactions", {200: TransactionResult}, TransactionBody, KEYED),
+    ("PUT", _KEY): Operation("Values", {200: ValueWritten, 201: ValueWritten, 202: EarlyAnswer}, BYTES, WRITES),
+    ("DELETE", _KEY): Operation("Values", {200: ValueWritten, 202: EarlyAnswer}, None, WRITES),
+    ("POST", "/api/v1/transactions"): Operation(
+        "Transactions", {200: TransactionResult, 202: EarlyAnswer}, TransactionBody, KEYED
+    ),
+    ("GET", "/api/v1/tickets/{ticket}"): Operation("Transactions", {200: WriteFate}),
+    ("DELETE", "/api/v1/tickets/{ticket}"): Operation("Transactions", {200: WriteFate}),
+    ("POST", "/api/v1/transactions:commit"): Operation(
+        "Transactions", {200: CommitResult, 202: EarlyAnswer}, CommitBody, KEYED
+    ),
     ("GET", _CLUSTER): Operation("Cluster", {200: ClusterStatus}),
     ("POST", f"{_CLUSTER}/bootstrap"): Operation("Cluster", {200: NodeStatus}, NewCluster),
     ("POST", f"{_CLUSTER}/members"): Operation("Cluster", {200: ClusterStatus}, (SingleChange, JointChange)),

@@ -17,6 +17,7 @@ from collectionstore_node.statemachine.commands import (
     BuildIndex,
     Command,
     ConfigureCollection,
+    Commit,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -32,6 +33,10 @@ from collectionstore_node.statemachine.commands import (
     Put,
     RevokeLease,
     Touch,
+    GuardedTransaction,
+    Outcome,
+    Put,
+    Settle,
     Transaction,
     Update,
 )
@@ -45,6 +50,9 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     CreateCollection: "create_collection",
     DropCollection: "drop_collection",
     Transaction: "transaction",
+    GuardedTransaction: "transaction",
+    Commit: "commit",
+    Settle: "settle",
     Update: "update",
     CreateIndex: "create_index",
     DropIndex: "drop_index",
@@ -90,8 +98,12 @@ def _begin(
     collection = _collection(action)
     if collection:
         attributes["db.collection.name"] = collection
+    if isinstance(action, GuardedTransaction):
+        action = action.transaction
     if isinstance(action, Transaction):
         attributes["db.operation.batch.size"] = max(len(action.then), len(action.otherwise))
+    elif isinstance(action, Commit):
+        attributes["db.operation.batch.size"] = len(action.writes)
     return tracing.start(f"{verb} {operation}", parent, kind, attributes)
 
 

@@ -166,7 +166,20 @@ TURNS = {"confirm", "reads_wait", "read_turn", "soon"}
 """What comes between admission and reading, and reads nothing."""
 SECOND_HALVES = {"end_write", "end_read", "count_out"}
 """Of what `begin_write`, `begin_read` and `submit` have admitted."""
-PARTS = {"backups", "halves", "indexes", "lists", "options", "queries", "updates", "validation"}
+PARTS = {
+    "backups",
+    "commits",
+    "halves",
+    "indexes",
+    "leases",
+    "lists",
+    "locks",
+    "options",
+    "queries",
+    "tickets",
+    "updates",
+    "validation",
+}
 FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", "name", "staleness_s"}
 """What probes read of a node, whatever the load."""
 SIGNING = {"token_key", "pins"}
