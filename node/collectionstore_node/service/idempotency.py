@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from collectionstore_node.statemachine.commands import (
     Action,
     Command,
-    Expiring,
     Commit,
+    Expiring,
     GuardedTransaction,
     Idempotency,
     Operation,
@@ -80,7 +80,7 @@ def stamped(command: Command, *, time_ms: int, bytes_max: int) -> Command:
 def _operation(operation: T, time_ms: int, bytes_max: int) -> T:
     if isinstance(operation, Expiring):
         return replace(operation, write=_operation(operation.write, time_ms, bytes_max))
-    return _stamped(operation, time_ms, bytes_max) if isinstance(operation, Update) else operation
+    return cast(T, _stamped(operation, time_ms, bytes_max)) if isinstance(operation, Update) else operation
 
 
 def _stamped(update: Update, time_ms: int, bytes_max: int) -> Update:

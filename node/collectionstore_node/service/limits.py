@@ -13,13 +13,12 @@ from typing import Any, Final
 from collectionstore_node.errors import InvalidPart, InvalidRequest
 from collectionstore_node.schemas import DEFAULTS_BYTES_MAX, SCHEMA_BYTES_MAX
 from collectionstore_node.service.operations import (
+    Commit,
     Expiring,
     FindDocuments,
     GrantLease,
-    KeepLease,
-    Commit,
-    FindDocuments,
     GuardedTransaction,
+    KeepLease,
     List,
     ListCollections,
     ListDocuments,
@@ -39,8 +38,8 @@ from collectionstore_node.statemachine.admissible import (
     CommandLimits,
     check_commit,
     check_counts,
-    check_life,
     check_guarded,
+    check_life,
     check_size,
     check_transaction,
     check_update_size,
@@ -48,9 +47,9 @@ from collectionstore_node.statemachine.admissible import (
 )
 from collectionstore_node.statemachine.commits import COUNT_MAX
 from collectionstore_node.statemachine.costs import (
+    QUERY_SEEN_MAX,
     SCHEMA_DEPTH_MAX,
     SCHEMA_STEPS_MAX,
-    QUERY_SEEN_MAX,
     TRANSACTION_COST_MAX,
     TRANSACTION_READ_BYTES_MAX,
     TRANSACTION_WRITE_BYTES_MAX,
@@ -58,8 +57,8 @@ from collectionstore_node.statemachine.costs import (
 )
 
 __all__ = [
-    "DEFAULTS_BYTES_MAX",
     "COUNT_MAX",
+    "DEFAULTS_BYTES_MAX",
     "QUERY_SEEN_MAX",
     "RESERVED_NAMES",
     "SCHEMA_BYTES_MAX",

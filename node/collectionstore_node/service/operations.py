@@ -55,8 +55,8 @@ from collectionstore_node.statemachine.commands import (
     ReadTarget,
     Ref,
     RevokeLease,
-    Touch,
     Settle,
+    Touch,
     Transaction,
     Update,
     UpdateForm,
@@ -219,8 +219,7 @@ class ValidateDocuments(msgspec.Struct, frozen=True, gc=False):
 
 
 Write: TypeAlias = Put | Delete
-AnyWrite: TypeAlias = Put | Delete | Update | Expiring
-AnyWrite: TypeAlias = Put | Delete | Update | Insert
+AnyWrite: TypeAlias = Put | Delete | Update | Insert | Expiring
 Read: TypeAlias = DocumentRef | KeyRef
 """A read of one target is the target itself: the hot path allocates nothing more."""
 List: TypeAlias = ListCollections | ListDocuments | ListKeys
@@ -291,8 +290,8 @@ __all__ = [
     "Get",
     "GrantLease",
     "Guard",
-    "Ids",
     "GuardedTransaction",
+    "Ids",
     "Image",
     "Insert",
     "KeepLease",
@@ -318,8 +317,8 @@ __all__ = [
     "Ref",
     "RevokeLease",
     "Schema",
-    "Touch",
     "Settle",
+    "Touch",
     "Transaction",
     "TransactionStep",
     "Update",

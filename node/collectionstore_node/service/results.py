@@ -237,10 +237,10 @@ __all__ = [
     "Stored",
     "Validated",
     "Violation",
+    "conflicting",
     "inserted_id",
     "item_warned",
     "refused_document",
-    "conflicting",
     "refused_index",
     "warned",
 ]

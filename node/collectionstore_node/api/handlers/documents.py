@@ -32,8 +32,8 @@ from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.service.lives import living
-from collectionstore_node.service.operations import ANY, DocumentRef, ListDocuments, Put
-from collectionstore_node.service.results import Code, Listed, Outcome, ReadResult
+from collectionstore_node.service.operations import ANY, DocumentRef, Insert, ListDocuments, Put
+from collectionstore_node.service.results import Code, Listed, Outcome, ReadResult, inserted_id
 
 
 async def put(call: Call) -> Answer:

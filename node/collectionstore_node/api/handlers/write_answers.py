@@ -13,7 +13,7 @@ from collectionstore_node.indexes.entries import ENTRIES_MAX, VALUES_MAX
 from collectionstore_node.service import Store
 from collectionstore_node.service.limits import DEFAULTS_BYTES_MAX, SCHEMA_DEPTH_MAX, SCHEMA_STEPS_MAX
 from collectionstore_node.service.lives import LEASE_RECORDS_MAX, LEASES_MAX
-from collectionstore_node.service.operations import Delete, DocumentRef, Insert, Put, Ref, Update
+from collectionstore_node.service.operations import DocumentRef, Insert, Put, Update
 from collectionstore_node.service.results import (
     Code,
     Item,

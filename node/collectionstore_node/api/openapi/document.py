@@ -11,7 +11,6 @@ import msgspec
 from collectionstore_node import __version__
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.names import LOCK_NAME
-from collectionstore_node.api.http.options import MODES
 from collectionstore_node.api.http.options import MODES, Ack
 from collectionstore_node.api.http.problems import KINDS
 from collectionstore_node.api.http.router import Route
