@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -19,8 +19,6 @@ from collectionstore_node.statemachine.commands import (
     Update,
     UpdateForm,
 )
-
-T = TypeVar("T", bound=Operation)
 
 _encoder: Final = msgspec.msgpack.Encoder()
 
@@ -44,8 +42,10 @@ def stamped(command: Command, *, time_ms: int, bytes_max: int) -> Command:
     AFTER the fingerprint was made: both may be different in a retry.
     """
     action = command.action
-    if isinstance(action, Update | Expiring):
-        return replace(command, action=_operation(action, time_ms, bytes_max))
+    if isinstance(action, Update):
+        return replace(command, action=_stamped(action, time_ms, bytes_max))
+    if isinstance(action, Expiring):
+        return replace(command, action=_stamped_expiring(action, time_ms, bytes_max))
     if isinstance(action, Transaction):
         then, otherwise = (
             tuple(_operation(one, time_ms, bytes_max) for one in branch) for branch in (action.then, action.otherwise)
@@ -54,10 +54,15 @@ def stamped(command: Command, *, time_ms: int, bytes_max: int) -> Command:
     return command
 
 
-def _operation(operation: T, time_ms: int, bytes_max: int) -> T:
+def _operation(operation: Operation, time_ms: int, bytes_max: int) -> Operation:
     if isinstance(operation, Expiring):
-        return replace(operation, write=_operation(operation.write, time_ms, bytes_max))
+        return _stamped_expiring(operation, time_ms, bytes_max)
     return _stamped(operation, time_ms, bytes_max) if isinstance(operation, Update) else operation
+
+
+def _stamped_expiring(expiring: Expiring, time_ms: int, bytes_max: int) -> Expiring:
+    write = expiring.write
+    return replace(expiring, write=_stamped(write, time_ms, bytes_max)) if isinstance(write, Update) else expiring
 
 
 def _stamped(update: Update, time_ms: int, bytes_max: int) -> Update:

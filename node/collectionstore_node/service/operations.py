@@ -205,8 +205,7 @@ class ValidateDocuments(msgspec.Struct, frozen=True, gc=False):
 
 
 Write: TypeAlias = Put | Delete
-AnyWrite: TypeAlias = Put | Delete | Update | Expiring
-AnyWrite: TypeAlias = Put | Delete | Update | Insert
+AnyWrite: TypeAlias = Put | Delete | Update | Insert | Expiring
 Read: TypeAlias = DocumentRef | KeyRef
 """A read of one target is the target itself: the hot path allocates nothing more."""
 List: TypeAlias = ListCollections | ListDocuments | ListKeys

@@ -205,7 +205,7 @@ Operation: TypeAlias = Put | Delete | Get | Update | Expiring
 
 def plain(operation: Operation) -> Put | Delete | Get | Update:
     """Return an operation without what it says of expiry."""
-    return operation.write if type(operation) is Expiring else operation
+    return operation.write if isinstance(operation, Expiring) else operation
 
 
 class Transaction(msgspec.Struct, frozen=True, array_like=True, tag=5):
