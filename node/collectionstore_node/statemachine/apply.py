@@ -265,10 +265,10 @@ def _expiry(
     values: list[Item] | None,
 ) -> Outcome:
     match action:
-        case Expiring(write=Put() as put):
-            return _put(overlay, catalog, catalog.key(put.ref), put, revision, action)
-        case Expiring(write=update):
-            return apply_update(overlay, catalog, update, revision, values, action)
+        case Expiring(write):
+            if isinstance(write, Put):
+                return _put(overlay, catalog, catalog.key(write.ref), write, revision, action)
+            return apply_update(overlay, catalog, write, revision, values, action)
         case Touch():
             return touch(overlay, catalog, action, revision)
         case GrantLease():
@@ -312,10 +312,10 @@ def _put(
         value, mark = conforming
     expiry = None
     if expiring is not None or catalog.configured:
-        expiry = catalog.expiry(put.ref, expiring)
-        if isinstance(expiry, Code):
-            return Outcome(expiry, revision, current_revision=current)
-        expires = expires or expiry is not None
+        found = catalog.expiry(put.ref, expiring)
+        if isinstance(found, Code):
+            return Outcome(found, revision, current_revision=current)
+        expiry, expires = found, expires or found is not None
     record = encode_stored(revision, created_revision, value, put.content_type, expiry or NEVER)
     changes = catalog.changes
     if catalog.indexed or expires:
