@@ -248,6 +248,16 @@ class Insert(msgspec.Struct, frozen=True, array_like=True, tag=31, gc=False):
     """Compact JSON text of a document."""
 
 
+class LimitHistory(msgspec.Struct, frozen=True, array_like=True, tag=45):
+    """Bound the history of changes by other bytes than those of the level; from level `CHANGES` on.
+
+    The leader proposes it while a member is short of space. INVALID_LIMIT if it is out of range.
+    """
+
+    bytes_max: int
+    """0 for the bound of the level."""
+
+
 ClientAction: TypeAlias = (
     Put
     | Delete
@@ -260,7 +270,7 @@ ClientAction: TypeAlias = (
     | ConfigureCollection
     | Insert
 )
-Action: TypeAlias = ClientAction | BuildIndex
+Action: TypeAlias = ClientAction | BuildIndex | LimitHistory
 
 
 class Idempotency(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -288,7 +298,7 @@ def answers_values(command: Command) -> bool:
 
 
 _ENGINE: Final = frozenset((Update, CreateIndex, DropIndex, BuildIndex))
-_CHANGES: Final = frozenset((ConfigureCollection, Insert))
+_CHANGES: Final = frozenset((ConfigureCollection, Insert, LimitHistory))
 
 
 def level_needed(action: Action) -> int:
@@ -393,6 +403,8 @@ class Code(enum.IntEnum):
     SEQUENCE_TAKEN = 66
     """The next numbers of the sequence are the IDs of documents; a later insert goes on behind them."""
     SEQUENCE_EXHAUSTED = 67
+    INVALID_LIMIT = 80
+    """The history cannot be bounded so; members propose no such bound."""
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -24,6 +24,7 @@ from collectionstore_node.statemachine.commands import (
     DropCollection,
     DropIndex,
     Insert,
+    LimitHistory,
     Outcome,
     Put,
     Transaction,
@@ -45,6 +46,7 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     BuildIndex: "build_index",
     ConfigureCollection: "configure_collection",
     Insert: "insert",
+    LimitHistory: "limit_history",
 }
 
 
