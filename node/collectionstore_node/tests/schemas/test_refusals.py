@@ -23,7 +23,7 @@ from collectionstore_node.tests.schemas.test_semantics import counted
 REFUSED: dict[str, tuple[Any, str]] = {
     "no schema": (5, ""),
     "a list": ([], ""),
-    "a misspelled keyword": ({"properties": {"a": {"requried": ["b"]}}}, "/properties/a/requried"),
+    "a misspelled keyword": ({"properties": {"a": {"requiredd": ["b"]}}}, "/properties/a/requiredd"),
     "an earlier dialect": ({"dependencies": {"a": ["b"]}}, "/dependencies"),
     "another dialect": ({"$schema": "http://json-schema.org/draft-07/schema#"}, "/$schema"),
     "a dialect below the top": (
