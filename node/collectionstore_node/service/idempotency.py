@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-<<<<<<< HEAD
-from typing import Final, TypeVar, cast
-=======
 from typing import Final
->>>>>>> expiry
 
 import msgspec
 from msgspec.structs import replace
@@ -58,9 +54,10 @@ def stamped(command: Command, *, time_ms: int, bytes_max: int) -> Command:
     AFTER the fingerprint was made: both may be different in a retry.
     """
     action = command.action
-<<<<<<< HEAD
-    if isinstance(action, Update | Expiring):
-        return replace(command, action=_operation(action, time_ms, bytes_max))
+    if isinstance(action, Update):
+        return replace(command, action=_stamped(action, time_ms, bytes_max))
+    if isinstance(action, Expiring):
+        return replace(command, action=_stamped_expiring(action, time_ms, bytes_max))
     if not any(isinstance(one, Update | Expiring) for one in steps_of(action)):
         return command
 
@@ -77,29 +74,13 @@ def stamped(command: Command, *, time_ms: int, bytes_max: int) -> Command:
             return replace(command, action=replace(action, transaction=whole(action.transaction)))
         case Commit():
             return replace(command, action=replace(action, writes=branch(action.writes)))
-=======
-    if isinstance(action, Update):
-        return replace(command, action=_stamped(action, time_ms, bytes_max))
-    if isinstance(action, Expiring):
-        return replace(command, action=_stamped_expiring(action, time_ms, bytes_max))
-    if isinstance(action, Transaction):
-        then, otherwise = (
-            tuple(_operation(one, time_ms, bytes_max) for one in branch) for branch in (action.then, action.otherwise)
-        )
-        return replace(command, action=replace(action, then=then, otherwise=otherwise))
->>>>>>> expiry
     return command
 
 
 def _operation(operation: Operation, time_ms: int, bytes_max: int) -> Operation:
     if isinstance(operation, Expiring):
-<<<<<<< HEAD
-        return replace(operation, write=_operation(operation.write, time_ms, bytes_max))
-    return cast(T, _stamped(operation, time_ms, bytes_max)) if isinstance(operation, Update) else operation
-=======
         return _stamped_expiring(operation, time_ms, bytes_max)
     return _stamped(operation, time_ms, bytes_max) if isinstance(operation, Update) else operation
->>>>>>> expiry
 
 
 def _stamped_expiring(expiring: Expiring, time_ms: int, bytes_max: int) -> Expiring:

@@ -401,6 +401,16 @@ class Settle(msgspec.Struct, frozen=True, array_like=True, tag=55):
     """
 
 
+class LimitHistory(msgspec.Struct, frozen=True, array_like=True, tag=45):
+    """Bound the history of changes by other bytes than those of the level; from level `CHANGES` on.
+
+    The leader proposes it while a member is short of space. INVALID_LIMIT if it is out of range.
+    """
+
+    bytes_max: int
+    """0 for the bound of the level."""
+
+
 ClientAction: TypeAlias = (
     Put
     | Delete
@@ -421,7 +431,7 @@ ClientAction: TypeAlias = (
     | Commit
     | Settle
 )
-Action: TypeAlias = ClientAction | BuildIndex | Expire
+Action: TypeAlias = ClientAction | BuildIndex | Expire | LimitHistory
 
 
 class Idempotency(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -465,7 +475,7 @@ _LEVELS: Final[dict[type, int]] = {
     **dict.fromkeys(
         (ConfigureCollection, Insert, Expiring, Touch, GrantLease, KeepLease, RevokeLease, Expire), CHANGES
     ),
-    **dict.fromkeys((GuardedTransaction, Commit, Settle), CHANGES),
+    **dict.fromkeys((GuardedTransaction, Commit, Settle, LimitHistory), CHANGES),
 }
 """The level of each kind of action that is not of the first one."""
 
@@ -591,6 +601,8 @@ class Code(enum.IntEnum):
     """The query at `failed_operation` was read at a revision that there is not yet; nothing was changed."""
     READ_COLLECTION_NOT_FOUND = 96
     """The collection of the query, or of the read, at `failed_operation` does not exist."""
+    INVALID_LIMIT = 80
+    """The history cannot be bounded so; members propose no such bound."""
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):

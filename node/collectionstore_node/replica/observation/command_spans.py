@@ -30,6 +30,7 @@ from collectionstore_node.statemachine.commands import (
     GuardedTransaction,
     Insert,
     KeepLease,
+    LimitHistory,
     Outcome,
     Put,
     RevokeLease,
@@ -63,6 +64,7 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     Expire: "expire",
     ConfigureCollection: "configure_collection",
     Insert: "insert",
+    LimitHistory: "limit_history",
 }
 
 

@@ -42,6 +42,7 @@ QUERIES = (PAGES / "queries.md").read_text()
 AGGREGATION = (PAGES / "aggregation.md").read_text()
 HISTORY = (PAGES / "history.md").read_text()
 INDEXES = (PAGES / "indexes.md").read_text()
+SCHEMAS = (PAGES / "schemas.md").read_text()
 UPDATES = (PAGES / "updates.md").read_text()
 TRANSACTIONS = (PAGES / "transactions.md").read_text()
 ERRORS = REFERENCE.partition("## Errors")[2]
@@ -132,8 +133,8 @@ def test_limits_of_queries_are_as_written() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [REFERENCE, QUERIES, AGGREGATION, HISTORY, INDEXES, UPDATES, TRANSACTIONS],
-    ids=["api", "queries", "aggregation", "history", "indexes", "updates", "transactions"],
+    [REFERENCE, QUERIES, AGGREGATION, HISTORY, INDEXES, SCHEMAS, UPDATES, TRANSACTIONS],
+    ids=["api", "queries", "aggregation", "history", "indexes", "schemas", "updates", "transactions"],
 )
 async def test_the_examples_answer_as_shown(client: Client, replica: MemoryReplica, page: str) -> None:
     """All of them in their order, on a new store; lines that are shown must be in the answer."""
