@@ -3,6 +3,7 @@
 NodeError
 ├── InvalidRequest            the caller's fault: say what is wrong, where, and what is allowed (4xx)
 │   ├── InvalidPart           `pointer` says where in the body (RFC 6901)
+│   ├── HistoryGone           changes that a watch would go on from are not kept any more (410)
 │   └── TooLarge              a document or value is over its limit in bytes (413)
 ├── NotNow                    not applied: retry, elsewhere or later (503)
 │   ├── NotLeader             `leader` is a hint, 0 if no leader is known
@@ -47,6 +48,18 @@ class InvalidPart(InvalidRequest):
     def __init__(self, code: str, pointer: str, detail: str) -> None:
         super().__init__(code, detail)
         self.pointer = pointer
+
+
+class HistoryGone(InvalidRequest):
+    """Changes behind the place that a watch would go on from are not kept any more: its client reads everything again.
+
+    `kept_after` is the revision behind which all are kept, `restart` its token.
+    """
+
+    def __init__(self, detail: str, *, kept_after: int, restart: str) -> None:
+        super().__init__("history_gone", detail)
+        self.kept_after = kept_after
+        self.restart = restart
 
 
 class TooLarge(InvalidRequest):

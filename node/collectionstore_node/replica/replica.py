@@ -211,6 +211,10 @@ class Replica:
         """
         self._consensus.telling.soon(callback)
 
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener`, which raises nothing and takes no time, whenever `revision` may have changed."""
+        self._consensus.conditions.listen(listener)
+
     def read_confirmed(self, began: float) -> None:
         """Note that a read was confirmed that is not traced; it began at `began`, by `time.perf_counter`."""
         self._observer.read_confirmed(None, began, leader_s=0.0, confirm_s=perf_counter() - began)

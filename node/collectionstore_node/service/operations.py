@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from collectionstore_node.changes import Position, Selection
 from collectionstore_node.documents.paths import Path
 from collectionstore_node.query.aggregation import Pipeline
 from collectionstore_node.query.find import Find
@@ -132,6 +133,22 @@ class DistinctValues(msgspec.Struct, frozen=True, gc=False):
     path: Path
 
 
+class Start(enum.Enum):
+    """Where a watch begins that is given no place in the history."""
+
+    NOW = "now"
+    """Behind the state as it is."""
+    SNAPSHOT = "snapshot"
+    """There, and the documents of that state come first."""
+
+
+class WatchChanges(msgspec.Struct, frozen=True):
+    """Watch changes from a place on."""
+
+    selection: Selection
+    start: Start | Position = Start.NOW
+
+
 class AggregateDocuments(msgspec.Struct, frozen=True, gc=False):
     """Run a pipeline over the documents of a collection."""
 
@@ -162,6 +179,7 @@ Operation: TypeAlias = (
     | ReadIndexes
     | List
     | Query
+    | WatchChanges
     | ReadCluster
     | ReadLog
     | ReadState
@@ -212,10 +230,12 @@ __all__ = [
     "ReadConsistency",
     "ReadIndexes",
     "Ref",
+    "Start",
     "Transaction",
     "TransactionStep",
     "Update",
     "UpdateForm",
+    "WatchChanges",
     "Write",
     "key_violation",
     "text_violation",

@@ -62,6 +62,7 @@ from collectionstore_node.service.results import (
 from collectionstore_node.service.store_replica import StoreReplica
 from collectionstore_node.service.turns import Work
 from collectionstore_node.service.updates import Updates
+from collectionstore_node.service.watches import Watches
 from collectionstore_node.statemachine.catalog import find_collection
 from collectionstore_node.statemachine.commands import Command, level_needed
 from collectionstore_node.statemachine.levels import ENGINE
@@ -93,6 +94,7 @@ class Store:
         "queries",
         "stream_writes",
         "updates",
+        "watches",
         "writes",
     )
 
@@ -119,6 +121,7 @@ class Store:
         """Single reads and writes, for callers that await nothing."""
         self.backups = Backups(door)
         self.indexes = Indexes(door)
+        self.watches = Watches(door)
         self.updates = Updates(self.queries, self._propose, writes_max=limits.inflight_writes_max)
 
     # Admission

@@ -66,6 +66,9 @@ class StoreReplica(Protocol):
     def soon(self, callback: Callable[[], None]) -> None:
         """Run `callback`, which raises nothing, once all results were told that are known now."""
 
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener`, which raises nothing and takes no time, whenever `revision` may have changed."""
+
     def read_confirmed(self, began: float) -> None:
         """Note that a read of `begin_read` was confirmed that began then, by `time.perf_counter`."""
 

@@ -124,6 +124,13 @@ def scan_documents(
     return ((len(record), Listed(last_text(key, space), decode_stored(record))) for key, record in found)
 
 
+def scan_keys(view: View, bucket: str) -> Iterator[tuple[int, Listed]]:
+    """Yield the raw values of a bucket by key, each with its stored size. The view is read as it is at the call."""
+    space = bucket_prefix(bucket)
+    found = view.scan(space, prefix_end(space))
+    return ((len(record), Listed(last_text(key, space), decode_stored(record))) for key, record in found)
+
+
 def pick_documents(view: View, collection: str, ids: Sequence[str]) -> Iterator[tuple[int, Listed]]:
     """Yield those of the documents `ids`, sorted, that exist, each with its stored size.
 

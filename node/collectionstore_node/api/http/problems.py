@@ -15,6 +15,7 @@ from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.errors import (
     ChangePending,
     DataDirectoryRefused,
+    HistoryGone,
     InsufficientStorage,
     InvalidPart,
     InvalidRequest,
@@ -118,6 +119,16 @@ KINDS: Final[dict[str, Kind]] = {
     "sort_key_too_long": Kind(422, "A value is too long to sort by"),
     "transaction_too_large": Kind(422, "The transaction reads or writes too many bytes"),
     "idempotency_key_reused": Kind(422, "The Idempotency-Key came with another request before"),
+    # Watches
+    "invalid_token": Kind(400, "The token is not one"),
+    "future_revision": Kind(400, "The revision is not reached yet"),
+    "foreign_token": Kind(410, "The token is of another cluster"),
+    "history_gone": Kind(410, "The changes are not kept any more"),
+    "consumer_not_found": Kind(404, "There is no such consumer"),
+    "consumer_exists": Kind(409, "The consumer exists already, and is another one"),
+    "too_many_consumers": Kind(422, "The cluster has too many consumers"),
+    "invalid_consumer": Kind(400, "The consumer is not one"),
+    "invalid_position": Kind(409, "The consumer cannot stand there"),
     # Backups
     "compacted": Kind(410, "The log begins behind this index"),
     # Membership
@@ -209,6 +220,8 @@ def problem_of(error: NodeError, *, safe_to_repeat: bool) -> Problem:
         return Problem("overloaded", str(error), retry_after_s=error.retry_after_s)
     if isinstance(error, TooLarge):
         return Problem(error.code, error.detail, limit_bytes=error.limit_bytes)
+    if isinstance(error, HistoryGone):
+        return Problem(error.code, error.detail, kept_after=error.kept_after, restart=error.restart)
     if isinstance(error, InvalidPart):
         return Problem(error.code, error.detail, errors=[{"pointer": error.pointer, "detail": error.detail}])
     if isinstance(error, InvalidRequest):
