@@ -108,6 +108,8 @@ class Shown:
     def images(self, *, before: bool) -> bytes:
         """Return the members of its event for the document or value, that before the change too if it is asked for."""
         ref = self.change.ref
+        if ref is None:
+            return b""  # the records are those of the catalog
         if type(ref) is KeyRef:
             return value_members(b"value", self.new()) + (value_members(b"before", self.old()) if before else b"")
         new, old = self.new(), self.old() if before else None
@@ -116,10 +118,11 @@ class Shown:
 
     def _render(self) -> bytes:
         change = self.change
-        head = b'{"event":"change","token":"%s","revision":%d,"position":%d,"op":"%s"' % (
+        head = b'{"event":"change","token":"%s","revision":%d,"position":%d,"time_ms":%d,"op":"%s"' % (
             self.token.encode(),
             change.revision,
             change.position,
+            change.time_ms,
             self.op.encode(),
         )
         where, identifier = names_of(self.scope)

@@ -19,6 +19,7 @@ from collectionstore_node.errors import (
     NotNow,
     OutcomeUnknown,
     ReadTimedOut,
+    RevisionNotReached,
     TooStale,
 )
 from collectionstore_node.raft.log_reader import Compacted
@@ -182,6 +183,16 @@ class Replica:
             raise TooStale(why) from error
         freshness.confirmed(as_of)
 
+    async def revision_barrier(self, revision: int, *, timeout_s: float) -> None:
+        """Return when `revision` is applied here, so that `view` has it. Raises `RevisionNotReached`."""
+        member = self._member
+        if not await member.revisions.reached(revision, timeout_s=timeout_s):
+            raise RevisionNotReached(revision, member.applier.revision)
+
+    def observe_applied(self, observer: Callable[[int, int], None]) -> Callable[[], None]:
+        """Call `observer` with revision and replicated time (ms) whenever entries were applied; see `Revisions`."""
+        return self._member.revisions.observe(observer)
+
     def staleness_s(self) -> float | None:
         """Return how stale `view` can be at most, in seconds; None if nothing is known of it."""
         found = self._member.freshness.staleness_s()
@@ -210,10 +221,6 @@ class Replica:
         At the latest in the next turn of the loop; at the end of the driver's step when it is that which tells them.
         """
         self._consensus.telling.soon(callback)
-
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Call `listener`, which raises nothing and takes no time, whenever `revision` may have changed."""
-        self._consensus.conditions.listen(listener)
 
     def read_confirmed(self, began: float) -> None:
         """Note that a read was confirmed that is not traced; it began at `began`, by `time.perf_counter`."""

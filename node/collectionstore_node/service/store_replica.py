@@ -66,9 +66,6 @@ class StoreReplica(Protocol):
     def soon(self, callback: Callable[[], None]) -> None:
         """Run `callback`, which raises nothing, once all results were told that are known now."""
 
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Call `listener`, which raises nothing and takes no time, whenever `revision` may have changed."""
-
     def read_confirmed(self, began: float) -> None:
         """Note that a read of `begin_read` was confirmed that began then, by `time.perf_counter`."""
 
@@ -77,6 +74,12 @@ class StoreReplica(Protocol):
 
     async def stale_barrier(self, staleness_max_s: float | None, *, timeout_s: float) -> None:
         """Wait until `view` is at most that stale; None: as stale as this node allows. Raises `TooStale`."""
+
+    async def revision_barrier(self, revision: int, *, timeout_s: float) -> None:
+        """Wait until `revision` is applied here. Raises `RevisionNotReached`."""
+
+    def observe_applied(self, observer: Callable[[int, int], None]) -> Callable[[], None]:
+        """Call `observer` with revision and replicated time whenever entries were applied; the result ends that."""
 
     def staleness_s(self) -> float | None:
         """Return how stale `view` can be at most, in seconds; None if nothing is known of it."""

@@ -127,7 +127,7 @@ class Watches:
         self._wanting: dict[Watch, None] = {}
         self._executor: ThreadPoolExecutor | None = None
         self._rounds: asyncio.Task[None] | None = None
-        self._listening = False
+        self._unobserve: Callable[[], None] | None = None
         self._sweeping = False
         self._tokens: Tokens | None = None
         self.stopping = False
@@ -190,9 +190,8 @@ class Watches:
         watch = Watch(self, Cursor(request.selection, position, self.tokens, initial), owner, gone, _loop())
         self._open[watch] = None
         self._owners[owner] += 1
-        if not self._listening:
-            self._listening = True
-            replica.listen(self.wake)
+        if self._unobserve is None:
+            self._unobserve = replica.observe_applied(self._applied)
         self._sweep_soon()
         return watch
 
@@ -206,9 +205,8 @@ class Watches:
             if start < Position(kept):
                 raise HistoryGone(
                     f"the changes behind revision {start.revision} are not kept any more: read everything again, and "
-                    f"watch from there; all behind revision {kept} are kept",
-                    kept_after=kept,
-                    restart=self.tokens.encode(Position(kept)),
+                    f"watch from there; those behind revision {kept} are kept",
+                    oldest=kept,
                 )
             return start, None
         if scope.kind == "collection" and find_collection(view, scope.name) is None:
@@ -259,8 +257,11 @@ class Watches:
 
     # Rounds
 
+    def _applied(self, _revision: int, _time_ms: int) -> None:
+        self.wake()
+
     def wake(self) -> None:
-        """Look whether there is something new. Called after every step of the driver, so it costs next to nothing."""
+        """Look whether there is something new for a watch that waits."""
         if not self._wanting or self._rounds is not None or self.stopping:
             return
         revision = self._replica.revision
@@ -273,8 +274,9 @@ class Watches:
                 revision = self._replica.revision
                 due = [one for one in self._wanting if one.cursor.due(revision) and not one.resting]
                 if not due:
-                    break
+                    return
                 await self._run_round(due, revision)
+            self._say_farewell()
         except NO_MEMORY as error:
             end_without_memory("watches", error)
         except Exception as error:  # the boundary: their clients must not wait for ever
@@ -338,6 +340,9 @@ class Watches:
         self.sweep(_loop().time())
         if self._open and not self.stopping:
             self._sweep_soon()
+        elif self._unobserve is not None:
+            self._unobserve()
+            self._unobserve = None
 
     def sweep(self, now: float) -> None:
         """End the watches of clients that have gone, and tell those that heard nothing; `now` is loop time."""
@@ -352,6 +357,9 @@ class Watches:
     def stop(self) -> None:
         """Tell every watch that the node stops. What is being found for it is not lost: its token is behind it."""
         self.stopping = True
+        self._say_farewell()
+
+    def _say_farewell(self) -> None:
         for watch in tuple(self._open):
             if watch.waiter is not None and not watch.in_round:
                 self._tell(watch, self.farewell(watch))

@@ -37,9 +37,10 @@ from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
 from collectionstore_node.statemachine.dedupe import IdempotencyTable
 from collectionstore_node.statemachine.digest import update_digest
 from collectionstore_node.statemachine.header import Header, read_header
+from collectionstore_node.statemachine.history import ChangeKind, begin, keep
 from collectionstore_node.statemachine.index_commands import build_index, create_index, drop_index
 from collectionstore_node.statemachine.indexing import Write, store
-from collectionstore_node.statemachine.keys import idempotency_key
+from collectionstore_node.statemachine.keys import history_key, idempotency_key
 from collectionstore_node.statemachine.levels import BOUNDED, ENGINE
 from collectionstore_node.statemachine.stored import encode_stored, revisions_of
 from collectionstore_node.statemachine.transactions import apply_transaction, apply_unbounded
@@ -49,6 +50,8 @@ from collectionstore_node.statemachine.writing import allows, current_revision
 
 _OK: Final = Code.OK
 """Looking up a member of an enumeration takes longer than making an outcome."""
+_INSERT: Final = int(ChangeKind.INSERT)
+_REPLACE: Final = int(ChangeKind.REPLACE)
 
 READ_AHEAD_COMMANDS: Final = 16
 """Commands whose records are read together, before it is known what those of the commands before them cost: so many
@@ -85,7 +88,8 @@ def apply_batch(
     header.level = max(header.level, level_of(data))
     header.advance(batch.time_ms)
     bounded = header.level >= BOUNDED
-    catalog, table, queue = Catalog(overlay), IdempotencyTable(overlay, header), header.queue
+    changes = begin(header)
+    catalog, table, queue = Catalog(overlay, changes), IdempotencyTable(overlay, header), header.queue
     outcomes: list[Outcome] = []
     values: list[Item] | None = None if answers is None else []
     # From here on: an entry costs the same, whichever entries are applied together with it.
@@ -123,9 +127,12 @@ def apply_batch(
             answers[position] = msgspec.structs.replace(outcome, items=tuple(values))
             values = []
     catalog.finish()
+    record = None if changes is None else keep(overlay, header, changes)
     # LAST: it takes all writes of the entry into the digest and stores the header, in the same batch as the writes, so
     # that a crash cannot leave one without the other.
     update_digest(overlay, header, chain, outcomes)
+    if record is not None:
+        overlay.put_unhashed(history_key(header.revision), record)
     return outcomes
 
 
@@ -186,7 +193,7 @@ def _apply_once(
 
 
 def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, values: list[Item] | None) -> Outcome:
-    revision = header.revision
+    revision = catalog.revision = header.revision
     if isinstance(action, Put):
         return _put(overlay, catalog, catalog.key(action.ref), action, revision)
     if isinstance(action, Delete):
@@ -230,13 +237,17 @@ def _put(overlay: Overlay, catalog: Catalog, key: bytes | None, put: Put, revisi
     if (precondition.exists is not None or precondition.revisions is not None) and not allows(precondition, current):
         return Outcome(Code.PRECONDITION_FAILED, revision, current_revision=current)
     record = encode_stored(revision, created_revision, put.value, put.content_type)
+    changes = catalog.changes
     if catalog.indexed:
+        catalog.revision = revision
         refused = store(overlay, catalog, (Write(put.ref, key, previous, record),))
         if refused is not None:
             return Outcome(refused.code, revision, current_revision=current, items=(refused_item(refused.by),))
     else:
         # As `store` does, without the call: this runs for every write.
         overlay.put(key, record)
+        if changes is not None:
+            changes.append((revision, 0, _INSERT if previous is None else _REPLACE, put.ref, "", previous, record))
     return Outcome(_OK, revision, previous is None, current)
 
 

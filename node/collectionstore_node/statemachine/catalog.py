@@ -13,6 +13,7 @@ from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.indexes.entries import entries_of
 from collectionstore_node.statemachine.codec import decode_own
 from collectionstore_node.statemachine.commands import DocumentRef, Ref
+from collectionstore_node.statemachine.history import ChangeKind, Row
 from collectionstore_node.statemachine.index_catalog import (
     Index,
     IndexState,
@@ -91,10 +92,14 @@ def scan_collections(view: View, lo: bytes, hi: bytes) -> Iterator[tuple[str, Co
 class Catalog:
     """The catalog as one batch reads and writes it. It caches lookups, so all its writes must go through it."""
 
-    __slots__ = ("_buckets", "_changed", "_collections", "_overlay", "indexed")
+    __slots__ = ("_buckets", "_changed", "_collections", "_overlay", "changes", "indexed", "revision")
 
-    def __init__(self, overlay: Overlay) -> None:
+    def __init__(self, overlay: Overlay, changes: list[Row] | None = None) -> None:
         self._overlay = overlay
+        self.changes = changes
+        """What the batch has changed so far, for the history; None if none is kept."""
+        self.revision = 0
+        """Of the command at hand; a put that meets no indexes leaves it as it is."""
         self.indexed: dict[str, tuple[OpenIndex, ...]] = {}
         """The indexes of those collections that were looked up and have some."""
         self._changed: dict[int, OpenIndex] = {}
@@ -122,7 +127,9 @@ class Catalog:
         """Create an empty collection; return False if it exists."""
         if self._documents(name) is not None:
             return False
-        self._overlay.put(collection_key(name), _encoder.encode(Collection(revision).stored()))
+        record = _encoder.encode(Collection(revision).stored())
+        self._overlay.put(collection_key(name), record)
+        self.note(ChangeKind.CREATE_COLLECTION, name, None, record)
         self._collections[name] = documents_prefix(revision)
         return True
 
@@ -136,6 +143,8 @@ class Catalog:
         documents = self._documents(name)
         if documents is None:
             return False
+        if self.changes is not None:
+            self.note(ChangeKind.DROP_COLLECTION, name, self._overlay.get(collection_key(name)), None)
         # One range, whatever the number of documents. The ID in the keys is never reused, so a collection that is
         # created again under this name cannot see documents that are still on disk.
         self._overlay.drop_range(documents, prefix_end(documents))
@@ -187,6 +196,11 @@ class Catalog:
         """Remove all entries of an index, and what was counted of them."""
         self._clear(one)
         one.statistics = Statistics()
+
+    def note(self, kind: ChangeKind, name: str, before: bytes | None, after: bytes | None) -> None:
+        """Keep a change of a collection as a whole, with the records before and behind it, in the history."""
+        if self.changes is not None:
+            self.changes.append((self.revision, 0, int(kind), None, name, before, after))
 
     def finish(self) -> None:
         """Store what was counted. At the end of every batch."""

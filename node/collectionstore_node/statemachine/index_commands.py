@@ -25,7 +25,8 @@ from collectionstore_node.statemachine.costs import (
     INDEX_VALUE_COST_BYTES,
     READ_COST_BYTES,
 )
-from collectionstore_node.statemachine.index_catalog import Index, IndexState
+from collectionstore_node.statemachine.history import ChangeKind
+from collectionstore_node.statemachine.index_catalog import Index, IndexState, encode_indexes
 from collectionstore_node.statemachine.indexing import count, document_of, stored_entries
 from collectionstore_node.statemachine.keys import last_text, prefix_end, successor
 from collectionstore_node.statemachine.view import Overlay
@@ -46,7 +47,9 @@ def create_index(catalog: Catalog, create: CreateIndex, revision: int) -> Outcom
             return Outcome(Code.INDEX_EXISTS, revision, current_revision=one.id)
     if len(known) >= INDEXES_MAX:
         return Outcome(Code.TOO_MANY_INDEXES, revision)
-    catalog.set_indexes(create.collection, (*known, Index(revision, create.definition)))
+    index = Index(revision, create.definition)
+    catalog.set_indexes(create.collection, (*known, index))
+    catalog.note(ChangeKind.CREATE_INDEX, create.collection, None, encode_indexes((index,)))
     return Outcome(Code.OK, revision, created=True)
 
 
@@ -59,6 +62,8 @@ def drop_index(catalog: Catalog, drop: DropIndex, revision: int) -> Outcome:
     if len(left) == len(known):
         return Outcome(Code.INDEX_NOT_FOUND, revision)
     catalog.set_indexes(drop.collection, left)
+    gone = tuple(one for one in known if one not in left)
+    catalog.note(ChangeKind.DROP_INDEX, drop.collection, encode_indexes(gone), None)
     return Outcome(Code.OK, revision)
 
 

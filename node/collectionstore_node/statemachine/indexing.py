@@ -22,6 +22,7 @@ from collectionstore_node.indexes.entries import (
 from collectionstore_node.statemachine.catalog import Catalog, OpenIndex
 from collectionstore_node.statemachine.commands import Code, DocumentRef, Ref, RefusedBy
 from collectionstore_node.statemachine.costs import INDEX_ENTRY_COST_BYTES, INDEX_VALUE_COST_BYTES
+from collectionstore_node.statemachine.history import ChangeKind
 from collectionstore_node.statemachine.stored import revisions_of, value_start
 from collectionstore_node.statemachine.view import Overlay
 
@@ -38,6 +39,8 @@ class Write(NamedTuple):
     """The record before the command; None if there is none."""
     record: bytes | None
     """The record to store; None to delete."""
+    kind: ChangeKind | None = None
+    """What the history says of it; None for INSERT, REPLACE or DELETE, as the records say."""
 
 
 class Refused(NamedTuple):
@@ -61,17 +64,29 @@ def store(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max:
         refused = _index(overlay, catalog, writes, cost_max)
         if refused is not None:
             return refused
-    for _, key, _, record in writes:
+    for _, key, _, record, _ in writes:
         if record is None:
             overlay.delete(key)
         else:
             overlay.put(key, record)
+    changes = catalog.changes
+    if changes is not None:
+        for position, (ref, _, previous, record, kind) in enumerate(writes):
+            changes.append((catalog.revision, position, int(_kind(kind, previous, record)), ref, "", previous, record))
     return None
+
+
+def _kind(given: ChangeKind | None, previous: bytes | None, record: bytes | None) -> ChangeKind:
+    if record is None:
+        return ChangeKind.DELETE if given is None else given
+    if previous is None:
+        return ChangeKind.INSERT
+    return ChangeKind.REPLACE if given is None else given
 
 
 def _index(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max: int | None) -> Refused | None:
     changes: list[_Change] = []
-    for position, (ref, _, previous, record) in enumerate(writes):
+    for position, (ref, _, previous, record, _) in enumerate(writes):
         if not isinstance(ref, DocumentRef) or ref.collection not in catalog.indexed:
             continue
         before, after = document_of(previous), document_of(record)

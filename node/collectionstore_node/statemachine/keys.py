@@ -21,9 +21,12 @@ INDEXES: Final = b"\x07"
 INDEX_ENTRIES: Final = b"\x08"
 INDEX_STATISTICS: Final = b"\x09"
 INDEX_BUILDS: Final = b"\x0a"
+HISTORY: Final = b"\x0e"
 
 HEADER_KEY: Final = META + b"header"
 MEMBERSHIP_KEY: Final = META + b"membership"
+SEGMENTS_KEY: Final = META + b"history"
+TOKEN_KEY: Final = META + b"token"
 
 _NUMBER = struct.Struct(">Q")
 _ESCAPED_ZERO = b"\x00\xff"
@@ -86,6 +89,11 @@ def statistics_key(collection_id: int, index_id: int) -> bytes:
 def builds_key(collection_id: int) -> bytes:
     """Return the storage key under which a collection is listed while one of its indexes is being built."""
     return INDEX_BUILDS + _NUMBER.pack(collection_id)
+
+
+def history_key(revision: int) -> bytes:
+    """Return the storage key of the changes of an entry, whose last revision is `revision`."""
+    return HISTORY + _NUMBER.pack(revision)
 
 
 def last_text(key: bytes, prefix: bytes) -> str:

@@ -35,7 +35,7 @@ from collectionstore_node.statemachine.costs import (
 )
 from collectionstore_node.statemachine.indexing import Write, store
 from collectionstore_node.statemachine.stored import decode_stored, value_start
-from collectionstore_node.statemachine.updates import Refused, change, item_of, updated_record
+from collectionstore_node.statemachine.updates import Refused, change, change_kind, item_of, updated_record
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.statemachine.writing import allows, current_revision, next_record
 
@@ -268,7 +268,8 @@ def _run(
             staged[key] = None
             items.append(Item(0, previous_revision=current))
         if key in staged:  # else an update left the document as it was
-            written.append((position, Write(operation.ref, key, record, staged[key])))
+            kind = change_kind(operation) if isinstance(operation, Update) else None
+            written.append((position, Write(operation.ref, key, record, staged[key], kind)))
     # Only AFTER the last operation: an earlier `return` leaves the overlay as it was.
     refused = store(overlay, catalog, [write for _, write in written], records.cost_max)
     if refused is not None:

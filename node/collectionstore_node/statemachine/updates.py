@@ -39,6 +39,7 @@ from collectionstore_node.statemachine.costs import (
     UPDATE_STEP_COST_BYTES,
     UPDATE_VALUES_MAX,
 )
+from collectionstore_node.statemachine.history import ChangeKind
 from collectionstore_node.statemachine.indexing import Write, store
 from collectionstore_node.statemachine.stored import decode_stored
 from collectionstore_node.statemachine.view import Overlay
@@ -190,6 +191,11 @@ def updated_record(update: Update, made: Change, revision: int, record: bytes | 
     return None if made.after is None else next_record(Put(update.ref, made.after), revision, record)
 
 
+def change_kind(update: Update) -> ChangeKind | None:
+    """Return what the history says of an update of a document that stays; None for one that replaces it."""
+    return None if update.form >= UpdateForm.REPLACE else ChangeKind.UPDATE
+
+
 def item_of(made: Change, revision: int, current: int) -> Item:
     """Return the result of a change; `current` is the revision of the document before it, 0 if it was absent."""
     if made.after is None:
@@ -213,9 +219,8 @@ def apply_update(
     if isinstance(made, Refused):
         return Outcome(made.code, revision, current_revision=current, failed_operation=made.position)
     if made.changed:
-        by_index = store(
-            overlay, catalog, (Write(update.ref, key, record, updated_record(update, made, revision, record)),)
-        )
+        new = updated_record(update, made, revision, record)
+        by_index = store(overlay, catalog, (Write(update.ref, key, record, new, change_kind(update)),))
         if by_index is not None:
             items = (refused_item(by_index.by),)
             return Outcome(by_index.code, revision, current_revision=current, items=items)

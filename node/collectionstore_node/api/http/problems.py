@@ -15,7 +15,6 @@ from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.errors import (
     ChangePending,
     DataDirectoryRefused,
-    HistoryGone,
     InsufficientStorage,
     InvalidPart,
     InvalidRequest,
@@ -220,8 +219,6 @@ def problem_of(error: NodeError, *, safe_to_repeat: bool) -> Problem:
         return Problem("overloaded", str(error), retry_after_s=error.retry_after_s)
     if isinstance(error, TooLarge):
         return Problem(error.code, error.detail, limit_bytes=error.limit_bytes)
-    if isinstance(error, HistoryGone):
-        return Problem(error.code, error.detail, kept_after=error.kept_after, restart=error.restart)
     if isinstance(error, InvalidPart):
         return Problem(error.code, error.detail, errors=[{"pointer": error.pointer, "detail": error.detail}])
     if isinstance(error, InvalidRequest):

@@ -15,11 +15,6 @@ class Conditions:
         self._loop = loop
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._closed = False
-        self._listeners: list[Callable[[], None]] = []
-
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Call `listener`, which raises nothing and takes no time, after every tick and every Ready."""
-        self._listeners.append(listener)
 
     async def until(self, condition: Callable[[], bool], deadline: float) -> None:
         """Return when `condition` holds after some tick or Ready. `deadline` is loop time.
@@ -45,8 +40,6 @@ class Conditions:
         for condition, future in self._waiting:
             if not future.done() and condition():
                 future.set_result(None)
-        for listener in self._listeners:
-            listener()
 
     def close(self) -> None:
         """Fail all pending conditions: without a driver none of them changes any more."""

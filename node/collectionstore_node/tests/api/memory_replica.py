@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from collectionstore_node.errors import InvalidRequest, NodeError, NotLeader
+from collectionstore_node.errors import InvalidRequest, NodeError, NotLeader, RevisionNotReached
 from collectionstore_node.raft.messages import CHAIN_BYTES, Entry, Index, NodeId, SnapshotMetadata, Term
 from collectionstore_node.replica import MembersRequest, NodeStatus, RaftReport
+from collectionstore_node.replica.consensus.revisions import Revisions
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.observation.command import Waiter, tell
 from collectionstore_node.replica.reporting.inspection import Queues
@@ -39,6 +40,7 @@ class MemoryReplica:
         self.view = MemoryView()
         self.level = HIGHEST
         self.revision = 0
+        self.revisions = Revisions(0)
         self.behind = 0
         """How many commands this node itself is behind the leader that applied them."""
         self.known_leader: MemberInfo | None = ME
@@ -102,6 +104,7 @@ class MemoryReplica:
         outcome = answers.get(0, outcome)
         self.view.commit(overlay.writes)
         self.revision = read_revision(self.view) - self.behind
+        self.revisions.applied(self.revision, read_header(self.view).time_ms)
         return outcome
 
     def submit(self, command: Command, *, timeout_s: float, parent: bytes | None = None) -> asyncio.Future[Outcome]:
@@ -140,6 +143,13 @@ class MemoryReplica:
 
     async def ready_barrier(self, *, timeout_s: float) -> None:
         await self.read_barrier(timeout_s=timeout_s)
+
+    async def revision_barrier(self, revision: int, *, timeout_s: float) -> None:
+        if not await self.revisions.reached(revision, timeout_s=timeout_s):
+            raise RevisionNotReached(revision, self.revision)
+
+    def observe_applied(self, observer: Callable[[int, int], None]) -> Callable[[], None]:
+        return self.revisions.observe(observer)
 
     def staleness_s(self) -> float | None:
         return self.stale_s
