@@ -10,6 +10,7 @@ from collectionstore_node.api.handlers import (
     bulk,
     catalog,
     cluster,
+    consumers,
     debug,
     documents,
     found_changes,
@@ -18,6 +19,7 @@ from collectionstore_node.api.handlers import (
     probes,
     queries,
     transactions,
+    watches,
 )
 from collectionstore_node.api.http.options import (
     BULK,
@@ -33,6 +35,8 @@ from collectionstore_node.api.http.options import (
     READ,
     SAMPLED,
     TIMED,
+    WATCH,
+    WATCH_BODY,
     WRITE,
 )
 from collectionstore_node.api.http.router import Route
@@ -90,6 +94,17 @@ CLIENT: Final = (
     Route("GET",    "/api/v1/kv/{bucket}/{key...}", kv.get, READ, direct=kv.GET),
     Route("PUT",    "/api/v1/kv/{bucket}/{key...}", kv.put, WRITE, direct=kv.PUT),
     Route("DELETE", "/api/v1/kv/{bucket}/{key...}", kv.delete, WRITE),
+    Route("GET",    "/api/v1/collections/{collection}:watch", watches.collection, WATCH),
+    Route("POST",   "/api/v1/collections/{collection}:watch", watches.collection, WATCH_BODY, read=True),
+    Route("GET",    "/api/v1/kv/{bucket}:watch", watches.bucket, WATCH),
+    Route("POST",   "/api/v1/kv/{bucket}:watch", watches.bucket, WATCH_BODY, read=True),
+    Route("GET",    "/api/v1/:watch", watches.everything, WATCH),
+    Route("POST",   "/api/v1/:watch", watches.everything, WATCH_BODY, read=True),
+    Route("GET",    "/api/v1/consumers", consumers.list_all, READ),
+    Route("GET",    "/api/v1/consumers/{name}", consumers.get, READ),
+    Route("PUT",    "/api/v1/consumers/{name}", consumers.put, WRITE),
+    Route("DELETE", "/api/v1/consumers/{name}", consumers.delete, WRITE),
+    Route("POST",   "/api/v1/consumers/{name}:ack", consumers.acknowledge, WRITE),
     Route("POST",   "/api/v1/transactions", transactions.post, WRITE),
     Route("GET",    "/api/v1/cluster", cluster.get, LOCAL, management=True),
     Route("POST",   "/api/v1/cluster/bootstrap", cluster.bootstrap, NONE, management=True),

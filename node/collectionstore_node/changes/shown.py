@@ -12,6 +12,7 @@ from collectionstore_node.changes.tokens import ALL, Position, Tokens
 from collectionstore_node.documents.paths import ID, REVISION
 from collectionstore_node.statemachine.commands import DocumentRef, KeyRef
 from collectionstore_node.statemachine.history import Change, ChangeKind
+from collectionstore_node.statemachine.index_catalog import decode_indexes
 from collectionstore_node.statemachine.stored import Stored, decode_stored
 
 OPS: Final[dict[ChangeKind, str]] = {kind: kind.name.lower() for kind in ChangeKind}
@@ -127,7 +128,10 @@ class Shown:
         )
         where, identifier = names_of(self.scope)
         head += b',"%s":%s' % (where, orjson.dumps(self.scope.name))
-        return head if self.id is None else head + b',"%s":%s' % (identifier, orjson.dumps(self.id))
+        if self.id is not None:
+            return head + b',"%s":%s' % (identifier, orjson.dumps(self.id))
+        name = index_name(change)
+        return head if name is None else head + b',"index":%s' % orjson.dumps(name)
 
 
 class Command(NamedTuple):
@@ -154,6 +158,18 @@ def _command(changes: list[Change], tokens: Tokens) -> Command:
     last = len(changes) - 1
     shown = tuple(Shown(change, tokens, last=at == last) for at, change in enumerate(changes))
     return Command(changes[0].revision, shown, sum(one.size_bytes for one in shown))
+
+
+def index_name(change: Change) -> str | None:
+    """Return the name of the index that a change made or dropped; None if it is about none."""
+    match change.kind:
+        case ChangeKind.CREATE_INDEX:
+            record = change.after
+        case ChangeKind.DROP_INDEX:
+            record = change.before
+        case _:
+            return None
+    return None if record is None else decode_indexes(record)[0].definition.name
 
 
 def asked_about(name: str | None, stored: Stored) -> dict[str, Any]:

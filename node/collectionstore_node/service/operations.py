@@ -30,11 +30,13 @@ from collectionstore_node.statemachine.admissible import (
 )
 from collectionstore_node.statemachine.commands import (
     ANY,
+    AckConsumer,
     CompareField,
     CompareOperator,
     CreateCollection,
     CreateIndex,
     Delete,
+    DeleteConsumer,
     DocumentRef,
     DropCollection,
     DropIndex,
@@ -43,6 +45,7 @@ from collectionstore_node.statemachine.commands import (
     KeyRef,
     Precondition,
     Put,
+    PutConsumer,
     Ref,
     Transaction,
     Update,
@@ -149,6 +152,12 @@ class WatchChanges(msgspec.Struct, frozen=True):
     start: Start | Position = Start.NOW
 
 
+class ReadConsumers(msgspec.Struct, frozen=True):
+    """Read the named consumers of changes: all of them, or the one called `name`."""
+
+    name: str | None = None
+
+
 class AggregateDocuments(msgspec.Struct, frozen=True, gc=False):
     """Run a pipeline over the documents of a collection."""
 
@@ -180,6 +189,10 @@ Operation: TypeAlias = (
     | List
     | Query
     | WatchChanges
+    | PutConsumer
+    | AckConsumer
+    | DeleteConsumer
+    | ReadConsumers
     | ReadCluster
     | ReadLog
     | ReadState
@@ -196,6 +209,7 @@ __all__ = [
     "IDEMPOTENCY_KEY",
     "NAME",
     "REVISIONS_MAX",
+    "AckConsumer",
     "Action",
     "AggregateDocuments",
     "AnyWrite",
@@ -207,6 +221,7 @@ __all__ = [
     "CreateCollection",
     "CreateIndex",
     "Delete",
+    "DeleteConsumer",
     "DistinctValues",
     "DocumentRef",
     "DropCollection",
@@ -224,10 +239,12 @@ __all__ = [
     "Operation",
     "Precondition",
     "Put",
+    "PutConsumer",
     "Query",
     "Read",
     "ReadCollection",
     "ReadConsistency",
+    "ReadConsumers",
     "ReadIndexes",
     "Ref",
     "Start",

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Generator
 from time import perf_counter
 from typing import Final, TypeVar
 
+import msgspec
 import uuid_utils
 
 from collectionstore_node.errors import Overloaded
@@ -22,6 +23,7 @@ from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.observation.command import Waiter, tell
 from collectionstore_node.service.admission import WriteAdmission
 from collectionstore_node.service.backups import Backups
+from collectionstore_node.service.consumers import Consumers
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.idempotency import command_for, document_id_for, stamped
@@ -87,6 +89,7 @@ class Store:
         "_replica",
         "_turns",
         "backups",
+        "consumers",
         "halves",
         "indexes",
         "limits",
@@ -122,6 +125,7 @@ class Store:
         self.backups = Backups(door)
         self.indexes = Indexes(door)
         self.watches = Watches(door)
+        self.consumers = Consumers(door)
         self.updates = Updates(self.queries, self._propose, writes_max=limits.inflight_writes_max)
 
     # Admission
@@ -319,7 +323,7 @@ class Store:
 
     def status(self) -> NodeStatus:
         """Return the node's status."""
-        return self._replica.status()
+        return msgspec.structs.replace(self._replica.status(), watches=self.watches.status())
 
     def inspect(self) -> RaftReport:
         """Return the state of consensus for diagnostics."""

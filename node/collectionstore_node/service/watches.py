@@ -12,15 +12,16 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 
 from collectionstore_node.changes import Cursor, Event, Initial, Position, Recent, Scope, Selection, Tokens, event
 from collectionstore_node.changes.events import FAILED, MOVED
-from collectionstore_node.errors import HistoryGone, InvalidRequest, Overloaded, UpgradePending
+from collectionstore_node.errors import HistoryGone, InvalidRequest, NodeError, Overloaded, UpgradePending
 from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
 from collectionstore_node.service.door import Door
+from collectionstore_node.service.membership import WatchStatus
 from collectionstore_node.service.operations import Consistency, ReadConsistency, Start, WatchChanges
 from collectionstore_node.service.watch_rounds import RECENT_BYTES_MAX, Round, Told
 from collectionstore_node.statemachine.catalog import find_collection
@@ -43,13 +44,6 @@ SWEEP_S: Final = 1.0
 log = structlog.get_logger()
 
 
-class HistorySpan(NamedTuple):
-    """What is kept of the history: all changes with revisions above `kept_after`, up to `revision`."""
-
-    kept_after: int
-    revision: int
-
-
 class Watch:
     """One watch. Call `next` again and again, one at a time, until an event ends it; then, or before, `close`."""
 
@@ -60,12 +54,15 @@ class Watch:
         owner: object,
         gone: Callable[[], bool],
         loop: asyncio.AbstractEventLoop,
+        *,
+        once: bool,
     ) -> None:
-        """`gone` says whether the client has left."""
+        """`gone` says whether the client has left; `once`: see `Watches.open`."""
         self.cursor = cursor
         """Moved by the thread of watches, and read by nothing else while a round is under way."""
         self.owner = owner
         self.gone = gone
+        self.once = once
         self.position = cursor.position
         """The place behind everything that `next` has returned."""
         self.quiet_since = loop.time()
@@ -154,9 +151,16 @@ class Watches:
         revision = self._replica.revision
         return max((revision - one.position.revision for one in self._open), default=0)
 
-    def span(self) -> HistorySpan:
-        """Return what is kept of the history. Raises what reading the state does."""
-        return HistorySpan(kept_after(self._replica.view), self._replica.revision)
+    def status(self) -> WatchStatus:
+        """Return what operators need to know of them, from memory and one record."""
+        try:
+            history = read_header(self._replica.view).history
+        except NodeError:
+            # The status says itself why the state cannot be read, and must be answered nevertheless.
+            history = None
+        if history is None:
+            return WatchStatus(len(self), self.lag)
+        return WatchStatus(len(self), self.lag, history.kept_after, history.size_bytes)
 
     async def open(
         self,
@@ -166,8 +170,11 @@ class Watches:
         timeout_s: float,
         owner: object = None,
         gone: Callable[[], bool] = lambda: False,
+        once: bool = False,
     ) -> Watch:
         """Open a watch; `owner` is who shares `OWNER_WATCHES_MAX`, None for no share.
+
+        With `once`, `next` returns no events as soon as there are none, and does not wait for any.
 
         Raises `HistoryGone`, `InvalidRequest("future_revision")`, `InvalidRequest("collection_not_found")`,
         `Overloaded` beyond the bounds, and `UpgradePending` before the feature level has a history.
@@ -187,7 +194,7 @@ class Watches:
         if read_header(view).level < CHANGES:
             raise UpgradePending("the cluster is being upgraded: it keeps no history of changes yet")
         position, initial = self._begin(request.selection, start)
-        watch = Watch(self, Cursor(request.selection, position, self.tokens, initial), owner, gone, _loop())
+        watch = Watch(self, Cursor(request.selection, position, self.tokens, initial), owner, gone, _loop(), once=once)
         self._open[watch] = None
         self._owners[owner] += 1
         if self._unobserve is None:
@@ -232,8 +239,10 @@ class Watches:
     def want(self, watch: Watch) -> None:
         """Look for events of a watch, until its waiter is told some."""
         self._wanting[watch] = None
-        if watch.cursor.due(self._replica.revision):
+        if watch.in_round or watch.cursor.due(self._replica.revision):
             self.wake()
+        elif watch.once:
+            self._tell(watch, Told([], watch.position))
 
     def unwant(self, watch: Watch) -> None:
         """Do not look any more."""
@@ -248,7 +257,7 @@ class Watches:
             del self._owners[watch.owner]
         self.ended[reason] += 1
         if watch.waiter is not None and not watch.waiter.done():
-            watch.waiter.cancel()
+            watch.waiter.set_exception(ConnectionResetError("the client has gone"))
 
     def farewell(self, watch: Watch) -> Told:
         """Return the end of a watch of a node that stops."""
@@ -312,7 +321,7 @@ class Watches:
                 # Behind all others: whoever was not served in this round comes first in the next one.
                 del self._wanting[watch]
                 self._wanting[watch] = None
-            if told.events:
+            if told.events or (watch.once and not watch.cursor.due(revision)):
                 self._tell(watch, told)
             elif watch.stash is None:
                 watch.position = told.position
@@ -381,7 +390,6 @@ __all__ = [
     "OWNER_WATCHES_MAX",
     "WATCHES_MAX",
     "Event",
-    "HistorySpan",
     "Told",
     "Watch",
     "Watches",

@@ -32,6 +32,7 @@ another.
     09 statistics     collection ID, index ID            what is counted of an index
     0a builds         collection ID                      name of a collection with an index that is being built
     0e history        last revision of an entry          time and changes of the entry
+    0f consumers      name of a consumer                 what it asks for, and its position
 
 Revision
 - One number for the whole store: the number of applied commands. Every command takes the next one, also one that fails
@@ -53,10 +54,10 @@ Invariants
   so, because an exception would stop every replica at the same entry, forever.
 
 Modules, from the outside in: `apply` is the meaning of `commands`, with `transactions`, `updates`, `index_commands`,
-`dedupe`, `indexing`, `history`, `catalog` and `writing`; `members` applies membership changes; `reads` serves clients;
+`consumers`, `dedupe`, `indexing`, `history`, `catalog` and `writing`; `members` applies membership changes; `reads` serves clients;
 `digest` and `header` close every entry; `view` is the port to storage; `keys`, `stored`, `index_catalog` and `codec`
 are the layout.
 
-Twenty-three modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
+Twenty-four modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
 feature level.
 """

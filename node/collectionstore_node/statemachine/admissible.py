@@ -21,6 +21,7 @@ from collectionstore_node.documents.updates.dates import TIME_MS_MAX
 from collectionstore_node.errors import InvalidRequest, TooLarge
 from collectionstore_node.indexes.definition import definition_violation
 from collectionstore_node.statemachine.commands import (
+    AckConsumer,
     Action,
     BuildIndex,
     Command,
@@ -28,6 +29,7 @@ from collectionstore_node.statemachine.commands import (
     CreateCollection,
     CreateIndex,
     Delete,
+    DeleteConsumer,
     DocumentRef,
     DropCollection,
     DropIndex,
@@ -36,11 +38,13 @@ from collectionstore_node.statemachine.commands import (
     Operation,
     Precondition,
     Put,
+    PutConsumer,
     Ref,
     Transaction,
     Update,
     UpdateForm,
 )
+from collectionstore_node.statemachine.consumers import PASSED_MAX, REQUEST_BYTES_MAX
 from collectionstore_node.statemachine.costs import TRANSACTION_ITEMS_MAX, UPDATE_BYTES_MAX
 from collectionstore_node.statemachine.transactions import invalid_reason
 from collectionstore_node.statemachine.updates import check_patterns, parse
@@ -161,6 +165,8 @@ def _check_action(action: Action, limits: CommandLimits) -> None:
             _check_name(collection, "collection")
             if after is not None:
                 _check_key(after, "document id")
+        case PutConsumer() | AckConsumer() | DeleteConsumer():
+            _check_consumer(action)
         case CreateCollection() | DropCollection():
             _check_name(action.name, "collection")
         case Transaction():
@@ -178,6 +184,22 @@ def _check_action(action: Action, limits: CommandLimits) -> None:
         case Update():
             check_update_size(action, limits)
             _check_operation(action)
+
+
+def _check_consumer(action: PutConsumer | AckConsumer | DeleteConsumer) -> None:
+    _check_name(action.name, "consumer")
+    if isinstance(action, DeleteConsumer):
+        return
+    if not 0 <= (action.revision or 0) < 1 << 63 or not 0 <= action.passed <= PASSED_MAX:
+        raise InvalidRequest("invalid_body", "the position of a consumer is out of range")
+    if isinstance(action, AckConsumer):
+        return
+    if action.kind not in ("collection", "bucket", "store") or (action.kind == "store") != (not action.scope):
+        raise InvalidRequest("invalid_body", "a consumer is of a collection, of a bucket, or of the store")
+    if action.scope:
+        _check_name(action.scope, action.kind)
+    if len(action.request) > REQUEST_BYTES_MAX:
+        raise TooLarge(f"a consumer asks with at most {REQUEST_BYTES_MAX} bytes", limit_bytes=REQUEST_BYTES_MAX)
 
 
 def _check_operation(operation: Operation) -> None:

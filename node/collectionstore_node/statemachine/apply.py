@@ -14,6 +14,7 @@ import msgspec
 from collectionstore_node.errors import InvariantViolated, NodeError
 from collectionstore_node.statemachine.catalog import Catalog
 from collectionstore_node.statemachine.commands import (
+    AckConsumer,
     Action,
     BuildIndex,
     Code,
@@ -22,17 +23,20 @@ from collectionstore_node.statemachine.commands import (
     CreateCollection,
     CreateIndex,
     Delete,
+    DeleteConsumer,
     DropCollection,
     DropIndex,
     Item,
     Outcome,
     Put,
+    PutConsumer,
     Update,
     decode_batch,
     level_needed,
     level_of,
     refused_item,
 )
+from collectionstore_node.statemachine.consumers import apply_consumer
 from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
 from collectionstore_node.statemachine.dedupe import IdempotencyTable
 from collectionstore_node.statemachine.digest import update_digest
@@ -50,6 +54,7 @@ from collectionstore_node.statemachine.writing import allows, current_revision
 
 _OK: Final = Code.OK
 """Looking up a member of an enumeration takes longer than making an outcome."""
+_CONSUMERS: Final = (PutConsumer, AckConsumer, DeleteConsumer)
 _INSERT: Final = int(ChangeKind.INSERT)
 _REPLACE: Final = int(ChangeKind.REPLACE)
 
@@ -205,6 +210,8 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
     if header.level < ENGINE and level_needed(action) >= ENGINE:
         # No correct member proposes them before their level; what they would do then is not defined by it.
         return Outcome(Code.LEVEL_TOO_LOW, revision)
+    if isinstance(action, _CONSUMERS):
+        return apply_consumer(overlay, action, header)
     if isinstance(action, Update):
         return apply_update(overlay, catalog, action, revision, values)
     if isinstance(action, BuildIndex):

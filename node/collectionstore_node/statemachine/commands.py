@@ -21,7 +21,7 @@ import msgspec
 
 from collectionstore_node.indexes.definition import Definition
 from collectionstore_node.statemachine.codec import decode
-from collectionstore_node.statemachine.levels import ENGINE, FIRST, HIGHEST
+from collectionstore_node.statemachine.levels import CHANGES, ENGINE, FIRST, HIGHEST
 
 _THREE_ELEMENTS: Final = 0x93
 _FIXED_ARRAY_MAX: Final = 0x9F
@@ -221,8 +221,54 @@ class BuildIndex(msgspec.Struct, frozen=True, array_like=True, tag=22):
     """The ID of the last document that has entries; None at the beginning."""
 
 
+class PutConsumer(msgspec.Struct, frozen=True, array_like=True, tag=48):
+    """Create a consumer of changes; from level `CHANGES` on. One of that name that asks for the same is left as it is.
+
+    CONSUMER_EXISTS if it asks for something else, TOO_MANY_CONSUMERS beyond their bound, CONSUMER_POSITION if it would
+    begin at a revision that is not reached.
+    """
+
+    name: str
+    kind: str
+    """`collection`, `bucket` or `store`."""
+    scope: str
+    """Name of the collection or bucket; empty for the store."""
+    request: bytes
+    """What else it asks for: a JSON object."""
+    revision: int | None = None
+    """Where it begins: behind this revision, or behind the first `passed` changes of it; None for behind the command."""
+    passed: int = 0
+
+
+class AckConsumer(msgspec.Struct, frozen=True, array_like=True, tag=49):
+    """Move a consumer forward; from level `CHANGES` on. It never goes back.
+
+    CONSUMER_NOT_FOUND, or CONSUMER_POSITION for a revision that is not reached.
+    """
+
+    name: str
+    revision: int
+    passed: int
+
+
+class DeleteConsumer(msgspec.Struct, frozen=True, array_like=True, tag=50):
+    """Delete a consumer; from level `CHANGES` on. CONSUMER_NOT_FOUND if there is none."""
+
+    name: str
+
+
 ClientAction: TypeAlias = (
-    Put | Delete | CreateCollection | DropCollection | Transaction | Update | CreateIndex | DropIndex
+    Put
+    | Delete
+    | CreateCollection
+    | DropCollection
+    | Transaction
+    | Update
+    | CreateIndex
+    | DropIndex
+    | PutConsumer
+    | AckConsumer
+    | DeleteConsumer
 )
 Action: TypeAlias = ClientAction | BuildIndex
 
@@ -251,6 +297,7 @@ def answers_values(command: Command) -> bool:
     return any(isinstance(one, Get) for branch in (action.then, action.otherwise) for one in branch)
 
 
+_CONSUMERS: Final = frozenset((PutConsumer, AckConsumer, DeleteConsumer))
 _ENGINE: Final = frozenset((Update, CreateIndex, DropIndex, BuildIndex))
 
 
@@ -259,6 +306,8 @@ def level_needed(action: Action) -> int:
     if isinstance(action, Transaction):
         branches = (action.then, action.otherwise)
         return ENGINE if any(type(one) is Update for branch in branches for one in branch) else FIRST
+    if type(action) in _CONSUMERS:
+        return CHANGES
     return ENGINE if type(action) in _ENGINE else FIRST
 
 
@@ -329,6 +378,12 @@ class Code(enum.IntEnum):
     """Another document has the same values in a unique index; see `refused_index`."""
     INDEX_ENTRIES = 46
     """The document would have too many entries in an index, or a value in it is nested too deep; see the same."""
+    CONSUMER_NOT_FOUND = 85
+    CONSUMER_EXISTS = 86
+    """There is one of that name that asks for something else."""
+    TOO_MANY_CONSUMERS = 87
+    CONSUMER_POSITION = 88
+    """The revision is not reached."""
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -22,6 +22,7 @@ INDEX_ENTRIES: Final = b"\x08"
 INDEX_STATISTICS: Final = b"\x09"
 INDEX_BUILDS: Final = b"\x0a"
 HISTORY: Final = b"\x0e"
+CONSUMERS: Final = b"\x0f"
 
 HEADER_KEY: Final = META + b"header"
 MEMBERSHIP_KEY: Final = META + b"membership"

@@ -10,17 +10,25 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from collectionstore_node.api.handlers.aggregates import Aggregation
 from collectionstore_node.api.handlers.catalog import NewCollection
 from collectionstore_node.api.handlers.cluster import ClusterStatus, JointChange, NewCluster, SingleChange, Transfer
+from collectionstore_node.api.handlers.consumers import Acknowledgement
 from collectionstore_node.api.handlers.debug import NewLevel
 from collectionstore_node.api.handlers.found_changes import Deletion, FindAndModify, Modification
 from collectionstore_node.api.handlers.indexes import NewIndex
 from collectionstore_node.api.handlers.queries import Distinct, Search, Selection
 from collectionstore_node.api.handlers.transaction_bodies import TransactionBody
+from collectionstore_node.api.handlers.watching import ScopedWatching, Watching
 from collectionstore_node.api.openapi.answers import (
     AggregatedDocuments,
     Alive,
     BulkResult,
+    ChangeEvent,
+    ChangePage,
     CollectionFacts,
     CollectionPage,
+    ConsumerChanged,
+    ConsumerFacts,
+    ConsumerList,
+    ConsumerMade,
     Count,
     DistinctValues,
     DocumentPage,
@@ -57,9 +65,13 @@ LINES: Final = "application/x-ndjson"
 BYTES: Final = "application/octet-stream"
 TEXT: Final = "text/plain"
 
+EVENTS: Final = {"application/json": ChangePage, LINES: ChangeEvent, "text/event-stream": str}
+"""Which of them: by `wait` and by the Accept header."""
+
 CREATES: Final = frozenset({"If-None-Match", "Idempotency-Key"})
 WRITES: Final = frozenset({"If-Match", "If-None-Match", "Idempotency-Key"})
 READS: Final = frozenset({"If-Match", "If-None-Match"})
+RESUMES: Final = frozenset({"Last-Event-ID"})
 KEYED: Final = frozenset({"Idempotency-Key"})
 
 
@@ -80,6 +92,8 @@ _ONE: Final = f"{_DOCUMENTS}/{{id}}"
 _BUCKET: Final = "/api/v1/kv/{bucket}"
 _KEY: Final = f"{_BUCKET}/{{key...}}"
 _CLUSTER: Final = "/api/v1/cluster"
+_CONSUMERS: Final = "/api/v1/consumers"
+_CONSUMER: Final = f"{_CONSUMERS}/{{name}}"
 
 # fmt: off
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
@@ -119,6 +133,17 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", _KEY): Operation("Values", {200: "*/*", 304: None}, None, READS),
     ("PUT", _KEY): Operation("Values", {200: ValueWritten, 201: ValueWritten}, BYTES, WRITES),
     ("DELETE", _KEY): Operation("Values", {200: ValueWritten}, None, WRITES),
+    ("GET", f"{_COLLECTION}:watch"): Operation("Changes", {200: EVENTS}, None, RESUMES),
+    ("POST", f"{_COLLECTION}:watch"): Operation("Changes", {200: EVENTS}, Watching, RESUMES),
+    ("GET", f"{_BUCKET}:watch"): Operation("Changes", {200: EVENTS}, None, RESUMES),
+    ("POST", f"{_BUCKET}:watch"): Operation("Changes", {200: EVENTS}, Watching, RESUMES),
+    ("GET", "/api/v1/:watch"): Operation("Changes", {200: EVENTS}, None, RESUMES),
+    ("POST", "/api/v1/:watch"): Operation("Changes", {200: EVENTS}, Watching, RESUMES),
+    ("GET", _CONSUMERS): Operation("Changes", {200: ConsumerList}),
+    ("GET", _CONSUMER): Operation("Changes", {200: ConsumerFacts}),
+    ("PUT", _CONSUMER): Operation("Changes", {200: ConsumerMade, 201: ConsumerMade}, ScopedWatching, KEYED),
+    ("DELETE", _CONSUMER): Operation("Changes", {200: ConsumerChanged}, None, KEYED),
+    ("POST", f"{_CONSUMER}:ack"): Operation("Changes", {200: ConsumerChanged}, Acknowledgement, KEYED),
     ("POST", "/api/v1/transactions"): Operation("Transactions", {200: TransactionResult}, TransactionBody, KEYED),
     ("GET", _CLUSTER): Operation("Cluster", {200: ClusterStatus}),
     ("POST", f"{_CLUSTER}/bootstrap"): Operation("Cluster", {200: NodeStatus}, NewCluster),

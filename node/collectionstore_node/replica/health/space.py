@@ -22,6 +22,7 @@ from collectionstore_node.statemachine.commands import (
     CreateIndex,
     Get,
     Put,
+    PutConsumer,
     Transaction,
     Update,
     UpdateForm,
@@ -113,7 +114,7 @@ def adds_data(action: Action) -> bool:
         return any(adds_data(step) for step in steps if not isinstance(step, Get))
     if isinstance(action, Update):
         return action.form is not UpdateForm.DELETE
-    return isinstance(action, Put | CreateCollection | CreateIndex | BuildIndex)
+    return isinstance(action, Put | CreateCollection | CreateIndex | BuildIndex | PutConsumer)
 
 
 def refusal(name: str, report: SpaceReport) -> InsufficientStorage:

@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from collectionstore_node.errors import OutcomeUnknown
 from collectionstore_node.statemachine.commands import (
+    AckConsumer,
     Action,
     BuildIndex,
     Command,
     CreateCollection,
     CreateIndex,
     Delete,
+    DeleteConsumer,
     DocumentRef,
     DropCollection,
     DropIndex,
     Outcome,
     Put,
+    PutConsumer,
     Transaction,
     Update,
 )
@@ -41,6 +44,9 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     CreateIndex: "create_index",
     DropIndex: "drop_index",
     BuildIndex: "build_index",
+    PutConsumer: "put_consumer",
+    AckConsumer: "ack_consumer",
+    DeleteConsumer: "delete_consumer",
 }
 
 
