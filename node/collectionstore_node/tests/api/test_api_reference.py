@@ -32,6 +32,7 @@ QUERIES = (PAGES / "queries.md").read_text()
 AGGREGATION = (PAGES / "aggregation.md").read_text()
 INDEXES = (PAGES / "indexes.md").read_text()
 UPDATES = (PAGES / "updates.md").read_text()
+WATCHES = (PAGES / "watch.md").read_text()
 ERRORS = REFERENCE.partition("## Errors")[2]
 
 
@@ -42,7 +43,7 @@ def test_every_code_is_in_the_table_under_its_status() -> None:
         statuses = re.findall(r"[0-9]{3}", row.split("|")[1])
         for code in re.findall(r"`([a-z_]{6,})`", row.split("|")[2]):
             documented[code] = statuses
-    for member in ("current_revision", "conflicting_id"):
+    for member in ("current_revision", "conflicting_id", "kept_after", "restart"):
         documented.pop(member)
 
     assert set(documented) == set(KINDS)
@@ -100,8 +101,8 @@ def test_limits_of_queries_are_as_written() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [REFERENCE, QUERIES, AGGREGATION, INDEXES, UPDATES],
-    ids=["api", "queries", "aggregation", "indexes", "updates"],
+    [REFERENCE, QUERIES, AGGREGATION, INDEXES, UPDATES, WATCHES],
+    ids=["api", "queries", "aggregation", "indexes", "updates", "watches"],
 )
 async def test_the_examples_answer_as_shown(client: Client, replica: MemoryReplica, page: str) -> None:
     """All of them in their order, on a new store; lines that are shown must be in the answer."""
