@@ -77,7 +77,14 @@ def make_client_server(
     )
     metrics.long_requests(lambda: store.long_requests)
     endpoint = StreamEndpoint(api, trace_operation)
-    return _server(api, described((*CLIENT, *streams(endpoint), *PROBES, *DEBUG)), is_ours, trace, hot=hot, stopping=store.watches.stop)
+    return _server(
+        api,
+        described((*CLIENT, *streams(endpoint), *PROBES, *DEBUG)),
+        is_ours,
+        trace,
+        hot=hot,
+        stopping=store.watches.stop,
+    )
 
 
 def make_probe_server(

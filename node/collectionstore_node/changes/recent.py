@@ -46,9 +46,9 @@ class Recent:
         self.end = until
 
     def covers(self, position: Position) -> bool:
-        """Whether everything behind a position, up to `end`, is here."""
+        """Whether everything behind a position, up to `end`, is here, and that is more than nothing."""
         # A command of which only a part was passed has to be here itself.
-        return position >= Position(self.begin) and position.revision <= self.end
+        return Position(self.begin) <= position < Position(self.end)
 
     def behind(self, scope: Scope, position: Position) -> list[Command]:
         """Return the commands behind a position that concern a scope, in order."""

@@ -64,9 +64,7 @@ class Consumers:
         writes.leave(entered)
         return outcome
 
-    async def read(
-        self, request: ReadConsumers, *, consistency: ReadConsistency, timeout_s: float
-    ) -> ConsumersResult:
+    async def read(self, request: ReadConsumers, *, consistency: ReadConsistency, timeout_s: float) -> ConsumersResult:
         """Return all consumers, or the one that is asked for. Raises `InvalidRequest("consumer_not_found")`."""
         view = await self._door.view(request, consistency, timeout_s)
         kept = Position(kept_after(view))

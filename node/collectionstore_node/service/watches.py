@@ -207,7 +207,9 @@ class Watches:
         view, revision = replica.view, replica.revision
         if isinstance(start, Position):
             if start.revision > revision:
-                raise InvalidRequest("future_revision", f"the revision {start.revision} is not reached: it is {revision}")
+                raise InvalidRequest(
+                    "future_revision", f"the revision {start.revision} is not reached: it is {revision}"
+                )
             kept = kept_after(view)
             if start < Position(kept):
                 raise HistoryGone(

@@ -78,9 +78,7 @@ def apply_consumer(overlay: Overlay, action: ConsumerAction, header: Header) -> 
         return Outcome(Code.CONSUMER_POSITION, revision)
     # It never goes back: an acknowledgement that was overtaken changes nothing.
     if (action.revision, action.passed) > (known.revision, known.passed):
-        moved = msgspec.structs.replace(
-            known, revision=action.revision, passed=action.passed, acked_ms=header.time_ms
-        )
+        moved = msgspec.structs.replace(known, revision=action.revision, passed=action.passed, acked_ms=header.time_ms)
         overlay.put(_key(action.name), _encoder.encode(moved))
     return Outcome(Code.OK, revision, current_revision=max(known.revision, action.revision))
 

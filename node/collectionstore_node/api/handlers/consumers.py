@@ -8,6 +8,7 @@ import msgspec
 import orjson
 
 from collectionstore_node.api.handlers.read_answers import NO_CACHE
+from collectionstore_node.api.handlers.watching import ScopedWatching, asked_for, position_of, selected
 from collectionstore_node.api.handlers.write_answers import outcome_lines, removed
 from collectionstore_node.api.http.answers import Answer, json_answer, revision_line
 from collectionstore_node.api.http.call import Call
@@ -15,7 +16,6 @@ from collectionstore_node.api.http.idempotency import idempotency_key
 from collectionstore_node.api.http.names import consumer_name
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.api.handlers.watching import ScopedWatching, asked_for, position_of, selected
 from collectionstore_node.changes import ALL, Position
 from collectionstore_node.service.consumers import CONSUMERS_MAX, REQUEST_BYTES_MAX, ConsumerFacts
 from collectionstore_node.service.operations import (

@@ -36,6 +36,10 @@ class Connected(Outlet, Protocol):
     def gone(self) -> bool:
         """Whether it is closed, or is closing."""
 
+    @property
+    def half_closed(self) -> bool:
+        """Whether the client sends nothing more: one that has hung up looks like this until something is written."""
+
 
 class WatchedAnswer(Answer):
     """Events, as long as the client stays. The request has left its place among those in flight by then."""
@@ -52,17 +56,15 @@ class WatchedAnswer(Answer):
         outlet, watch = cast(Connected, request.protocol), self._watch
         old = request.version == HttpVersion10
         self._open = False
-        reason = "left"
         try:
             outlet.write(self.head(b"" if old else b"Transfer-Encoding: chunked\r\n", keep_open=False))
             if request.method != "HEAD":
-                reason = await self._send(outlet, chunked=not old)
+                await self._send(outlet, chunked=not old)
         finally:
-            watch.close(reason)
+            watch.close()
         return None
 
-    async def _send(self, outlet: Connected, *, chunked: bool) -> str:
-        """Return the kind of the last event."""
+    async def _send(self, outlet: Connected, *, chunked: bool) -> None:
         watch = self._watch
         while True:
             told = await watch.next()
@@ -74,12 +76,13 @@ class WatchedAnswer(Answer):
                 last = SLOW
                 log.info("watch.slow", scope=watch.cursor.selection.scope.kind, revision=watch.position.revision)
             if last:
+                watch.close(last)
                 if chunked:
                     outlet.write(b"0\r\n\r\n")
                 if outlet.writing_paused:
                     # Within the budget of all answers, which closes the connection if nothing is taken.
                     await outlet.drain(0)
-                return last
+                return
 
     def _written(self, told: Told) -> bytes:
         if told.events:

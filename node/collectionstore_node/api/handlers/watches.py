@@ -48,7 +48,7 @@ async def _watch(call: Call, scope: Scope) -> Answer:
         store,
         WatchChanges(selection, start),
         connection.client,
-        lambda: connection.gone,
+        lambda: connection.gone or connection.half_closed,
         consistency=call.options.consistency,
         timeout_s=call.timeout_s,
         once=wait_s == 0,

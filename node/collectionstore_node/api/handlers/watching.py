@@ -112,9 +112,7 @@ async def consumed(
     """Return what a consumer asks for and its place; `body` is what stands beside its name. Raises `Problem`."""
     if body.from_ is not None or asked_for(body) != b"{}":
         raise Problem("invalid_parameter", "a consumer says itself what it asks for and where it goes on")
-    found = await store.consumers.read(
-        ReadConsumers(consumer_name(name)), consistency=consistency, timeout_s=timeout_s
-    )
+    found = await store.consumers.read(ReadConsumers(consumer_name(name)), consistency=consistency, timeout_s=timeout_s)
     (facts,) = found.consumers
     own = Scope(facts.record.kind, facts.record.scope)
     if scope not in (STORE, own):

@@ -126,7 +126,8 @@ class Watching:
         check_size(len(text), self._api.limits.control_bytes_max)
         if len(stream.watches) >= settings.STREAM_WATCHES_MAX or operation.tag in stream.watches:
             raise Problem(
-                "invalid_body", f"a stream has at most {settings.STREAM_WATCHES_MAX} watches, each with a tag of its own"
+                "invalid_body",
+                f"a stream has at most {settings.STREAM_WATCHES_MAX} watches, each with a tag of its own",
             )
         credit = _credit(operation.credit)
         asked, body = consistency(operation), decode(compact_json(text, self._rules), StreamWatching)
@@ -135,9 +136,7 @@ class Watching:
             request = WatchChanges(selection, position_of(store.watches.tokens, body.from_))
         else:
             request = WatchChanges(
-                *await consumed(
-                    store, body.scope, body.consumer, body, consistency=asked, timeout_s=flight.left_s
-                )
+                *await consumed(store, body.scope, body.consumer, body, consistency=asked, timeout_s=flight.left_s)
             )
         watch = await open_watch(
             store,
@@ -184,4 +183,3 @@ def _credit(events: int) -> int:
     if not 0 < events <= settings.WATCH_CREDIT_MAX:
         raise Problem("invalid_body", f"credit is 1 to {settings.WATCH_CREDIT_MAX} events")
     return events
-

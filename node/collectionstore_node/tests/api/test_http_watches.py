@@ -34,7 +34,7 @@ async def open_watch(port: int) -> AsyncIterator[WatchClients]:
         yield WatchClients(session, port)
 
 
-async def put(client: Client, name: str, **fields: Any) -> int:
+async def put(client: Client, name: str, /, **fields: Any) -> int:
     reply = await client.put(f"{PEOPLE}/documents/{name}", fields)
     assert reply.status in (200, 201)
     revision: int = reply.json["revision"]
@@ -156,7 +156,9 @@ async def test_it_goes_on_behind_a_token_and_behind_a_revision(people: Client, o
         assert [one["id"] for one in await watch.events(3)] == ["p2", "p3", "p4"]
     async with open_watch.open("collections/people:watch", {"from": revisions[2]}) as watch:
         assert [one["id"] for one in await watch.events(2)] == ["p3", "p4"]
-    async with open_watch.open("collections/people:watch?from=now", Accept=SSE, Last_Event_ID=found[3]["token"]) as watch:
+    async with open_watch.open(
+        "collections/people:watch?from=now", Accept=SSE, Last_Event_ID=found[3]["token"]
+    ) as watch:
         assert [one["id"] for one in await watch.events(2)] == ["p3", "p4"]
 
 
@@ -215,7 +217,16 @@ async def test_odd_requests_are_refused(people: Client, target: str, status: int
 
 @pytest.mark.parametrize(
     "body",
-    [[], {"from": 1.5}, {"from": True}, {"filter": []}, {"ops": "insert"}, {"befor": True}, {"from": -1}, {"consumer": "x"}],
+    [
+        [],
+        {"from": 1.5},
+        {"from": True},
+        {"filter": []},
+        {"ops": "insert"},
+        {"befor": True},
+        {"from": -1},
+        {"consumer": "x"},
+    ],
 )
 async def test_odd_bodies_are_refused(people: Client, body: object) -> None:
     reply = await people.post(f"{PEOPLE}:watch?wait=0s", body)
@@ -236,9 +247,7 @@ async def test_a_smuggled_event_id_is_refused(people: Client, raw: RawClient, to
     assert b"X-Injected" not in reply
 
 
-async def test_a_cluster_of_an_earlier_level_has_no_history(
-    client: Client, replica: MemoryReplica
-) -> None:
+async def test_a_cluster_of_an_earlier_level_has_no_history(client: Client, replica: MemoryReplica) -> None:
     """Not a watch that tells nothing: the client would take its silence for peace."""
     replica.level = ENGINE
     assert (await client.send("PUT", PEOPLE, b"")).status == 201
@@ -472,10 +481,10 @@ async def test_an_address_has_a_share(
 ) -> None:
     monkeypatch.setattr(watches, "OWNER_WATCHES_MAX", 1)
     async with open_watch.open("collections/people:watch"), open_watch.open("collections/people:watch"):
-        for connection in server.connections:
-            client = connection.client  # type: ignore[attr-defined]
-            assert client.network == LOOPBACK
-            client.network = "192.0.2.1"
+        clients = {connection.client for connection in server.connections}  # type: ignore[attr-defined]
+        assert {one.network for one in clients} == {LOOPBACK}
+        for one in clients:
+            one.network = "192.0.2.1"
         async with open_watch.open("collections/people:watch"):
             (await people.get(f"{PEOPLE}:watch?wait=0s")).problem(503, "overloaded")
 

@@ -43,8 +43,8 @@ def filtered(given_filter: dict[str, Any], **more: Any) -> Selection:
     return Selection(BOOKS, parse_find(given_filter).asked, **more)
 
 
-def put(name: str, collection: str = "books", **fields: Any) -> Put:
-    return Put(DocumentRef(collection, name), orjson.dumps(fields))
+def put(name: str, /, **fields: Any) -> Put:
+    return Put(DocumentRef("books", name), orjson.dumps(fields))
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_each_kind_of_change_is_told_with_its_images(view: MemoryView) -> None:
     assert (updated["op"], updated["document"], updated["before"]) == ("update", {"year": 1967}, {"year": 1966})
     assert (deleted["op"], deleted["before"], deleted["revision"]) == ("delete", {"year": 1967}, 5)
     assert "document" not in deleted
-    assert {one["time_ms"] for one in (inserted, replaced)} == {created["time_ms"]}
+    assert 0 < created["time_ms"] <= inserted["time_ms"] <= deleted["time_ms"]
     assert all(one["last"] for one in (created, inserted, replaced, updated, deleted))
 
 
@@ -166,7 +166,7 @@ def test_a_projection_shows_a_part(view: MemoryView) -> None:
 
 
 def test_a_document_beyond_what_a_filter_may_cost_ends_the_watch_behind_what_came_before(view: MemoryView) -> None:
-    tests = {"$or": [{f"f{n}": n} for n in range(200)]}
+    tests = {"$or": [{f"f{n}": n} for n in range(100)]}
     costly = filtered({"a": {"$elemMatch": tests}})
     many = VISITS_MAX // costly.asked.heaviest + 10 if costly.asked is not None else 0
     run(view, put("small", a=[{"f1": 1}]))
@@ -361,7 +361,10 @@ SELECTIONS = st.sampled_from(
 @settings(max_examples=150, deadline=None)
 @given(ENTRIES, SELECTIONS, st.integers(0, 4_000), st.booleans())
 def test_from_every_token_the_rest_follows(
-    entries: list[list[Action]], selection: Selection, recent_bytes: int, remembers: bool  # noqa: FBT001
+    entries: list[list[Action]],
+    selection: Selection,
+    recent_bytes: int,
+    remembers: bool,  # noqa: FBT001
 ) -> None:
     """No gap, nothing twice, and the order of commands, whatever is kept in memory and wherever a watch begins."""
     view = MemoryView()
@@ -369,17 +372,9 @@ def test_from_every_token_the_rest_follows(
         run(view, *entry)
     begin = read_revision(view) // 2 if remembers else 0
     recent = recent_of(view, begin, recent_bytes)
-    expected = [
-        one
-        for command in commands(scan_changes(view, 0), TOKENS)
-        for one in selection.events(command)
-    ]
+    expected = [one for command in commands(scan_changes(view, 0), TOKENS) for one in selection.events(command)]
     ends = next(
-        (
-            at
-            for at, one in enumerate(decoded(expected))
-            if selection.scope == BOOKS and one["op"] == "drop_collection"
-        ),
+        (at for at, one in enumerate(decoded(expected)) if selection.scope == BOOKS and one["op"] == "drop_collection"),
         None,
     )
 

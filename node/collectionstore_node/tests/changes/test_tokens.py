@@ -44,7 +44,9 @@ def test_a_damaged_token_is_refused(position: Position, at: int, character: str)
     assert refused.value.code == "invalid_token"
 
 
-@pytest.mark.parametrize("text", ["", "x", "A" * TOKEN_CHARACTERS, "A" * 10_000, "\r\nX-Injected: 1", "é" * 36, "٣" * 36])
+@pytest.mark.parametrize(
+    "text", ["", "x", "A" * TOKEN_CHARACTERS, "A" * 10_000, "\r\nX-Injected: 1", "é" * 36, "٣" * 36]
+)
 def test_garbage_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         TOKENS.decode(text)

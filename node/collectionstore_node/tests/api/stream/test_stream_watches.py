@@ -157,9 +157,7 @@ async def test_odd_watches_are_refused(
     assert answer["body"]["code"] == code
 
 
-async def test_watches_of_a_stream_are_bounded(
-    people_stream: StreamClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_watches_of_a_stream_are_bounded(people_stream: StreamClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "STREAM_WATCHES_MAX", 2)
     for tag in range(2):
         await people_stream.send(watch(people_stream, tag, {"collection": "people"}))
