@@ -230,7 +230,7 @@ async def watched_load(
             killing.cancel()
             last = max(one.revision for writer in writers for one in writer.acknowledged)
             async with asyncio.timeout(FINISH_S):
-                while any(one.revision < last for one in watching):
+                while any(one.revision < last for one in watching):  # noqa: ASYNC110 - of other processes
                     await asyncio.sleep(RETRY_S)
             for task in tasks:
                 task.cancel()
@@ -287,10 +287,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             changes=options.changes, followers=options.followers, base_port=options.base_port, seed=options.seed
         )
     )
-    print(
-        f"{result.changes} changes of {result.commands} commands in {result.seconds:.0f} s: each of {options.followers} "
-        f"watches was told all of them once and in order, over {result.kills} kills of the leader and "
-        f"{result.connections} connections"
+    sys.stdout.write(
+        f"{result.changes} changes of {result.commands} commands in {result.seconds:.0f} s: each of "
+        f"{options.followers} watches was told all of them once and in order, over {result.kills} kills of the leader "
+        f"and {result.connections} connections\n"
     )
     return 0
 

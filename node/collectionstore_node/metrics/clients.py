@@ -149,7 +149,10 @@ class WatchCounts(Protocol):
     """The watches of a member, as `service.Watches` counts them."""
 
     told: int
-    ended: Mapping[str, int]
+
+    @property
+    def ended(self) -> Mapping[str, int]:
+        """How many have ended, by reason."""
 
     @property
     def lag(self) -> int:

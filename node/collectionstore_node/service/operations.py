@@ -12,7 +12,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from collectionstore_node.changes import Position, Selection
+from collectionstore_node.changes import Position as HistoryPosition
+from collectionstore_node.changes import Selection
 from collectionstore_node.documents.paths import Path
 from collectionstore_node.query.aggregation import Pipeline
 from collectionstore_node.query.find import Find
@@ -149,7 +150,7 @@ class WatchChanges(msgspec.Struct, frozen=True):
     """Watch changes from a place on."""
 
     selection: Selection
-    start: Start | Position = Start.NOW
+    start: Start | HistoryPosition = Start.NOW
 
 
 class ReadConsumers(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -131,8 +131,7 @@ class Watches:
         """Whether the node stops: every watch says so, and ends."""
         self.told = 0
         """Events that were told."""
-        self.ended: Counter[str] = Counter()
-        """Watches that have ended, by reason."""
+        self._ended: Counter[str] = Counter()
 
     def __len__(self) -> int:
         """Return how many are open."""
@@ -144,6 +143,11 @@ class Watches:
         if self._tokens is None:
             self._tokens = Tokens(self._replica.status().cluster_id)
         return self._tokens
+
+    @property
+    def ended(self) -> Mapping[str, int]:
+        """How many have ended, by reason."""
+        return self._ended
 
     @property
     def lag(self) -> int:
@@ -257,7 +261,7 @@ class Watches:
         self._owners[watch.owner] -= 1
         if not self._owners[watch.owner]:
             del self._owners[watch.owner]
-        self.ended[reason] += 1
+        self._ended[reason] += 1
         if watch.waiter is not None and not watch.waiter.done():
             watch.waiter.set_exception(ConnectionResetError("the client has gone"))
 

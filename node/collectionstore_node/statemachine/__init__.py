@@ -54,9 +54,9 @@ Invariants
   so, because an exception would stop every replica at the same entry, forever.
 
 Modules, from the outside in: `apply` is the meaning of `commands`, with `transactions`, `updates`, `index_commands`,
-`consumers`, `dedupe`, `indexing`, `history`, `catalog` and `writing`; `members` applies membership changes; `reads` serves clients;
-`digest` and `header` close every entry; `view` is the port to storage; `keys`, `stored`, `index_catalog` and `codec`
-are the layout.
+`consumers`, `dedupe`, `indexing`, `history`, `catalog` and `writing`; `members` applies membership changes; `reads`
+serves clients; `digest` and `header` close every entry; `view` is the port to storage; `keys`, `stored`,
+`index_catalog` and `codec` are the layout.
 
 Twenty-four modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
 feature level.

@@ -236,7 +236,7 @@ class PutConsumer(msgspec.Struct, frozen=True, array_like=True, tag=48):
     request: bytes
     """What else it asks for: a JSON object."""
     revision: int | None = None
-    """Where it begins: behind this revision, or behind the first `passed` changes of it; None for behind the command."""
+    """Where it begins: behind the first `passed` changes of this revision; None for behind the command."""
     passed: int = 0
 
 

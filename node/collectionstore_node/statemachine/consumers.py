@@ -37,7 +37,7 @@ class Consumer(msgspec.Struct, frozen=True, array_like=True):
     request: bytes
     """What else it asks for: a JSON object."""
     revision: int
-    """Its position: everything up to this revision is acknowledged, of the command itself the first `passed` changes."""
+    """Its position: what is before this revision is acknowledged, and the first `passed` changes of it."""
     passed: int
     created_revision: int
     acked_ms: int

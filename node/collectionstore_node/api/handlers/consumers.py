@@ -125,15 +125,11 @@ def _shown(call: Call, facts: ConsumerFacts, revision: int) -> dict[str, Any]:
     members: dict[str, Any] = {"name": facts.name}
     if record.scope:
         members[record.kind] = record.scope
-    return (
-        members
-        | orjson.loads(record.request)
-        | {
-            "token": call.api.store.watches.tokens.encode(position),
-            "position": {"revision": record.revision, "passed": None if record.passed == ALL else record.passed},
-            "lag": max(0, revision - record.revision),
-            "gone": facts.gone,
-            "created_revision": record.created_revision,
-            "acknowledged_ms": record.acked_ms,
-        }
-    )
+    members |= orjson.loads(record.request)
+    members["token"] = call.api.store.watches.tokens.encode(position)
+    members["position"] = {"revision": record.revision, "passed": None if record.passed == ALL else record.passed}
+    members["lag"] = max(0, revision - record.revision)
+    members["gone"] = facts.gone
+    members["created_revision"] = record.created_revision
+    members["acknowledged_ms"] = record.acked_ms
+    return members

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
@@ -223,7 +223,7 @@ async def test_odd_requests_are_refused(people: Client, target: str, status: int
         {"from": True},
         {"filter": []},
         {"ops": "insert"},
-        {"befor": True},
+        {"unknown": True},
         {"from": -1},
         {"consumer": "x"},
     ],
@@ -317,10 +317,9 @@ async def test_heads_have_no_body_and_leave_nothing_open(people: Client, store: 
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Watches say at every sweep where they are."""
     monkeypatch.setattr(watches, "HEARTBEAT_S", 0.0)
-    yield
 
 
 @pytest.mark.usefixtures("impatient")

@@ -49,7 +49,10 @@ def told(view: MemoryView, cursor: Cursor, recent: Recent | None = None) -> list
     return events
 
 
-def watch(view: MemoryView, selection: Selection, position: Position = Position(0)) -> list[dict[str, Any]]:
+BEGINNING = Position(0)
+
+
+def watch(view: MemoryView, selection: Selection, position: Position = BEGINNING) -> list[dict[str, Any]]:
     """Return the events of a watch from a position on, as JSON."""
     return decoded(told(view, Cursor(selection, position, TOKENS)))
 
