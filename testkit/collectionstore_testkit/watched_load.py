@@ -211,7 +211,8 @@ async def watched_load(
         async def write(writer: Writer) -> None:
             nonlocal written
             while written < changes:
-                written += await writer.write(session, urls)
+                made = await writer.write(session, urls)
+                written += made
 
         async def kill() -> None:
             nonlocal killed
