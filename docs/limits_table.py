@@ -394,6 +394,13 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "400; the page ends with `next_cursor`",
             ),
             Limit(
+                "what was changed since the revision of a read of the past, and is kept in memory",
+                "{service.limits:StoreLimits.query_memory_bytes_max|bytes}",
+                ("statemachine.past:collect",),
+                "410 `history_gone`",
+                _PROBLEMS,
+            ),
+            Limit(
                 "a query that sorts, counts or collects",
                 "{service.limits:StoreLimits.query_documents_max} documents, "
                 "{service.limits:StoreLimits.query_bytes_max|bytes} read, "
@@ -593,6 +600,13 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "{statemachine.dedupe:LIMITS.entries_max}, {statemachine.dedupe:LIMITS.size_bytes_max|bytes}, 24 h",
                 ("statemachine.dedupe:IdempotencyTable",),
                 "the oldest are removed",
+            ),
+            Limit(
+                "history of changes; a segment of it",
+                "{statemachine.history:LIMITS.bytes_max|bytes}, 6 h; "
+                "{statemachine.history:LIMITS.segment_bytes|bytes} and one record, 20 min",
+                ("statemachine.history:keep",),
+                "the oldest segments are dropped, as one range; older revisions are 410 `history_gone`",
             ),
             Limit(
                 "step of the replicated time",

@@ -45,7 +45,7 @@ class Record(NamedTuple):
 class Meter:
     """What a query has read so far."""
 
-    __slots__ = ("bytes", "documents", "keys", "last", "plan")
+    __slots__ = ("bytes", "documents", "keys", "last", "plan", "undone")
 
     def __init__(self) -> None:
         self.documents = 0
@@ -56,6 +56,8 @@ class Meter:
         """How an index is used, for an explanation; None if none is."""
         self.last = ""
         """The ID of the document that was looked at last, and is counted."""
+        self.undone = 0
+        """Of a read of the past: the documents that were changed since."""
 
 
 class Asked(NamedTuple):

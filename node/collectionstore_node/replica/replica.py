@@ -73,6 +73,11 @@ class Replica:
         return self.identity.name
 
     @property
+    def cluster_id(self) -> str:
+        """ID of the cluster."""
+        return self.identity.cluster_id
+
+    @property
     def revision(self) -> int:
         """Revision of the last applied command."""
         return self._member.applier.revision

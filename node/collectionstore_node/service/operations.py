@@ -72,7 +72,29 @@ class BoundedStaleness(msgspec.Struct, frozen=True):
     max_s: float
 
 
-ReadConsistency: TypeAlias = Consistency | BoundedStaleness
+class ReadPoint(msgspec.Struct, frozen=True):
+    """A read of a certain revision of the store."""
+
+    consistency: Consistency | BoundedStaleness = Consistency.LINEARIZABLE
+    min_revision: int = 0
+    """The read waits until this is applied, besides what `consistency` demands."""
+    at_revision: int | None = None
+    """The read is of the state at exactly this revision; `consistency` is of no account then."""
+
+
+ReadConsistency: TypeAlias = Consistency | BoundedStaleness | ReadPoint
+
+
+def pinned_revision(consistency: ReadConsistency) -> int | None:
+    """Return the revision at whose state a read is, None for one that is not of the past."""
+    return consistency.at_revision if isinstance(consistency, ReadPoint) else None
+
+
+def at_least(consistency: ReadConsistency, revision: int) -> ReadPoint:
+    """Return the demand of a read that must see `revision`, too."""
+    if isinstance(consistency, ReadPoint):
+        return msgspec.structs.replace(consistency, min_revision=max(consistency.min_revision, revision))
+    return ReadPoint(consistency, revision)
 
 
 class ReadCollection(msgspec.Struct, frozen=True, gc=False):
@@ -247,6 +269,7 @@ __all__ = [
     "ReadConsistency",
     "ReadConsumers",
     "ReadIndexes",
+    "ReadPoint",
     "Ref",
     "Start",
     "Transaction",
@@ -255,6 +278,8 @@ __all__ = [
     "UpdateForm",
     "WatchChanges",
     "Write",
+    "at_least",
     "key_violation",
+    "pinned_revision",
     "text_violation",
 ]

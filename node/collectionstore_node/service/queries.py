@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from collectionstore_node.documents.paths import Path, parse_path, values_at
 from collectionstore_node.documents.values import MISSING, Value, sort_key
-from collectionstore_node.errors import InvalidRequest, InvariantViolated, ManyDeleted, ReadTimedOut
+from collectionstore_node.errors import InvalidRequest, InvariantViolated, ReadTimedOut
 from collectionstore_node.query.aggregation import Pipeline, parse_pipeline
 from collectionstore_node.query.conditions import paths_of
 from collectionstore_node.query.find import SKIP_MAX, Find, parse_fields_text, parse_find, parse_sort_text
@@ -29,9 +29,12 @@ from collectionstore_node.service.operations import (
     FindDocuments,
     Query,
     ReadConsistency,
+    pinned_revision,
 )
+from collectionstore_node.service.past import Pinned, in_thread
 from collectionstore_node.service.query_thread import QueryThread
 from collectionstore_node.service.results import Aggregated, Counted, DistinctResult, FindResult, Found
+from collectionstore_node.statemachine.past import Scope
 from collectionstore_node.statemachine.reads import pick_documents, scan_documents
 from collectionstore_node.statemachine.view import View
 
@@ -62,11 +65,12 @@ class Queries:
     what one query may read, and `ReadTimedOut` when its time was up before it had read that.
     """
 
-    __slots__ = ("_door", "_thread")
+    __slots__ = ("_door", "thread")
 
     def __init__(self, door: Door) -> None:
         self._door = door
-        self._thread = QueryThread()
+        self.thread = QueryThread()
+        """Where queries run, and other long reads."""
 
     async def find(
         self, request: FindDocuments, *, show: Callable[[Found], T], consistency: ReadConsistency, timeout_s: float
@@ -87,11 +91,11 @@ class Queries:
             return check()
             yield
 
-        return await self._thread.run(steps, timeout_s=timeout_s)
+        return await self.thread.run(steps, timeout_s=timeout_s)
 
     def close(self) -> None:
         """End the thread of queries; before storage is closed, as a query may be reading it."""
-        self._thread.close()
+        self.thread.close()
 
     async def count(self, request: CountDocuments, *, consistency: ReadConsistency, timeout_s: float) -> Counted:
         """Return how many documents match."""
@@ -124,15 +128,20 @@ class Queries:
         door = self._door
         await door.view(request, consistency, timeout_s)
 
-        def begin() -> _Steps[T]:
-            return steps(_Run(door, request, expired))
+        revision = pinned_revision(consistency)
 
-        try:
-            return await self._thread.run(begin, timeout_s=deadline - clock())
-        except ManyDeleted as gap:
-            # Once: a client that deletes faster than the disk can reclaim gets 503.
-            await door.replica.reclaim(gap.lo, gap.hi, timeout_s=deadline - clock())
-        return await self._thread.run(begin, timeout_s=deadline - clock())
+        def begin() -> _Steps[T]:
+            if revision is None:
+                return steps(_Run(door, request, expired))
+            pinned = _pinned(door.replica.view, request, revision)
+
+            def run() -> _Steps[T]:
+                yield from pinned.collect(door.limits, expired)
+                return (yield from steps(_Run(door, request, expired, pinned)))
+
+            return run()
+
+        return await in_thread(door, self.thread, begin, timeout_s=deadline - clock())
 
     def _by_id(self, request: FindDocuments, show: Callable[[Found], T], run: _Run) -> _Steps[FindResult[T]]:
         limits = self._door.limits
@@ -256,8 +265,16 @@ def _too_many_values(limits: StoreLimits) -> InvalidRequest:
     )
 
 
+def _pinned(view: View, request: Query, revision: int) -> Pinned:
+    names = [name for name, _ in request.pipeline.collections] if isinstance(request, AggregateDocuments) else []
+    return Pinned(view, revision, Scope(frozenset((request.collection, *names))), others=len(names))
+
+
 class _Run:
-    """One run of a query over the state as it is now. Made in the event loop, used in the thread of queries."""
+    """One run of a query over the state as it is now. Made in the event loop, used in the thread of queries.
+
+    One over a state of the past is made in the thread, where that was collected.
+    """
 
     __slots__ = (
         "_expired",
@@ -275,26 +292,35 @@ class _Run:
         "views",
     )
 
-    def __init__(self, door: Door, request: Query, expired: float) -> None:
-        """`expired` is when the query's time is up, by `time.monotonic`. Raises `InvalidPart("invalid_hint")`."""
+    def __init__(self, door: Door, request: Query, expired: float, pinned: Pinned | None = None) -> None:
+        """`pinned` is the past that is read, None for the state of now; `expired` is when the query's time is up, by
+        `time.monotonic`. Raises `InvalidPart("invalid_hint")`."""
         self._expired = expired
         self._limits = door.limits
         self.find = find = request.find
         self.meter = Meter()
-        replica = door.replica
-        # Revision and cursor without an await between: both are of one state, as the cursor reads a consistent view.
-        self.revision, staleness_s = replica.revision, replica.staleness_s()
-        pipeline = request.pipeline if isinstance(request, AggregateDocuments) else None
-        self.views = () if pipeline is None else tuple(replica.view.fixed() for _ in pipeline.collections)
+        self.stale_since: float | None = None
+        self.views: tuple[View, ...] = ()
         """Of the same state: one for each collection that is read beside the first."""
-        self.stale_since = None if staleness_s is None else perf_counter() - staleness_s
+        if pinned is None:
+            replica = door.replica
+            # Revision and cursor without an await between: both are of one state, as the cursor reads a consistent
+            # view.
+            self.revision, staleness_s = replica.revision, replica.staleness_s()
+            pipeline = request.pipeline if isinstance(request, AggregateDocuments) else None
+            self.views = () if pipeline is None else tuple(replica.view.fixed() for _ in pipeline.collections)
+            self.stale_since = None if staleness_s is None else perf_counter() - staleness_s
+            planning = view = replica.view
+        else:
+            self.revision, self.views = pinned.undo.revision, pinned.others()
+            planning, view = pinned.planning(), pinned.reading()
+            self.meter.undone = pinned.undo.changed
         after = request.after if isinstance(request, FindDocuments) else None
-        view = replica.view
         self._use, needs = _use_of(request)
         plan = plan_of(
             find,
-            indexes_of(view, request.collection),
-            partial(count_keys, view),
+            indexes_of(planning, request.collection),
+            partial(count_keys, planning),
             needs=needs,
             use=self._use,
             limit=request.limit if isinstance(request, FindDocuments) else 0,

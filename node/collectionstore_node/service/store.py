@@ -52,7 +52,9 @@ from collectionstore_node.service.operations import (
     ReadCollection,
     ReadConsistency,
     Transaction,
+    pinned_revision,
 )
+from collectionstore_node.service.past import Past
 from collectionstore_node.service.queries import Queries
 from collectionstore_node.service.results import (
     CollectionInfo,
@@ -67,7 +69,9 @@ from collectionstore_node.service.updates import Updates
 from collectionstore_node.service.watches import Watches
 from collectionstore_node.statemachine.catalog import find_collection
 from collectionstore_node.statemachine.commands import Command, level_needed
-from collectionstore_node.statemachine.levels import ENGINE
+from collectionstore_node.statemachine.header import read_header
+from collectionstore_node.statemachine.levels import CHANGES, ENGINE
+from collectionstore_node.statemachine.tokens import read_token_key
 from collectionstore_telemetry.tracing.active import active
 
 T = TypeVar("T")
@@ -86,6 +90,7 @@ class Store:
     __slots__ = (
         "_door",
         "_inflight",
+        "_past",
         "_replica",
         "_turns",
         "backups",
@@ -118,8 +123,9 @@ class Store:
         """The writes in flight, and how many there may be."""
         self.stream_writes = door.stream_writes
         """Those of `submit` and `execute`."""
-        self.lists = Lists(door)
         self.queries = Queries(door)
+        self._past = Past(door, self.queries.thread)
+        self.lists = Lists(door, self._past)
         self.halves = Halves(door)
         """Single reads and writes, for callers that await nothing."""
         self.backups = Backups(door)
@@ -229,6 +235,9 @@ class Store:
     async def read(self, target: Read, *, consistency: ReadConsistency, timeout_s: float) -> ReadResult:
         """Read one document or raw value. Raises `InvalidRequest("collection_not_found")`."""
         self._door.admit(target)
+        revision = pinned_revision(consistency)
+        if revision is not None:
+            return await self._past.read(target, consistency, revision, timeout_s=timeout_s)
         await self.confirm(consistency, timeout_s=timeout_s)
         if self._turns.reads_wait:
             # One barrier confirms many reads at once, and a thousand large values would hold the loop for a second.
@@ -306,6 +315,22 @@ class Store:
     def is_leader(self) -> bool:
         """Whether this node leads, as far as it knows."""
         return self._replica.is_leader
+
+    def observe_applied(self, observer: Callable[[int, int], None]) -> Callable[[], None]:
+        """Call `observer` with revision and replicated time (ms) whenever entries were applied here.
+
+        It raises nothing, and takes no time; what this returns ends it.
+        """
+        return self._replica.observe_applied(observer)
+
+    def token_key(self) -> bytes:
+        """Return the key that signs what clients hand back: the same on all members of this cluster."""
+        return read_token_key(self._replica.view, self._replica.cluster_id)
+
+    @property
+    def pins(self) -> bool:
+        """Whether pages can go on at the revision of the first one: the cluster has the feature level for it."""
+        return read_header(self._replica.view).level >= CHANGES
 
     def staleness_s(self) -> float | None:
         """Return how stale what this node has applied can be at most, in seconds; None if nothing is known of it."""

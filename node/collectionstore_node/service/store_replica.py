@@ -33,6 +33,10 @@ class StoreReplica(Protocol):
         """Name of this member."""
 
     @property
+    def cluster_id(self) -> str:
+        """ID of the cluster."""
+
+    @property
     def is_leader(self) -> bool:
         """Whether this node leads, as far as it knows."""
 

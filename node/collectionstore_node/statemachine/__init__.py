@@ -55,9 +55,9 @@ Invariants
 
 Modules, from the outside in: `apply` is the meaning of `commands`, with `transactions`, `updates`, `index_commands`,
 `consumers`, `dedupe`, `indexing`, `history`, `catalog` and `writing`; `members` applies membership changes; `reads`
-serves clients; `digest` and `header` close every entry; `view` is the port to storage; `keys`, `stored`,
-`index_catalog` and `codec` are the layout.
+serves clients; `past` undoes what was changed; `digest` and `header` close every entry; `tokens` has the key of what is
+signed; `view` is the port to storage; `keys`, `stored`, `index_catalog` and `codec` are the layout.
 
-Twenty-four modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
+Twenty-six modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
 feature level.
 """

@@ -35,6 +35,7 @@ from collectionstore_node.statemachine.commands import (
     level_needed,
     level_of,
     refused_item,
+    token_key_in,
 )
 from collectionstore_node.statemachine.consumers import apply_consumer
 from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
@@ -47,6 +48,7 @@ from collectionstore_node.statemachine.indexing import Write, store
 from collectionstore_node.statemachine.keys import history_key, idempotency_key
 from collectionstore_node.statemachine.levels import BOUNDED, ENGINE
 from collectionstore_node.statemachine.stored import encode_stored, revisions_of
+from collectionstore_node.statemachine.tokens import take_token_key
 from collectionstore_node.statemachine.transactions import apply_transaction, apply_unbounded
 from collectionstore_node.statemachine.updates import apply_update
 from collectionstore_node.statemachine.view import Overlay
@@ -94,6 +96,8 @@ def apply_batch(
     header.advance(batch.time_ms)
     bounded = header.level >= BOUNDED
     changes = begin(header)
+    if changes is not None:
+        take_token_key(overlay, header, token_key_in(data))
     catalog, table, queue = Catalog(overlay, changes), IdempotencyTable(overlay, header), header.queue
     outcomes: list[Outcome] = []
     values: list[Item] | None = None if answers is None else []

@@ -57,12 +57,12 @@ class OpenIndex:
 
     __slots__ = ("collection_id", "enter", "index", "prefix", "statistics")
 
-    def __init__(self, overlay: Overlay, collection_id: int, index: Index) -> None:
+    def __init__(self, view: View, collection_id: int, index: Index) -> None:
         self.collection_id = collection_id
         self.index = index
         self.prefix = index_prefix(collection_id, index.id)
         self.enter = entries_of(index.definition)
-        self.statistics = read_statistics(overlay, collection_id, index.id)
+        self.statistics = read_statistics(view, collection_id, index.id)
 
     def maintains(self, document_id: str) -> bool:
         """Whether a write of the document changes entries; while the index is built, what is ahead is left to that."""

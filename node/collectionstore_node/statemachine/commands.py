@@ -24,6 +24,7 @@ from collectionstore_node.statemachine.codec import decode
 from collectionstore_node.statemachine.levels import CHANGES, ENGINE, FIRST, HIGHEST
 
 _THREE_ELEMENTS: Final = 0x93
+_FOUR_ELEMENTS: Final = 0x94
 _FIXED_ARRAY_MAX: Final = 0x9F
 """Range of the second byte of a batch with more than time and commands: msgpack arrays of 3 to 15 elements."""
 
@@ -334,6 +335,15 @@ class _Traced(msgspec.Struct, frozen=True, array_like=True):
     contexts: tuple[tuple[int, Annotated[bytes, msgspec.Meta(min_length=24, max_length=24)]], ...] = ()
 
 
+class _Keyed(msgspec.Struct, frozen=True, array_like=True):
+    """A batch of which only the key of tokens is decoded."""
+
+    time_ms: msgspec.Raw
+    commands: msgspec.Raw
+    contexts: msgspec.Raw
+    token_key: bytes
+
+
 class Code(enum.IntEnum):
     """Result code of a command."""
 
@@ -448,6 +458,7 @@ def refused_index(outcome: Outcome) -> RefusedBy:
 _encoder = msgspec.msgpack.Encoder()
 _batch_decoder = msgspec.msgpack.Decoder(CommandBatch)
 _traced_decoder = msgspec.msgpack.Decoder(_Traced)
+_keyed_decoder = msgspec.msgpack.Decoder(_Keyed)
 _command_decoder = msgspec.msgpack.Decoder(Command)
 _outcome_decoder = msgspec.msgpack.Decoder(Outcome)
 
@@ -458,15 +469,23 @@ def encode_batch(time_ms: int, commands: Sequence[Command], level: int = FIRST) 
 
 
 def join_batch(
-    time_ms: int, encoded: Sequence[bytes], contexts: Sequence[SpanContext] = (), *, level: int = FIRST
+    time_ms: int,
+    encoded: Sequence[bytes],
+    contexts: Sequence[SpanContext] = (),
+    *,
+    level: int = FIRST,
+    token_key: bytes = b"",
 ) -> bytes:
     """Return the data of a COMMANDS entry of `level` from commands that are encoded by `encode_command`.
 
-    Without `contexts` the bytes are those of a version without trace contexts.
+    Without `contexts` the bytes are those of a version without trace contexts, unless there is a `token_key`.
     """
     # Raw: each command was encoded when it was proposed or forwarded, and is embedded without decoding it again.
     commands = [msgspec.Raw(command) for command in encoded]
-    return bytes((level,)) + _encoder.encode((time_ms, commands, contexts) if contexts else (time_ms, commands))
+    batch: tuple[object, ...] = (time_ms, commands, contexts) if contexts else (time_ms, commands)
+    if token_key:
+        batch = (time_ms, commands, contexts, token_key)
+    return bytes((level,)) + _encoder.encode(batch)
 
 
 def span_contexts(data: bytes) -> tuple[SpanContext, ...]:
@@ -481,6 +500,19 @@ def span_contexts(data: bytes) -> tuple[SpanContext, ...]:
         return decode(_traced_decoder, memoryview(data)[1:]).contexts
     except msgspec.DecodeError:
         return ()
+
+
+def token_key_in(data: bytes) -> bytes:
+    """Return the key of tokens that an entry of level `CHANGES` brings (`tokens`); empty for nearly all. Never raises.
+
+    It is a fourth element, behind trace contexts: one byte decides for entries without.
+    """
+    if len(data) < 2 or data[1] != _FOUR_ELEMENTS or data[0] < CHANGES:
+        return b""
+    try:
+        return decode(_keyed_decoder, memoryview(data)[1:]).token_key
+    except msgspec.DecodeError:
+        return b""
 
 
 def decode_batch(data: bytes) -> CommandBatch:

@@ -72,6 +72,16 @@ class Header(msgspec.Struct, array_like=True):
             time_ms = min(time_ms, self.time_ms + TIME_STEP_MAX_MS)
         self.time_ms = max(self.time_ms, time_ms)
 
+    def bump(self, by: int) -> None:
+        """Raise the revision of a cluster that begins with this state, beyond those that the old one may have given.
+
+        What the old cluster changed behind this state is not in the history: it ends here.
+        """
+        if by:
+            self.revision += by
+            if self.history is not None:
+                self.history.kept_after = self.revision
+
     def stored(self) -> object:
         """Return what is encoded of it, in the state and for the digest."""
         # At each level the fields that it began with: their digests must be the same.

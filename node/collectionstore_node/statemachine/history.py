@@ -121,11 +121,13 @@ def begin(header: Header) -> list[Row] | None:
     return []
 
 
-def keep(overlay: Overlay, header: Header, changes: list[Row], limits: Limits = LIMITS) -> bytes | None:
+def keep(overlay: Overlay, header: Header, changes: list[Row], limits: Limits | None = None) -> bytes | None:
     """Count the changes of an entry in `header`, drop what is too old or too much, and return the record to store.
 
-    None if there is nothing to store. Store it with `Overlay.put_unhashed`, under the header's revision.
+    None if there is nothing to store. Store it with `Overlay.put_unhashed`, under the header's revision. `limits` are
+    LIMITS, except in tests.
     """
+    limits = limits or LIMITS
     history, time_ms = header.history, header.time_ms
     if history is None:
         raise InvariantViolated("a state of this level has a history")
@@ -166,8 +168,9 @@ def _tidy(overlay: Overlay, header: Header, history: History, limits: Limits) ->
         dropped += 1
     if dropped:
         last = segments[dropped - 1].last
-        overlay.drop_range(history_key(history.kept_after + 1), history_key(last + 1))
-        history.kept_after = last
+        # From the beginning of all: what is kept may begin behind what is there (`Header.bump`).
+        overlay.drop_range(HISTORY, history_key(last + 1))
+        history.kept_after = max(history.kept_after, last)
         del segments[:dropped]
     history.closed = len(segments)
     history.oldest_ms = segments[0].closed_ms if segments else 0
@@ -192,7 +195,12 @@ def scan_entries(view: View, after: int) -> Iterator[Entry]:
     corrupt record.
     """
     for _, data in view.scan(history_key(after + 1), prefix_end(HISTORY)):
-        yield decode_own(_entry_decoder, data, "a record of the history")
+        yield decode_entry(data)
+
+
+def decode_entry(data: bytes) -> Entry:
+    """Return the record of an entry. Raises `InvariantViolated` if it is corrupt."""
+    return decode_own(_entry_decoder, data, "a record of the history")
 
 
 def scan_changes(view: View, after: int, until: int | None = None) -> Iterator[Change]:

@@ -23,6 +23,7 @@ from collectionstore_node.statemachine.catalog import Catalog, OpenIndex
 from collectionstore_node.statemachine.commands import Code, DocumentRef, Ref, RefusedBy
 from collectionstore_node.statemachine.costs import INDEX_ENTRY_COST_BYTES, INDEX_VALUE_COST_BYTES
 from collectionstore_node.statemachine.history import ChangeKind
+from collectionstore_node.statemachine.index_catalog import Statistics
 from collectionstore_node.statemachine.stored import revisions_of, value_start
 from collectionstore_node.statemachine.view import Overlay
 
@@ -159,13 +160,17 @@ def stored_entries(index: OpenIndex, document_id: bytes, entries: Entries, recor
 
 def count(catalog: Catalog, index: OpenIndex, old: Entries, new: Entries) -> None:
     """Count entries out and in."""
-    statistics = index.statistics
+    count_in(index.statistics, old, new)
+    catalog.counted(index)
+
+
+def count_in(statistics: Statistics, old: Entries, new: Entries) -> None:
+    """Count entries out of and into statistics."""
     statistics.entries += len(new.keys) - len(old.keys)
     statistics.documents += bool(new.keys) - bool(old.keys)
     statistics.multikey += new.multikey - old.multikey
     statistics.long += new.long - old.long
     statistics.key_bytes += sum(map(len, new.keys)) - sum(map(len, old.keys))
-    catalog.counted(index)
 
 
 def document_of(record: bytes | None) -> dict[str, Any] | None:

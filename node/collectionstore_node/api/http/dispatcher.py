@@ -200,6 +200,8 @@ class Dispatcher:
             # Refusals, too: that there is no such document is what the state says.
             since = answer.stale_since
             staleness_s = self._store.staleness_s() if since is None else perf_counter() - since
+            if options.at_revision is not None:
+                staleness_s = None  # the state of a revision never changes
             answer.header_lines += staleness_lines(self._store.name, staleness_s)
         seconds = perf_counter() - started
         if traced is None:

@@ -17,20 +17,21 @@ from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.names import check_text, quoted
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import BoundedStaleness, Consistency, ReadConsistency
-from collectionstore_node.service.operations import Image
+from collectionstore_node.service.operations import Image, ReadPoint, at_least
 
 WRITE: Final = frozenset({"timeout", "redirect"})
 CHANGE: Final = WRITE | {"when"}
 PATCH: Final = CHANGE | {"upsert", "return", "array_filters"}
 BULK: Final = WRITE | {"mode"}
-READ: Final = WRITE | {"consistency", "max_staleness"}
+READ: Final = WRITE | {"consistency", "max_staleness", "min_revision"}
+READ_PAST: Final = READ | {"at_revision"}
 LIST: Final = READ | {"prefix", "limit", "cursor"}
-LIST_DOCUMENTS: Final = LIST | {"filter", "sort", "fields"}
-LIST_KEYS: Final = LIST | {"values"}
 WATCH: Final = frozenset(
     {"timeout", "consistency", "max_staleness", "from", "filter", "fields", "ops", "before", "wait", "consumer"}
 )
 WATCH_BODY: Final = frozenset({"timeout", "consistency", "max_staleness", "wait"})
+LIST_DOCUMENTS: Final = LIST | READ_PAST | {"filter", "sort", "fields"}
+LIST_KEYS: Final = LIST | READ_PAST | {"values"}
 TIMED: Final = frozenset({"timeout"})
 LOCAL: Final = frozenset({"redirect"})
 EXPORT: Final = TIMED | {"consistency"}
@@ -44,6 +45,8 @@ TIMEOUT_MIN_S: Final = 0.001
 STALENESS_MIN_S: Final = 0.001
 STALENESS_MAX_S: Final = 3_600.0
 PARAMETERS_MAX: Final = 16
+REVISION_MAX: Final = 10**18 - 1
+"""Of the digits that `min_revision` and `at_revision` may have."""
 
 _DURATION: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s)")
 _LIMIT: Final = re.compile(r"[0-9]{1,18}")
@@ -60,6 +63,8 @@ class Options(msgspec.Struct, kw_only=True):
     """One budget for everything the request waits for: its body, forwarding, commit, apply."""
     consistency: ReadConsistency = Consistency.LINEARIZABLE
     max_staleness_s: float | None = None
+    min_revision: int = 0
+    at_revision: int | None = None
     redirect: bool = False
     """Answer 307 to the leader instead of forwarding."""
     prefix: str = ""
@@ -112,6 +117,13 @@ def parse_options(query: str, allowed: frozenset[str], limits: HttpLimits) -> Op
         if options.consistency is not Consistency.STALE:
             raise Problem("invalid_parameter", "max_staleness is for reads with consistency=stale")
         options.consistency = BoundedStaleness(options.max_staleness_s)
+    if options.at_revision is not None:
+        for name in ("consistency", "max_staleness", "min_revision"):
+            if name in seen:
+                raise Problem("invalid_parameter", f"{name} does not go with at_revision: that state never changes")
+        options.consistency = ReadPoint(at_revision=options.at_revision)
+    elif options.min_revision:
+        options.consistency = at_least(options.consistency, options.min_revision)
     return options
 
 
@@ -179,6 +191,21 @@ def _max_staleness(options: Options, value: str, limits: HttpLimits) -> None:
 def _consistency(options: Options, value: str, limits: HttpLimits) -> None:
     stale = _choice("consistency", value, _LINEARIZABLE, _STALE)
     options.consistency = Consistency.STALE if stale else Consistency.LINEARIZABLE
+
+
+def _min_revision(options: Options, value: str, limits: HttpLimits) -> None:
+    options.min_revision = _revision("min_revision", value)
+
+
+def _at_revision(options: Options, value: str, limits: HttpLimits) -> None:
+    options.at_revision = _revision("at_revision", value)
+
+
+def _revision(name: str, value: str) -> int:
+    """Return the revision in `value`. Raises `Problem` when it is none."""
+    if not _INDEX.fullmatch(value) or not int(value):
+        raise Problem("invalid_parameter", f"{name} is {quoted(value)}; it must be a revision, a number from 1 on")
+    return int(value)
 
 
 def _redirect(options: Options, value: str, limits: HttpLimits) -> None:
@@ -261,6 +288,8 @@ _PARSERS: Final[dict[str, Callable[[Options, str, HttpLimits], None]]] = {
     "timeout": _timeout,
     "consistency": _consistency,
     "max_staleness": _max_staleness,
+    "min_revision": _min_revision,
+    "at_revision": _at_revision,
     "redirect": _redirect,
     "seconds": _seconds,
     "prefix": _prefix,

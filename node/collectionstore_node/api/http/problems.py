@@ -15,6 +15,7 @@ from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.errors import (
     ChangePending,
     DataDirectoryRefused,
+    HistoryGone,
     InsufficientStorage,
     InvalidPart,
     InvalidRequest,
@@ -25,6 +26,7 @@ from collectionstore_node.errors import (
     OutcomeUnknown,
     Overloaded,
     ReadTimedOut,
+    RevisionNotReached,
     StorageFailed,
     TooLarge,
     TooStale,
@@ -122,12 +124,14 @@ KINDS: Final[dict[str, Kind]] = {
     "invalid_token": Kind(400, "The token is not one"),
     "future_revision": Kind(400, "The revision is not reached yet"),
     "foreign_token": Kind(410, "The token is of another cluster"),
-    "history_gone": Kind(410, "The changes are not kept any more"),
     "consumer_not_found": Kind(404, "There is no such consumer"),
     "consumer_exists": Kind(409, "The consumer exists already, and is another one"),
     "too_many_consumers": Kind(422, "The cluster has too many consumers"),
     "invalid_consumer": Kind(400, "The consumer is not one"),
     "invalid_position": Kind(409, "The consumer cannot stand there"),
+    # The past
+    "history_gone": Kind(410, "What was changed since this revision is not kept any more"),
+    "revision_not_reached": Kind(504, "The member has not applied this revision in time", retryable=True),
     # Backups
     "compacted": Kind(410, "The log begins behind this index"),
     # Membership
@@ -168,6 +172,7 @@ CODES: Final[dict[type[NodeError], str]] = {
     ChangePending: "change_pending",
     LeadershipTransferring: "leadership_transferring",
     ReadTimedOut: "read_timeout",
+    RevisionNotReached: "revision_not_reached",
     TooStale: "too_stale",
     UpgradePending: "upgrade_pending",
     NotNow: "unavailable",
@@ -221,8 +226,14 @@ def problem_of(error: NodeError, *, safe_to_repeat: bool) -> Problem:
         return Problem(error.code, error.detail, limit_bytes=error.limit_bytes)
     if isinstance(error, InvalidPart):
         return Problem(error.code, error.detail, errors=[{"pointer": error.pointer, "detail": error.detail}])
+    if isinstance(error, HistoryGone):
+        return Problem(error.code, error.detail, oldest_revision=error.oldest)
     if isinstance(error, InvalidRequest):
         return Problem(error.code, error.detail)
+    if isinstance(error, RevisionNotReached):
+        return Problem(
+            "revision_not_reached", str(error), asked_revision=error.revision, applied_revision=error.applied
+        )
     code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
     if isinstance(error, OutcomeUnknown):
         advice = "repeat it with the same Idempotency-Key" if safe_to_repeat else "read back before repeating it"

@@ -321,3 +321,6 @@ class ProblemDetails(msgspec.Struct):
     revision: int | msgspec.UnsetType = msgspec.UNSET
     current_revision: int | msgspec.UnsetType | None = msgspec.UNSET
     errors: list[ProblemPart] | msgspec.UnsetType = msgspec.UNSET
+    oldest_revision: int | msgspec.UnsetType = msgspec.UNSET
+    asked_revision: int | msgspec.UnsetType = msgspec.UNSET
+    applied_revision: int | msgspec.UnsetType = msgspec.UNSET

@@ -38,6 +38,14 @@ _PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
         "With consistency=stale: how old the state may be, 1ms to 3600s.",
         {"type": "string", "pattern": _DURATION},
     ),
+    "min_revision": (
+        "The read waits until the member has applied this revision, and is of it or a later one.",
+        {"type": "integer", "minimum": 1},
+    ),
+    "at_revision": (
+        "The read is of the state at exactly this revision; 410 if what was changed since is not kept any more.",
+        {"type": "integer", "minimum": 1},
+    ),
     "prefix": ("What names begin with.", {"type": "string"}),
     "limit": ("Items of a page.", {"type": "integer", "minimum": 1, "maximum": _STORE.list_items_max}),
     "cursor": ("`next_cursor` of the page before.", {"type": "string"}),

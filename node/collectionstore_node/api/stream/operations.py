@@ -55,6 +55,8 @@ class Read(Operation, frozen=True, kw_only=True):
     consistency: Consistency = Consistency.LINEARIZABLE
     max_staleness_ms: int | None = None
     """With `stale`: how old the state may be at most."""
+    min_revision: int = 0
+    """The read waits until the member has applied this revision."""
 
 
 class ConditionalRead(Read, frozen=True, kw_only=True):

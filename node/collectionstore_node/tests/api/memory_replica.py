@@ -41,6 +41,8 @@ class MemoryReplica:
         self.level = HIGHEST
         self.revision = 0
         self.revisions = Revisions(0)
+        self.awaited = asyncio.Event()
+        """Set once a request waits for a revision."""
         self.behind = 0
         """How many commands this node itself is behind the leader that applied them."""
         self.known_leader: MemberInfo | None = ME
@@ -62,6 +64,7 @@ class MemoryReplica:
         self.stale_error: NodeError | None = None
         self.stale_s: float | None = None
         self.name = ME.name
+        self.cluster_id = "shop"
         self.confirmed = 0
         self.reclaimed: list[tuple[bytes, bytes]] = []
         self.members_requests: list[MembersRequest] = []
@@ -145,6 +148,8 @@ class MemoryReplica:
         await self.read_barrier(timeout_s=timeout_s)
 
     async def revision_barrier(self, revision: int, *, timeout_s: float) -> None:
+        if revision > self.revision:
+            self.awaited.set()
         if not await self.revisions.reached(revision, timeout_s=timeout_s):
             raise RevisionNotReached(revision, self.revision)
 
