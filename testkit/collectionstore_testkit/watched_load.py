@@ -104,8 +104,8 @@ class Follower:
 
     number: int
     random: random.Random
+    token: str
     told: list[Seen] = field(default_factory=list)
-    token: str = "0"
     connections: int = 0
     ends: Counter[str] = field(default_factory=Counter)
 
@@ -202,9 +202,9 @@ async def watched_load(
         aiohttp.ClientSession(connector=connector) as session,
     ):
         urls, members = cluster.urls(replicas), Members(cluster)
-        await _create(session, urls)
+        begin = await _create(session, urls)
         writers = [Writer(number, random.Random(chance.random())) for number in range(WRITERS)]
-        watching = [Follower(number, random.Random(chance.random())) for number in range(followers)]
+        watching = [Follower(number, random.Random(chance.random()), begin) for number in range(followers)]
         started, written = time.monotonic(), 0
         killed = 0
 
@@ -247,22 +247,22 @@ async def watched_load(
         )
 
 
-async def _create(session: aiohttp.ClientSession, urls: Sequence[str]) -> None:
+async def _create(session: aiohttp.ClientSession, urls: Sequence[str]) -> str:
+    """Create the collection, and return the token behind that, once the cluster keeps a history."""
     async with asyncio.timeout(60):
         while True:
             async with session.put(f"{urls[0]}/api/v1/collections/{COLLECTION}") as response:
                 if response.status in (200, 201):
                     break
             await asyncio.sleep(RETRY_S)
-        # The first watch works once the cluster has the feature level of its members.
         while True:
-            target = f"{urls[0]}/api/v1/collections/{COLLECTION}:watch?wait=0s&from=0"
-            async with session.get(target) as response:
-                if response.status == 200:
-                    return
+            async with session.get(f"{urls[0]}/api/v1/collections/{COLLECTION}:watch?wait=0s") as response:
                 content = await response.read()
-                if response.status < 500:
-                    raise Broken(f"a watch from the beginning was answered {response.status}: {content[:200]!r}")
+            if response.status == 200:
+                token: str = orjson.loads(content)["token"]
+                return token
+            if response.status < 500:
+                raise Broken(f"a watch was answered {response.status}: {content[:200]!r}")
             await asyncio.sleep(RETRY_S)
 
 
