@@ -240,6 +240,62 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "closed with 1008; reset",
                 ("stream_closed_total",),
             ),
+            Limit(
+                "watches of a member, of one address, and of one stream",
+                "{service.watches:WATCHES_MAX}; {service.watches:OWNER_WATCHES_MAX}, loopback excepted; "
+                f"{{{_STREAM}:STREAM_WATCHES_MAX}}",
+                ("service.watches:Watches.open", "api.stream.watching:Watching.open"),
+                "503 `overloaded`; on a stream 400",
+                ("watches_open", "http_problems_total"),
+            ),
+            Limit(
+                "watches that tell initial documents, each with a view of the state",
+                "{service.watches:BEGINNING_MAX}",
+                ("service.watches:Watches.open",),
+                "503 `overloaded`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "step of a watch: events, commands, initial documents, bytes of the history",
+                "{changes.cursor:STEP_EVENT_BYTES|bytes}, {changes.cursor:STEP_COMMANDS}, "
+                "{changes.cursor:STEP_DOCUMENTS}, {changes.cursor:STEP_READ_BYTES|bytes}; at least one command",
+                ("changes.cursor:Cursor.step",),
+                "goes on in the next step",
+            ),
+            Limit(
+                "round of all watches, and what it reads for all of them together",
+                "{service.watch_rounds:ROUND_BYTES|bytes} of events; {service.watch_rounds:CATCH_UP_BYTES|bytes} of "
+                "the history, {service.watch_rounds:CATCH_UP_REVISIONS} revisions",
+                ("service.watch_rounds:Round.run",),
+                "the others go first in the next one; each reads the history for itself",
+                ("watch_lag_revisions",),
+            ),
+            Limit(
+                "commands kept in memory for watches",
+                "{service.watch_rounds:RECENT_BYTES_MAX|bytes} of records",
+                ("changes.recent:Recent.add",),
+                "the oldest are read from the history",
+            ),
+            Limit(
+                "client of a watch that takes nothing",
+                "{api.handlers.watch_answers:SLOW_S|s}",
+                ("api.handlers.watch_answers:WatchedAnswer", "api.stream.watching:StreamWatch"),
+                "the watch ends with `slow`",
+                ("watches_ended_total",),
+            ),
+            Limit(
+                "events that a watch of a stream sends without another grant",
+                f"{{{_STREAM}:WATCH_CREDIT_DEFAULT}}, at most {{{_STREAM}:WATCH_CREDIT_MAX}}",
+                ("api.stream.watching:StreamWatch",),
+                "it waits",
+            ),
+            Limit(
+                "consumers of a cluster, and what each asks for",
+                "{statemachine.consumers:CONSUMERS_MAX}; {statemachine.consumers:REQUEST_BYTES_MAX|bytes}",
+                ("statemachine.consumers:apply_consumer", "statemachine.admissible:check_command"),
+                "422 `too_many_consumers`; 400",
+                _PROBLEMS,
+            ),
         ),
     ),
     (

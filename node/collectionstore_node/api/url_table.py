@@ -11,6 +11,7 @@ from collectionstore_node.api.handlers import (
     catalog,
     cluster,
     commits,
+    consumers,
     debug,
     documents,
     expiry,
@@ -24,6 +25,7 @@ from collectionstore_node.api.handlers import (
     tickets,
     transactions,
     validation,
+    watches,
 )
 from collectionstore_node.api.http.options import (
     ACKED,
@@ -44,6 +46,8 @@ from collectionstore_node.api.http.options import (
     REPLACE,
     SAMPLED,
     TIMED,
+    WATCH,
+    WATCH_BODY,
     WRITE,
 )
 from collectionstore_node.api.http.router import Route
@@ -115,6 +119,17 @@ CLIENT: Final = (
     Route("POST",   "/api/v1/locks/{lock}:acquire", locks.acquire, WRITE),
     Route("POST",   "/api/v1/locks/{lock}:renew", locks.renew, WRITE),
     Route("POST",   "/api/v1/locks/{lock}:release", locks.release, WRITE),
+    Route("GET",    "/api/v1/collections/{collection}:watch", watches.collection, WATCH),
+    Route("POST",   "/api/v1/collections/{collection}:watch", watches.collection, WATCH_BODY, read=True),
+    Route("GET",    "/api/v1/kv/{bucket}:watch", watches.bucket, WATCH),
+    Route("POST",   "/api/v1/kv/{bucket}:watch", watches.bucket, WATCH_BODY, read=True),
+    Route("GET",    "/api/v1/:watch", watches.everything, WATCH),
+    Route("POST",   "/api/v1/:watch", watches.everything, WATCH_BODY, read=True),
+    Route("GET",    "/api/v1/consumers", consumers.list_all, READ),
+    Route("GET",    "/api/v1/consumers/{name}", consumers.get, READ),
+    Route("PUT",    "/api/v1/consumers/{name}", consumers.put, WRITE),
+    Route("DELETE", "/api/v1/consumers/{name}", consumers.delete, WRITE),
+    Route("POST",   "/api/v1/consumers/{name}:ack", consumers.acknowledge, WRITE),
     Route("POST",   "/api/v1/transactions", transactions.post, ACKED),
     Route("POST",   "/api/v1/transactions:commit", commits.commit, ACKED),
     Route("GET",    "/api/v1/tickets/{ticket}", tickets.get, WRITE),

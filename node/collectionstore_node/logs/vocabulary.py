@@ -87,6 +87,8 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("port.handshake_failed", ("debug",), "A client of a port did not complete its TLS handshake.", ("port", "reason")),
     LogEvent("port.connection_failed", ("error",), "A bug occurred while a connection was opened.", ("port",), error=True),
     LogEvent("connection.failed", ("error",), "A bug occurred while a client's connection was served; it was closed.", error=True),
+    LogEvent("watch.slow", ("info",), "A client did not take the events of its watch in time and was cut; it goes on from its token.", ("scope", "revision")),
+    LogEvent("watch.failed", ("error",), "A bug or a disk error ended all watches of this member.", (), error=True),
     LogEvent("connection.unparsable", ("debug",), "A client sent bytes on which the HTTP parser failed; they were answered with 400.", ("reason",)),
     LogEvent("reply.dropped", ("warning",), "A reply to a peer was dropped: the send queue was full.", _PEER),
     LogEvent("request.failed", ("error",), "A request of a client (with `request_id`) or of a peer failed because of a bug or a disk error.", ("request_id", "method", *_PEER), error=True),

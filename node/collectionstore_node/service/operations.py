@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from collectionstore_node.changes import Position as HistoryPosition
+from collectionstore_node.changes import Selection
 from collectionstore_node.documents.paths import Path
 from collectionstore_node.query.aggregation import Pipeline
 from collectionstore_node.query.find import Find
@@ -30,6 +32,7 @@ from collectionstore_node.statemachine.admissible import (
 )
 from collectionstore_node.statemachine.commands import (
     ANY,
+    AckConsumer,
     Commit,
     CompareField,
     CompareOperator,
@@ -37,6 +40,7 @@ from collectionstore_node.statemachine.commands import (
     CreateCollection,
     CreateIndex,
     Delete,
+    DeleteConsumer,
     DocumentRef,
     DropCollection,
     DropIndex,
@@ -50,6 +54,7 @@ from collectionstore_node.statemachine.commands import (
     KeyRef,
     Precondition,
     Put,
+    PutConsumer,
     QueryGuard,
     ReadQuery,
     ReadTarget,
@@ -193,6 +198,28 @@ class DistinctValues(msgspec.Struct, frozen=True, gc=False):
     path: Path
 
 
+class Start(enum.Enum):
+    """Where a watch begins that is given no place in the history."""
+
+    NOW = "now"
+    """Behind the state as it is."""
+    SNAPSHOT = "snapshot"
+    """There, and the documents of that state come first."""
+
+
+class WatchChanges(msgspec.Struct, frozen=True):
+    """Watch changes from a place on."""
+
+    selection: Selection
+    start: Start | HistoryPosition = Start.NOW
+
+
+class ReadConsumers(msgspec.Struct, frozen=True):
+    """Read the named consumers of changes: all of them, or the one called `name`."""
+
+    name: str | None = None
+
+
 class AggregateDocuments(msgspec.Struct, frozen=True, gc=False):
     """Run a pipeline over the documents of a collection."""
 
@@ -247,6 +274,11 @@ Operation: TypeAlias = (
     | List
     | Query
     | ValidateDocuments
+    | WatchChanges
+    | PutConsumer
+    | AckConsumer
+    | DeleteConsumer
+    | ReadConsumers
     | ReadCluster
     | ReadLog
     | ReadState
@@ -265,6 +297,7 @@ __all__ = [
     "LOCKS",
     "NAME",
     "REVISIONS_MAX",
+    "AckConsumer",
     "Action",
     "AggregateDocuments",
     "AnyWrite",
@@ -279,6 +312,7 @@ __all__ = [
     "CreateCollection",
     "CreateIndex",
     "Delete",
+    "DeleteConsumer",
     "DistinctValues",
     "DocumentQuery",
     "DocumentRef",
@@ -304,11 +338,13 @@ __all__ = [
     "Operation",
     "Precondition",
     "Put",
+    "PutConsumer",
     "Query",
     "QueryGuard",
     "Read",
     "ReadCollection",
     "ReadConsistency",
+    "ReadConsumers",
     "ReadIndexes",
     "ReadLease",
     "ReadPoint",
@@ -318,12 +354,14 @@ __all__ = [
     "RevokeLease",
     "Schema",
     "Settle",
+    "Start",
     "Touch",
     "Transaction",
     "TransactionStep",
     "Update",
     "UpdateForm",
     "ValidateDocuments",
+    "WatchChanges",
     "Write",
     "at_least",
     "key_violation",

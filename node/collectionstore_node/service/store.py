@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Generator
 from time import perf_counter
 from typing import Final, TypeVar
 
+import msgspec
 import uuid_utils
 
 from collectionstore_node.errors import InvalidRequest, Overloaded
@@ -24,6 +25,7 @@ from collectionstore_node.service.admission import WriteAdmission
 from collectionstore_node.service.backups import Backups
 from collectionstore_node.service.commits import Commits
 from collectionstore_node.service.configuration import Options
+from collectionstore_node.service.consumers import Consumers
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.idempotency import command_for, document_id_for, stamped
@@ -76,6 +78,7 @@ from collectionstore_node.service.tickets import Tickets
 from collectionstore_node.service.turns import Work
 from collectionstore_node.service.updates import Updates
 from collectionstore_node.service.validation import Validation
+from collectionstore_node.service.watches import Watches
 from collectionstore_node.statemachine.catalog import find_collection
 from collectionstore_node.statemachine.commands import Command, level_needed
 from collectionstore_node.statemachine.header import read_header
@@ -105,6 +108,7 @@ class Store:
         "_turns",
         "backups",
         "commits",
+        "consumers",
         "halves",
         "indexes",
         "leases",
@@ -117,6 +121,7 @@ class Store:
         "tickets",
         "updates",
         "validation",
+        "watches",
         "writes",
     )
 
@@ -148,6 +153,8 @@ class Store:
         self.locks = Locks(door, self._propose)
         self.options = Options(door, self.queries)
         self.validation = Validation(door, self.queries)
+        self.watches = Watches(door)
+        self.consumers = Consumers(door)
         self.updates = Updates(self.queries, self._propose, writes_max=limits.inflight_writes_max)
         self.tickets = Tickets(door)
         """Writes that are answered before their outcome is known, and what has become of them."""
@@ -395,7 +402,7 @@ class Store:
 
     def status(self) -> NodeStatus:
         """Return the node's status."""
-        return self._replica.status()
+        return msgspec.structs.replace(self._replica.status(), watches=self.watches.status())
 
     def inspect(self) -> RaftReport:
         """Return the state of consensus for diagnostics."""

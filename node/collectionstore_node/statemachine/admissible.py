@@ -21,6 +21,7 @@ from collectionstore_node.documents.updates.dates import TIME_MS_MAX
 from collectionstore_node.errors import InvalidRequest, TooLarge
 from collectionstore_node.indexes.definition import definition_violation
 from collectionstore_node.statemachine.commands import (
+    AckConsumer,
     Action,
     BuildIndex,
     Command,
@@ -30,6 +31,7 @@ from collectionstore_node.statemachine.commands import (
     CreateCollection,
     CreateIndex,
     Delete,
+    DeleteConsumer,
     DocumentRef,
     DropCollection,
     DropIndex,
@@ -44,6 +46,7 @@ from collectionstore_node.statemachine.commands import (
     Operation,
     Precondition,
     Put,
+    PutConsumer,
     Query,
     Ref,
     RevokeLease,
@@ -54,6 +57,7 @@ from collectionstore_node.statemachine.commands import (
     plain,
 )
 from collectionstore_node.statemachine.commits import queries_reason
+from collectionstore_node.statemachine.consumers import PASSED_MAX, REQUEST_BYTES_MAX
 from collectionstore_node.statemachine.costs import (
     TRANSACTION_ITEMS_MAX,
     TTL_MAX_MS,
@@ -215,6 +219,8 @@ def _check_action(action: Action, limits: CommandLimits) -> None:
             _check_name(collection, "collection")
             check_size(Put(DocumentRef(collection, "1"), value), limits)
             _check_document(value)
+        case PutConsumer() | AckConsumer() | DeleteConsumer():
+            _check_consumer(action)
         case CreateCollection() | DropCollection():
             _check_name(action.name, "collection")
         case GuardedTransaction():
@@ -266,6 +272,22 @@ def check_life(ttl_ms: int, lease: int) -> None:
         raise InvalidRequest("invalid_ttl", "what is attached to a lease has no ttl of its own")
     if not 0 <= lease < 1 << 63:
         raise InvalidRequest("invalid_ttl", "the ID of a lease is out of range")
+
+
+def _check_consumer(action: PutConsumer | AckConsumer | DeleteConsumer) -> None:
+    _check_name(action.name, "consumer")
+    if isinstance(action, DeleteConsumer):
+        return
+    if not 0 <= (action.revision or 0) < 1 << 63 or not 0 <= action.passed <= PASSED_MAX:
+        raise InvalidRequest("invalid_body", "the position of a consumer is out of range")
+    if isinstance(action, AckConsumer):
+        return
+    if action.kind not in ("collection", "bucket", "store") or (action.kind == "store") != (not action.scope):
+        raise InvalidRequest("invalid_body", "a consumer is of a collection, of a bucket, or of the store")
+    if action.scope:
+        _check_name(action.scope, action.kind)
+    if len(action.request) > REQUEST_BYTES_MAX:
+        raise TooLarge(f"a consumer asks with at most {REQUEST_BYTES_MAX} bytes", limit_bytes=REQUEST_BYTES_MAX)
 
 
 def _check_operation(operation: Operation) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from collectionstore_node.errors import InvariantViolated, NodeError
 from collectionstore_node.statemachine.catalog import Catalog
 from collectionstore_node.statemachine.commands import (
+    AckConsumer,
     Action,
     BuildIndex,
     Code,
@@ -24,6 +25,7 @@ from collectionstore_node.statemachine.commands import (
     CreateCollection,
     CreateIndex,
     Delete,
+    DeleteConsumer,
     DropCollection,
     DropIndex,
     Expire,
@@ -36,6 +38,7 @@ from collectionstore_node.statemachine.commands import (
     LimitHistory,
     Outcome,
     Put,
+    PutConsumer,
     RevokeLease,
     Settle,
     Touch,
@@ -49,6 +52,7 @@ from collectionstore_node.statemachine.commands import (
 from collectionstore_node.statemachine.commits import apply_commit, apply_guarded
 from collectionstore_node.statemachine.configuring import configure_collection, insert
 from collectionstore_node.statemachine.conforming import conform
+from collectionstore_node.statemachine.consumers import apply_consumer
 from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
 from collectionstore_node.statemachine.dedupe import IdempotencyTable
 from collectionstore_node.statemachine.digest import update_digest
@@ -74,6 +78,7 @@ from collectionstore_node.statemachine.writing import allows, current_revision
 
 _OK: Final = Code.OK
 """Looking up a member of an enumeration takes longer than making an outcome."""
+_CONSUMERS: Final = (PutConsumer, AckConsumer, DeleteConsumer)
 _INSERT: Final = int(ChangeKind.INSERT)
 _REPLACE: Final = int(ChangeKind.REPLACE)
 
@@ -232,6 +237,8 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
     if header.level < HIGHEST and level_needed(action) > header.level:
         # No correct member proposes them before their level; what they would do then is not defined by it.
         return Outcome(Code.LEVEL_TOO_LOW, revision)
+    if isinstance(action, _CONSUMERS):
+        return apply_consumer(overlay, action, header)
     if isinstance(action, Update):
         return apply_update(overlay, catalog, action, revision, values)
     if isinstance(action, BuildIndex):

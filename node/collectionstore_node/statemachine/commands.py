@@ -411,6 +411,42 @@ class LimitHistory(msgspec.Struct, frozen=True, array_like=True, tag=45):
     """0 for the bound of the level."""
 
 
+class PutConsumer(msgspec.Struct, frozen=True, array_like=True, tag=48):
+    """Create a consumer of changes; from level `CHANGES` on. One of that name that asks for the same is left as it is.
+
+    CONSUMER_EXISTS if it asks for something else, TOO_MANY_CONSUMERS beyond their bound, CONSUMER_POSITION if it would
+    begin at a revision that is not reached.
+    """
+
+    name: str
+    kind: str
+    """`collection`, `bucket` or `store`."""
+    scope: str
+    """Name of the collection or bucket; empty for the store."""
+    request: bytes
+    """What else it asks for: a JSON object."""
+    revision: int | None = None
+    """Where it begins: behind the first `passed` changes of this revision; None for behind the command."""
+    passed: int = 0
+
+
+class AckConsumer(msgspec.Struct, frozen=True, array_like=True, tag=49):
+    """Move a consumer forward; from level `CHANGES` on. It never goes back.
+
+    CONSUMER_NOT_FOUND, or CONSUMER_POSITION for a revision that is not reached.
+    """
+
+    name: str
+    revision: int
+    passed: int
+
+
+class DeleteConsumer(msgspec.Struct, frozen=True, array_like=True, tag=50):
+    """Delete a consumer; from level `CHANGES` on. CONSUMER_NOT_FOUND if there is none."""
+
+    name: str
+
+
 ClientAction: TypeAlias = (
     Put
     | Delete
@@ -430,6 +466,9 @@ ClientAction: TypeAlias = (
     | GuardedTransaction
     | Commit
     | Settle
+    | PutConsumer
+    | AckConsumer
+    | DeleteConsumer
 )
 Action: TypeAlias = ClientAction | BuildIndex | Expire | LimitHistory
 
@@ -475,7 +514,9 @@ _LEVELS: Final[dict[type, int]] = {
     **dict.fromkeys(
         (ConfigureCollection, Insert, Expiring, Touch, GrantLease, KeepLease, RevokeLease, Expire), CHANGES
     ),
-    **dict.fromkeys((GuardedTransaction, Commit, Settle, LimitHistory), CHANGES),
+    **dict.fromkeys(
+        (GuardedTransaction, Commit, Settle, LimitHistory, PutConsumer, AckConsumer, DeleteConsumer), CHANGES
+    ),
 }
 """The level of each kind of action that is not of the first one."""
 
@@ -563,6 +604,12 @@ class Code(enum.IntEnum):
     """Another document has the same values in a unique index; see `refused_index`."""
     INDEX_ENTRIES = 46
     """The document would have too many entries in an index, or a value in it is nested too deep; see the same."""
+    CONSUMER_NOT_FOUND = 85
+    CONSUMER_EXISTS = 86
+    """There is one of that name that asks for something else."""
+    TOO_MANY_CONSUMERS = 87
+    CONSUMER_POSITION = 88
+    """The revision is not reached."""
     SCHEMA_VIOLATION = 60
     """The schema of the collection does not allow the document; nothing was changed. `refused_document` has it."""
     SCHEMA_COST = 61

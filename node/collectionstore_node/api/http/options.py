@@ -33,6 +33,10 @@ READ: Final = WRITE | {"consistency", "max_staleness", "min_revision"}
 READ_PAST: Final = READ | {"at_revision"}
 PAGE: Final = READ | {"limit", "cursor"}
 LIST: Final = PAGE | {"prefix"}
+WATCH: Final = frozenset(
+    {"timeout", "consistency", "max_staleness", "from", "filter", "fields", "ops", "before", "wait", "consumer"}
+)
+WATCH_BODY: Final = frozenset({"timeout", "consistency", "max_staleness", "wait"})
 LIST_DOCUMENTS: Final = LIST | READ_PAST | {"filter", "sort", "fields"}
 LIST_KEYS: Final = LIST | READ_PAST | {"values"}
 TIMED: Final = frozenset({"timeout"})
@@ -102,6 +106,15 @@ class Options(msgspec.Struct, kw_only=True):
     """How long it lives what is written; None if the request does not say."""
     seconds: int = 10
     """Duration of a profile."""
+    from_: str | None = None
+    """Where a watch begins."""
+    ops: str | None = None
+    """The kinds of changes that it tells."""
+    before: bool = False
+    """Whether it tells documents as they were before."""
+    wait_s: float | None = None
+    """How long a page of changes waits for some; None for a stream."""
+    consumer: str | None = None
 
 
 def default_options(limits: HttpLimits) -> Options:
@@ -159,6 +172,31 @@ def duration_s(value: str) -> float:
     """Return a number of seconds, 0 if `value` is none."""
     found = _DURATION.fullmatch(value)
     return float(found[1]) / (1000 if found[2] == "ms" else 1) if found else 0.0
+
+
+def _wait(options: Options, value: str, limits: HttpLimits) -> None:
+    if not _DURATION.fullmatch(value) or not 0 <= _duration(value) <= limits.timeout_max_s:
+        raise Problem(
+            "invalid_parameter",
+            f"wait is {quoted(value)}; allowed are 0s to {limits.timeout_max_s:g}s, like 500ms or 30s",
+        )
+    options.wait_s = _duration(value)
+
+
+def _from(options: Options, value: str, limits: HttpLimits) -> None:
+    options.from_ = value
+
+
+def _ops(options: Options, value: str, limits: HttpLimits) -> None:
+    options.ops = value
+
+
+def _before(options: Options, value: str, limits: HttpLimits) -> None:
+    options.before = _choice("before", value, "false", "true")
+
+
+def _consumer(options: Options, value: str, limits: HttpLimits) -> None:
+    options.consumer = value
 
 
 def _max_staleness(options: Options, value: str, limits: HttpLimits) -> None:
@@ -314,4 +352,9 @@ _PARSERS: Final[dict[str, Callable[[Options, str, HttpLimits], None]]] = {
     "return": _return,
     "mode": _mode,
     "ack": _ack,
+    "from": _from,
+    "ops": _ops,
+    "before": _before,
+    "wait": _wait,
+    "consumer": _consumer,
 }

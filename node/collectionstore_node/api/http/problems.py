@@ -138,6 +138,15 @@ KINDS: Final[dict[str, Kind]] = {
     "invalid_ticket": Kind(400, "This is no ticket of a write"),
     "settled": Kind(409, "The request was settled before it was applied"),
     "idempotency_key_reused": Kind(422, "The Idempotency-Key came with another request before"),
+    # Watches
+    "invalid_token": Kind(400, "The token is not one"),
+    "future_revision": Kind(400, "The revision is not reached yet"),
+    "foreign_token": Kind(410, "The token is of another cluster"),
+    "consumer_not_found": Kind(404, "There is no such consumer"),
+    "consumer_exists": Kind(409, "The consumer exists already, and is another one"),
+    "too_many_consumers": Kind(422, "The cluster has too many consumers"),
+    "invalid_consumer": Kind(400, "The consumer is not one"),
+    "invalid_position": Kind(409, "The consumer cannot stand there"),
     # The past
     "history_gone": Kind(410, "What was changed since this revision is not kept any more"),
     "revision_not_reached": Kind(504, "The member has not applied this revision in time", retryable=True),

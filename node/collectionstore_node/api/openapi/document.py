@@ -28,6 +28,8 @@ _DURATION: Final = r"^[0-9]{1,6}(\.[0-9]{1,3})?(ms|s)$"
 _LIMITS: Final = HttpLimits()
 _STORE: Final = StoreLimits()
 
+_NAME: Final = {"type": "string", "pattern": f"^{NAME.pattern}$"}
+
 _PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "timeout": ("The deadline of the whole request, 1ms to 60s.", {"type": "string", "pattern": _DURATION}),
     "redirect": ("Whether a member that does not lead answers 307.", {"type": "string", "enum": ["false", "true"]}),
@@ -66,19 +68,24 @@ _PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     ),
     "lease": ("The lease with which it goes.", {"type": "integer", "minimum": 1}),
     "after": ("The index in the log behind which to read.", {"type": "integer", "minimum": 0}),
+    "from": ("Where the watch begins: now, snapshot, a revision, or a token.", {"type": "string"}),
+    "ops": ("The kinds of changes, with commas between them.", {"type": "string"}),
+    "before": ("Whether events have the document before the change.", {"type": "string", "enum": ["false", "true"]}),
+    "wait": ("Answer one page, and wait so long for events; 0s to 60s.", {"type": "string", "pattern": _DURATION}),
+    "consumer": ("The consumer that the watch is of.", _NAME),
     "seconds": ("How long to sample.", {"type": "integer", "minimum": 1, "maximum": _LIMITS.profile_seconds_max}),
 }
 
 _HEADERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "If-Match": ("Only if the target has one of these revisions, or exists: `*`.", {"type": "string"}),
     "If-None-Match": ("Only if it has none of them, or does not exist: `*`.", {"type": "string"}),
+    "Last-Event-ID": ("The token to go on from; comes before `from`.", {"type": "string"}),
     "Idempotency-Key": (
         "A repeated request with the same key is applied once.",
         {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY.pattern}$"},
     ),
 }
 
-_NAME: Final = {"type": "string", "pattern": f"^{NAME.pattern}$"}
 _TEXT: Final = {"type": "string", "minLength": 1, "maxLength": _LIMITS.key_bytes_max}
 _ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     "collection": _NAME,

@@ -11,6 +11,7 @@ from collectionstore_node.api.handlers.aggregates import Aggregation
 from collectionstore_node.api.handlers.catalog import NewCollection
 from collectionstore_node.api.handlers.cluster import ClusterStatus, JointChange, NewCluster, SingleChange, Transfer
 from collectionstore_node.api.handlers.commit_bodies import CommitBody
+from collectionstore_node.api.handlers.consumers import Acknowledgement
 from collectionstore_node.api.handlers.debug import NewLevel
 from collectionstore_node.api.handlers.expiry import TouchDocument, TouchValue
 from collectionstore_node.api.handlers.found_changes import Deletion, FindAndModify, Modification
@@ -20,14 +21,21 @@ from collectionstore_node.api.handlers.locks import Acquisition, Release, Renewa
 from collectionstore_node.api.handlers.queries import Distinct, Search, Selection
 from collectionstore_node.api.handlers.transaction_bodies import TransactionBody
 from collectionstore_node.api.handlers.validation import ValidationRequest
+from collectionstore_node.api.handlers.watching import ScopedWatching, Watching
 from collectionstore_node.api.openapi.answers import (
     AggregatedDocuments,
     Alive,
     BulkResult,
+    ChangeEvent,
+    ChangePage,
     CollectionFacts,
     CollectionPage,
     CollectionSettings,
     CommitResult,
+    ConsumerChanged,
+    ConsumerFacts,
+    ConsumerList,
+    ConsumerMade,
     Count,
     DistinctValues,
     DocumentPage,
@@ -75,9 +83,13 @@ LINES: Final = "application/x-ndjson"
 BYTES: Final = "application/octet-stream"
 TEXT: Final = "text/plain"
 
+EVENTS: Final = {"application/json": ChangePage, LINES: ChangeEvent, "text/event-stream": str}
+"""Which of them: by `wait` and by the Accept header."""
+
 CREATES: Final = frozenset({"If-None-Match", "Idempotency-Key"})
 WRITES: Final = frozenset({"If-Match", "If-None-Match", "Idempotency-Key"})
 READS: Final = frozenset({"If-Match", "If-None-Match"})
+RESUMES: Final = frozenset({"Last-Event-ID"})
 KEYED: Final = frozenset({"Idempotency-Key"})
 UPDATES: Final = frozenset({"If-Match", "Idempotency-Key"})
 
@@ -107,6 +119,8 @@ _KEY: Final = f"{_BUCKET}/{{key...}}"
 _LEASES: Final = "/api/v1/leases"
 _LOCKS: Final = "/api/v1/locks"
 _CLUSTER: Final = "/api/v1/cluster"
+_CONSUMERS: Final = "/api/v1/consumers"
+_CONSUMER: Final = f"{_CONSUMERS}/{{name}}"
 
 # fmt: off
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
@@ -166,6 +180,17 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", f"{_LOCKS}/{{lock}}:release"): Operation("Locks", {200: LockReleased}, Release, KEYED),
     ("PUT", _KEY): Operation("Values", {200: ValueWritten, 201: ValueWritten, 202: EarlyAnswer}, BYTES, WRITES),
     ("DELETE", _KEY): Operation("Values", {200: ValueWritten, 202: EarlyAnswer}, None, WRITES),
+    ("GET", f"{_COLLECTION}:watch"): Operation("Changes", {200: EVENTS}, None, RESUMES),
+    ("POST", f"{_COLLECTION}:watch"): Operation("Changes", {200: EVENTS}, Watching, RESUMES),
+    ("GET", f"{_BUCKET}:watch"): Operation("Changes", {200: EVENTS}, None, RESUMES),
+    ("POST", f"{_BUCKET}:watch"): Operation("Changes", {200: EVENTS}, Watching, RESUMES),
+    ("GET", "/api/v1/:watch"): Operation("Changes", {200: EVENTS}, None, RESUMES),
+    ("POST", "/api/v1/:watch"): Operation("Changes", {200: EVENTS}, Watching, RESUMES),
+    ("GET", _CONSUMERS): Operation("Changes", {200: ConsumerList}),
+    ("GET", _CONSUMER): Operation("Changes", {200: ConsumerFacts}),
+    ("PUT", _CONSUMER): Operation("Changes", {200: ConsumerMade, 201: ConsumerMade}, ScopedWatching, KEYED),
+    ("DELETE", _CONSUMER): Operation("Changes", {200: ConsumerChanged}, None, KEYED),
+    ("POST", f"{_CONSUMER}:ack"): Operation("Changes", {200: ConsumerChanged}, Acknowledgement, KEYED),
     ("POST", "/api/v1/transactions"): Operation(
         "Transactions", {200: TransactionResult, 202: EarlyAnswer}, TransactionBody, KEYED
     ),

@@ -28,6 +28,7 @@ from collectionstore_node.statemachine.commands import (
     GuardedTransaction,
     Insert,
     Put,
+    PutConsumer,
     Transaction,
     Update,
     UpdateForm,
@@ -122,7 +123,8 @@ def adds_data(action: Action) -> bool:
     if isinstance(action, Update):
         return action.form is not UpdateForm.DELETE
     return isinstance(
-        action, Put | Insert | CreateCollection | ConfigureCollection | CreateIndex | BuildIndex | GrantLease
+        action,
+        Put | Insert | CreateCollection | ConfigureCollection | CreateIndex | BuildIndex | GrantLease | PutConsumer,
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from collectionstore_node.errors import OutcomeUnknown
 from collectionstore_node.statemachine.commands import (
+    AckConsumer,
     Action,
     BuildIndex,
     Command,
@@ -21,6 +22,7 @@ from collectionstore_node.statemachine.commands import (
     CreateCollection,
     CreateIndex,
     Delete,
+    DeleteConsumer,
     DocumentRef,
     DropCollection,
     DropIndex,
@@ -33,6 +35,7 @@ from collectionstore_node.statemachine.commands import (
     LimitHistory,
     Outcome,
     Put,
+    PutConsumer,
     RevokeLease,
     Settle,
     Touch,
@@ -65,6 +68,9 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     ConfigureCollection: "configure_collection",
     Insert: "insert",
     LimitHistory: "limit_history",
+    PutConsumer: "put_consumer",
+    AckConsumer: "ack_consumer",
+    DeleteConsumer: "delete_consumer",
 }
 
 

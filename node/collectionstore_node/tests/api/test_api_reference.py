@@ -45,6 +45,7 @@ INDEXES = (PAGES / "indexes.md").read_text()
 SCHEMAS = (PAGES / "schemas.md").read_text()
 UPDATES = (PAGES / "updates.md").read_text()
 TRANSACTIONS = (PAGES / "transactions.md").read_text()
+WATCHES = (PAGES / "watch.md").read_text()
 ERRORS = REFERENCE.partition("## Errors")[2]
 
 
@@ -63,6 +64,8 @@ def test_every_code_is_in_the_table_under_its_status() -> None:
         "applied_revision",
         "operation",
         "conflict",
+        "kept_after",
+        "restart",
     ):
         documented.pop(member, None)
 
@@ -133,8 +136,8 @@ def test_limits_of_queries_are_as_written() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [REFERENCE, QUERIES, AGGREGATION, HISTORY, INDEXES, SCHEMAS, UPDATES, TRANSACTIONS],
-    ids=["api", "queries", "aggregation", "history", "indexes", "schemas", "updates", "transactions"],
+    [REFERENCE, QUERIES, AGGREGATION, HISTORY, INDEXES, SCHEMAS, UPDATES, TRANSACTIONS, WATCHES],
+    ids=["api", "queries", "aggregation", "history", "indexes", "schemas", "updates", "transactions", "watches"],
 )
 async def test_the_examples_answer_as_shown(client: Client, replica: MemoryReplica, page: str) -> None:
     """All of them in their order, on a new store; lines that are shown must be in the answer."""
