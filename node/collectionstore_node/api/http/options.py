@@ -175,12 +175,12 @@ def duration_s(value: str) -> float:
 
 
 def _wait(options: Options, value: str, limits: HttpLimits) -> None:
-    if not _DURATION.fullmatch(value) or not 0 <= _duration(value) <= limits.timeout_max_s:
+    if not _DURATION.fullmatch(value) or not 0 <= duration_s(value) <= limits.timeout_max_s:
         raise Problem(
             "invalid_parameter",
             f"wait is {quoted(value)}; allowed are 0s to {limits.timeout_max_s:g}s, like 500ms or 30s",
         )
-    options.wait_s = _duration(value)
+    options.wait_s = duration_s(value)
 
 
 def _from(options: Options, value: str, limits: HttpLimits) -> None:
