@@ -6,6 +6,7 @@
 - `outgoing.py`    from answers to messages, as its client takes them
 - `execution.py`   an operation from its fields to its answer, in callbacks: no task for each
 - `reads.py`       single reads, many with one confirmation, and lists
+- `watching.py`    watches, and the events that they are granted
 - `admission.py`   operations in flight, of all streams and of one address. Pure
 - `flight.py`      an operation while it is in flight
 - `finished.py`    counts what was answered

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, TypeAlias, get_args
 
 import msgspec
 
-from collectionstore_node.api.stream.settings import BESIDE_BYTES_MAX, LABEL_MAX
+from collectionstore_node.api.stream.settings import BESIDE_BYTES_MAX, LABEL_MAX, WATCH_CREDIT_DEFAULT
 from collectionstore_node.service import Consistency
 from collectionstore_node.service.operations import REVISIONS_MAX
 
@@ -200,6 +200,38 @@ class JsonTransaction(Write, frozen=True, kw_only=True, tag="transaction"):
     transaction: msgspec.Raw
 
 
+# Watches
+
+
+class Watch(Read, frozen=True, kw_only=True, tag="watch"):
+    """POST /api/v1/:watch, without an end: events follow the answer, known by the tag of this operation."""
+
+    watch: bytes
+    """The body of that request, with `collection`, `bucket` or `consumer`: JSON text."""
+    credit: int = WATCH_CREDIT_DEFAULT
+    """How many events may be sent before more are granted."""
+
+
+class JsonWatch(Read, frozen=True, kw_only=True, tag="watch"):
+    """The same in JSON, where the body is a value of the operation."""
+
+    watch: msgspec.Raw
+    credit: int = WATCH_CREDIT_DEFAULT
+
+
+class GrantWatch(Operation, frozen=True, kw_only=True, tag="grant_watch"):
+    """Grant a watch more events."""
+
+    watch: int
+    credit: int
+
+
+class Unwatch(Operation, frozen=True, kw_only=True, tag="unwatch"):
+    """End a watch."""
+
+    watch: int
+
+
 _COMMON: TypeAlias = (
     GetDocument
     | DeleteDocument
@@ -212,9 +244,11 @@ _COMMON: TypeAlias = (
     | GetCollection
     | DropCollection
     | ListCollections
+    | GrantWatch
+    | Unwatch
 )
-BinaryOperation: TypeAlias = PutDocument | InsertDocument | Transaction | _COMMON
-JsonOperation: TypeAlias = JsonPutDocument | JsonInsertDocument | JsonTransaction | _COMMON
+BinaryOperation: TypeAlias = PutDocument | InsertDocument | Transaction | Watch | _COMMON
+JsonOperation: TypeAlias = JsonPutDocument | JsonInsertDocument | JsonTransaction | JsonWatch | _COMMON
 AnyOperation: TypeAlias = BinaryOperation | JsonOperation
 
 
@@ -261,6 +295,8 @@ def detached(operation: AnyOperation, line_bytes: int) -> AnyOperation:
         return msgspec.structs.replace(operation, document=operation.document.copy())
     if isinstance(operation, JsonTransaction):
         return msgspec.structs.replace(operation, transaction=operation.transaction.copy())
+    if isinstance(operation, JsonWatch):
+        return msgspec.structs.replace(operation, watch=operation.watch.copy())
     return operation
 
 
@@ -272,6 +308,8 @@ _SIZES: Final[dict[type, Callable[[Any], int]]] = {
     PutValue: lambda one: len(one.value),
     Transaction: lambda one: len(one.transaction),
     JsonTransaction: lambda one: len(one.transaction),
+    Watch: lambda one: len(one.watch),
+    JsonWatch: lambda one: len(one.watch),
 }
 
 
@@ -293,6 +331,8 @@ class Answer(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """X-Staleness-Ms, of a stale read."""
     id: str | None = None
     """Of an inserted document."""
+    schema_warning: bool = False
+    """X-Schema-Warning."""
     body: bytes | msgspec.Raw | None = None
     """JSON: the document, the page, the results of a transaction, the problem. As text in msgpack."""
     value: bytes | None = None
@@ -331,4 +371,15 @@ class Draining(msgspec.Struct, frozen=True, tag_field="event", tag="draining"):
     accepted: int
 
 
-Item: TypeAlias = Answer | Hello | Draining
+class Changes(msgspec.Struct, omit_defaults=True, kw_only=True, tag_field="event", tag="changes", gc=False):
+    """Events of the watch that the operation with this tag has opened; `token` is that of the place behind them."""
+
+    watch: int
+    events: list[bytes | msgspec.Raw]
+    """JSON objects; as text in msgpack."""
+    token: str
+    ended: bool = False
+    """Whether the last of them ends the watch."""
+
+
+Item: TypeAlias = Answer | Hello | Draining | Changes

@@ -8,11 +8,14 @@ from typing import NoReturn, cast
 
 import pytest
 
+from collectionstore_node.changes import Scope, Selection
 from collectionstore_node.errors import Overloaded
 from collectionstore_node.indexes.definition import Definition, IndexField
 from collectionstore_node.raft.messages import Index, NodeId
 from collectionstore_node.service import Consistency, Store, StoreLimits, StoreReplica
 from collectionstore_node.service.backups import Backups
+from collectionstore_node.service.configuration import Options
+from collectionstore_node.service.consumers import Consumers
 from collectionstore_node.service.exports import ReadLog, ReadState
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.indexes import Indexes
@@ -25,6 +28,8 @@ from collectionstore_node.service.membership import (
     TransferLeadership,
 )
 from collectionstore_node.service.operations import (
+    DEFAULTS,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -37,12 +42,17 @@ from collectionstore_node.service.operations import (
     ListKeys,
     Operation,
     Put,
+    PutConsumer,
     ReadCollection,
+    ReadConsumers,
     ReadIndexes,
     ReadPoint,
     Transaction,
+    ValidateDocuments,
+    WatchChanges,
 )
 from collectionstore_node.service.results import Outcome
+from collectionstore_node.service.validation import Validation
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 from collectionstore_node.tests.service.conftest import LIMITS, as_is
 from collectionstore_node.tests.service.waiting_call import WaitingCall
@@ -57,7 +67,10 @@ COLLECTIONS, DOCUMENTS, KEYS = (
 )
 MEMBERS = MembersRequest((MemberChange("remove", NodeId(1)),))
 INDEX = Definition("one", (IndexField("a"),))
+VALIDATION = ValidateDocuments("c", None, None, 1, 1)
 NEW = Consistency.LINEARIZABLE
+CONSUMER = PutConsumer("c", "store", "", b"{}")
+WATCH = WatchChanges(Selection(Scope("collection", "people")))
 PAST = ReadPoint(at_revision=3)
 
 
@@ -76,6 +89,10 @@ async def _submit(store: Store) -> object:
         return await outcome
     finally:
         store.count_out(counted, decided=outcome.exception() is None)
+
+
+async def _insertion(store: Store) -> object:
+    return store.insertion("people", b"{}", None)
 
 
 async def _begin_write(store: Store) -> None:
@@ -125,6 +142,24 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
         ReadIndexes("c"),
         lambda store: store.indexes.read(ReadIndexes("c"), consistency=NEW, timeout_s=1),
     ),
+    (
+        "create",
+        ConfigureCollection("c", DEFAULTS, create=True),
+        lambda store: store.options.create("c", DEFAULTS, key=None, timeout_s=1),
+    ),
+    (
+        "patch",
+        ReadCollection("c"),
+        lambda store: store.options.patch("c", {}, expected=0, key=None, timeout_s=1),
+    ),
+    ("check", VALIDATION, lambda store: store.validation.check(VALIDATION, consistency=NEW, timeout_s=1)),
+    ("insertion", None, _insertion),
+    ("change", CONSUMER, lambda store: store.consumers.change(CONSUMER, key=None, timeout_s=1)),
+    (
+        "read",
+        ReadConsumers("c"),
+        lambda store: store.consumers.read(ReadConsumers("c"), consistency=NEW, timeout_s=1),
+    ),
     ("cluster", ReadCluster(), _cluster),
     ("open_state", ReadState(), lambda store: store.backups.open_state(consistency=NEW, timeout_s=1)),
     ("committed_log", ReadLog(Index(7)), lambda store: store.backups.committed_log(ReadLog(Index(7)), timeout_s=1)),
@@ -138,11 +173,28 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
 ]
 ADMISSION = {"enter", "leave", "inflight", "limits", "in_steps", "long_requests", "writes", "stream_writes"}
 """`in_steps` runs work of the front end, before there is an operation."""
+OPTIONS = {"parsed", "ids_of", "violations"}
+"""`parsed` checks options, before there is an operation; the others read the options of a collection for one."""
 TURNS = {"confirm", "reads_wait", "read_turn", "soon"}
 """What comes between admission and reading, and reads nothing."""
 SECOND_HALVES = {"end_write", "end_read", "count_out"}
 """Of what `begin_write`, `begin_read` and `submit` have admitted."""
-PARTS = {"backups", "halves", "indexes", "lists", "queries", "updates"}
+PARTS = {
+    "backups",
+    "commits",
+    "consumers",
+    "halves",
+    "indexes",
+    "leases",
+    "lists",
+    "locks",
+    "options",
+    "queries",
+    "tickets",
+    "updates",
+    "validation",
+    "watches",
+}
 FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", "name", "staleness_s"}
 """What probes read of a node, whatever the load."""
 SIGNING = {"token_key", "pins"}
@@ -178,10 +230,13 @@ class Untouchable:
 def test_every_public_method_is_an_operation_or_a_fact() -> None:
     """A new method of the store must be added to one of the lists, and so be tested here."""
     public = {
-        name for part in (Store, Backups, Halves, Indexes, Lists) for name in dir(part) if not name.startswith("_")
+        name
+        for part in (Store, Backups, Consumers, Halves, Indexes, Lists, Options, Validation)
+        for name in dir(part)
+        if not name.startswith("_")
     }
 
-    others = ADMISSION | TURNS | SECOND_HALVES | FACTS | SIGNING | TOLD
+    others = OPTIONS | ADMISSION | TURNS | SECOND_HALVES | FACTS | SIGNING | TOLD
     assert public - PARTS == {name for name, _, _ in OPERATIONS} | others
 
 
@@ -198,6 +253,16 @@ async def test_an_operation_that_is_not_admitted_never_reaches_the_replica(
 
     (asked,) = store.asked
     assert asked == expected or (expected is None and isinstance(asked, Put))
+
+
+async def test_a_watch_that_is_not_admitted_never_reaches_the_replica() -> None:
+    store = ShutStore(cast(StoreReplica, Untouchable()))
+
+    with pytest.raises(Refused):
+        await store.watches.open(WATCH, consistency=NEW, timeout_s=1)
+
+    assert store.asked == [WATCH]
+    assert len(store.watches) == 0
 
 
 def test_requests_in_flight_are_bounded_and_one_that_leaves_makes_room(store: Store) -> None:
