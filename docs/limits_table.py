@@ -674,6 +674,7 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "while a member is short of space {statemachine.history:LIMIT_MIN_BYTES|bytes}",
                 ("statemachine.history:keep", "service.history_keeper:HistoryKeeper.look"),
                 "the oldest segments are dropped, as one range; older revisions are 410 `history_gone`",
+                ("history_bytes", "history_oldest_revision"),
             ),
             Limit(
                 "step of the replicated time",
