@@ -17,7 +17,10 @@ from collectionstore_node.service.configuration import Options
 from collectionstore_node.service.exports import ReadLog, ReadState
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.indexes import Indexes
+from collectionstore_node.service.leases import Leases
 from collectionstore_node.service.lists import Lists
+from collectionstore_node.service.lives import Life
+from collectionstore_node.service.locks import Locks
 from collectionstore_node.service.membership import (
     Bootstrap,
     MemberChange,
@@ -26,7 +29,9 @@ from collectionstore_node.service.membership import (
     TransferLeadership,
 )
 from collectionstore_node.service.operations import (
+    ANY,
     DEFAULTS,
+    LOCKS,
     ConfigureCollection,
     CreateCollection,
     CreateIndex,
@@ -34,15 +39,22 @@ from collectionstore_node.service.operations import (
     DocumentRef,
     DropCollection,
     DropIndex,
+    GrantLease,
+    KeepLease,
     KeyRef,
     ListCollections,
     ListDocuments,
     ListKeys,
+    ListLeases,
     Operation,
+    Precondition,
     Put,
     ReadCollection,
     ReadIndexes,
+    ReadLease,
     ReadPoint,
+    RevokeLease,
+    Touch,
     Transaction,
     ValidateDocuments,
 )
@@ -96,6 +108,15 @@ async def _begin_read(store: Store) -> None:
     store.halves.begin_read(WaitingCall(), DOCUMENT, 1.0)
 
 
+LIFE = Life(5_000)
+TOUCH = LIFE.touch(KEY, ANY)
+LOCK = Put(KeyRef(LOCKS, "job"), b'{"owner":"me"}', Precondition(exists=False), "application/json")
+
+
+async def _acquire(store: Store, wait_s: float) -> object:
+    return await store.locks.acquire("job", "me", LIFE, wait_s=wait_s, key=None, timeout_s=1)
+
+
 OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object]]]] = [
     ("write", PUT, lambda store: store.write(PUT, key=None, timeout_s=1)),
     ("write", DELETE, lambda store: store.write(DELETE, key="k1", timeout_s=1)),
@@ -147,6 +168,24 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
     ),
     ("check", VALIDATION, lambda store: store.validation.check(VALIDATION, consistency=NEW, timeout_s=1)),
     ("insertion", None, _insertion),
+    ("touch", TOUCH, lambda store: store.touch(TOUCH, key=None, timeout_s=1)),
+    ("grant", GrantLease(5_000), lambda store: store.leases.grant(5_000, key=None, timeout_s=1)),
+    ("keep", KeepLease(3), lambda store: store.leases.keep(3, key=None, timeout_s=1)),
+    ("revoke", RevokeLease(3), lambda store: store.leases.revoke(3, key=None, timeout_s=1)),
+    ("read", ReadLease(3), lambda store: store.leases.read(ReadLease(3), consistency=NEW, timeout_s=1)),
+    ("page", ListLeases(0, 5), lambda store: store.leases.page(ListLeases(0, 5), consistency=NEW, timeout_s=1)),
+    *(("acquire", LIFE.of(LOCK), lambda store, wait_s=wait_s: _acquire(store, wait_s)) for wait_s in (0.0, 0.5)),
+    (
+        "release",
+        Delete(LOCK.ref, Precondition(revisions=(7,))),
+        lambda store: store.locks.release("job", 7, key=None, timeout_s=1),
+    ),
+    (
+        "renew",
+        Touch(LOCK.ref, 5_000, 0, Precondition(revisions=(7,))),
+        lambda store: store.locks.renew("job", 7, LIFE, key=None, timeout_s=1),
+    ),
+    ("read", LOCK.ref, lambda store: store.locks.read("job", consistency=NEW, timeout_s=1)),
     ("cluster", ReadCluster(), _cluster),
     ("open_state", ReadState(), lambda store: store.backups.open_state(consistency=NEW, timeout_s=1)),
     ("committed_log", ReadLog(Index(7)), lambda store: store.backups.committed_log(ReadLog(Index(7)), timeout_s=1)),
@@ -166,11 +205,13 @@ TURNS = {"confirm", "reads_wait", "read_turn", "soon"}
 """What comes between admission and reading, and reads nothing."""
 SECOND_HALVES = {"end_write", "end_read", "count_out"}
 """Of what `begin_write`, `begin_read` and `submit` have admitted."""
-PARTS = {"backups", "halves", "indexes", "lists", "options", "queries", "updates", "validation"}
+PARTS = {"backups", "halves", "indexes", "leases", "lists", "locks", "options", "queries", "updates", "validation"}
 FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", "name", "staleness_s"}
 """What probes read of a node, whatever the load."""
 SIGNING = {"token_key", "pins"}
 """What cursors are signed by: nothing that clients have stored."""
+COUNTED = {"waiting"}
+"""How many requests wait for locks."""
 TOLD = {"observe_applied"}
 """Who is told of revisions: numbers, and nothing of what they hold."""
 
@@ -203,12 +244,12 @@ def test_every_public_method_is_an_operation_or_a_fact() -> None:
     """A new method of the store must be added to one of the lists, and so be tested here."""
     public = {
         name
-        for part in (Store, Backups, Halves, Indexes, Lists, Options, Validation)
+        for part in (Store, Backups, Halves, Indexes, Leases, Lists, Locks, Options, Validation)
         for name in dir(part)
         if not name.startswith("_")
     }
 
-    others = OPTIONS | ADMISSION | TURNS | SECOND_HALVES | FACTS | SIGNING | TOLD
+    others = OPTIONS | ADMISSION | TURNS | SECOND_HALVES | FACTS | SIGNING | COUNTED | TOLD
     assert public - PARTS == {name for name, _, _ in OPERATIONS} | others
 
 
