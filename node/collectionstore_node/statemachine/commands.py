@@ -277,6 +277,7 @@ class Insert(msgspec.Struct, frozen=True, array_like=True, tag=31, gc=False):
     """Compact JSON text of a document."""
 
 
+<<<<<<< HEAD
 class Touch(msgspec.Struct, frozen=True, array_like=True, tag=36, gc=False):
     """Change until when the target is there, and nothing else: it keeps its revision. From level `CHANGES` on.
 
@@ -315,6 +316,16 @@ class Expire(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):
 
     It also advances the replicated time, as every entry does, and is proposed for that alone.
     """
+=======
+class LimitHistory(msgspec.Struct, frozen=True, array_like=True, tag=45):
+    """Bound the history of changes by other bytes than those of the level; from level `CHANGES` on.
+
+    The leader proposes it while a member is short of space. INVALID_LIMIT if it is out of range.
+    """
+
+    bytes_max: int
+    """0 for the bound of the level."""
+>>>>>>> schemas
 
 
 ClientAction: TypeAlias = (
@@ -334,7 +345,11 @@ ClientAction: TypeAlias = (
     | KeepLease
     | RevokeLease
 )
+<<<<<<< HEAD
 Action: TypeAlias = ClientAction | BuildIndex | Expire
+=======
+Action: TypeAlias = ClientAction | BuildIndex | LimitHistory
+>>>>>>> schemas
 
 
 class Idempotency(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -363,6 +378,7 @@ def answers_values(command: Command) -> bool:
     return any(isinstance(one, Get) for branch in (action.then, action.otherwise) for one in branch)
 
 
+<<<<<<< HEAD
 _LEVELS: Final[dict[type, int]] = {
     **dict.fromkeys((Update, CreateIndex, DropIndex, BuildIndex), ENGINE),
     **dict.fromkeys(
@@ -370,6 +386,10 @@ _LEVELS: Final[dict[type, int]] = {
     ),
 }
 """The level of each kind of action that is not of the first one."""
+=======
+_ENGINE: Final = frozenset((Update, CreateIndex, DropIndex, BuildIndex))
+_CHANGES: Final = frozenset((ConfigureCollection, Insert, LimitHistory))
+>>>>>>> schemas
 
 
 def level_needed(action: Action) -> int:
@@ -470,6 +490,7 @@ class Code(enum.IntEnum):
     SEQUENCE_TAKEN = 66
     """The next numbers of the sequence are the IDs of documents; a later insert goes on behind them."""
     SEQUENCE_EXHAUSTED = 67
+<<<<<<< HEAD
     LEASE_NOT_FOUND = 70
     """There is no such lease, or it has ended."""
     LEASE_FULL = 71
@@ -477,6 +498,10 @@ class Code(enum.IntEnum):
     TOO_MANY_LEASES = 72
     INVALID_EXPIRY = 73
     """A ttl is out of range, or comes with a lease; members check it before they propose."""
+=======
+    INVALID_LIMIT = 80
+    """The history cannot be bounded so; members propose no such bound."""
+>>>>>>> schemas
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -519,7 +544,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     part that failed an update, None if it was none of them."""
 
 
-SCHEMA_WARNING: Final = "schema"
+SCHEMA_WARNING: Final = "!"
 """`Item.content_type` of a document that was stored although its schema does not allow it. No type of content has this
 name: it has no slash."""
 
