@@ -13,6 +13,7 @@ from collectionstore_node.indexes.definition import Definition, IndexField
 from collectionstore_node.raft.messages import Index, NodeId
 from collectionstore_node.service import Consistency, Store, StoreLimits, StoreReplica
 from collectionstore_node.service.backups import Backups
+from collectionstore_node.service.commits import Commits
 from collectionstore_node.service.exports import ReadLog, ReadState
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.indexes import Indexes
@@ -25,24 +26,32 @@ from collectionstore_node.service.membership import (
     TransferLeadership,
 )
 from collectionstore_node.service.operations import (
+    Commit,
+    CompareOperator,
     CreateCollection,
     CreateIndex,
     Delete,
+    DocumentQuery,
     DocumentRef,
     DropCollection,
     DropIndex,
+    GuardedTransaction,
     KeyRef,
     ListCollections,
     ListDocuments,
     ListKeys,
     Operation,
     Put,
+    QueryGuard,
     ReadCollection,
     ReadIndexes,
     ReadPoint,
+    ReadTarget,
+    Settle,
     Transaction,
 )
 from collectionstore_node.service.results import Outcome
+from collectionstore_node.service.tickets import Ticket, Tickets
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 from collectionstore_node.tests.service.conftest import LIMITS, as_is
 from collectionstore_node.tests.service.waiting_call import WaitingCall
@@ -58,6 +67,9 @@ COLLECTIONS, DOCUMENTS, KEYS = (
 MEMBERS = MembersRequest((MemberChange("remove", NodeId(1)),))
 INDEX = Definition("one", (IndexField("a"),))
 NEW = Consistency.LINEARIZABLE
+COMMIT = Commit((ReadTarget(DOCUMENT, 1),))
+GUARDED = GuardedTransaction(TRANSACTION, (QueryGuard(DocumentQuery("people", b"{}"), CompareOperator.EQUAL, 0),))
+TICKET = Ticket(1, "k", bytes(32), 0, 0)
 PAST = ReadPoint(at_revision=3)
 
 
@@ -80,6 +92,10 @@ async def _submit(store: Store) -> object:
 
 async def _begin_write(store: Store) -> None:
     store.halves.begin_write(WaitingCall(), PUT, 1.0)
+
+
+async def _queue(store: Store) -> object:
+    return store.tickets.queue(PUT, key=None, timeout_s=1, told=lambda _: None, request=None)
 
 
 async def _begin_read(store: Store) -> None:
@@ -125,6 +141,11 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
         ReadIndexes("c"),
         lambda store: store.indexes.read(ReadIndexes("c"), consistency=NEW, timeout_s=1),
     ),
+    ("run", COMMIT, lambda store: store.commits.run(COMMIT, key=None, timeout_s=1)),
+    ("planned", GUARDED, lambda store: store.commits.planned(GUARDED, timeout_s=1)),
+    ("queue", PUT, _queue),
+    ("early", PUT, lambda store: store.tickets.early(PUT, key=None, timeout_s=1, request=None)),
+    ("fate", Settle(), lambda store: store.tickets.fate(TICKET, settle=False, timeout_s=1)),
     ("cluster", ReadCluster(), _cluster),
     ("open_state", ReadState(), lambda store: store.backups.open_state(consistency=NEW, timeout_s=1)),
     ("committed_log", ReadLog(Index(7)), lambda store: store.backups.committed_log(ReadLog(Index(7)), timeout_s=1)),
@@ -178,7 +199,10 @@ class Untouchable:
 def test_every_public_method_is_an_operation_or_a_fact() -> None:
     """A new method of the store must be added to one of the lists, and so be tested here."""
     public = {
-        name for part in (Store, Backups, Halves, Indexes, Lists) for name in dir(part) if not name.startswith("_")
+        name
+        for part in (Store, Backups, Commits, Halves, Indexes, Lists, Tickets)
+        for name in dir(part)
+        if not name.startswith("_")
     }
 
     others = ADMISSION | TURNS | SECOND_HALVES | FACTS | SIGNING | TOLD
