@@ -14,6 +14,7 @@ from collectionstore_node.indexes.definition import Definition, IndexField
 from collectionstore_node.raft.messages import Index, NodeId
 from collectionstore_node.service import Consistency, Store, StoreLimits, StoreReplica
 from collectionstore_node.service.backups import Backups
+from collectionstore_node.service.commits import Commits
 from collectionstore_node.service.configuration import Options
 from collectionstore_node.service.consumers import Consumers
 from collectionstore_node.service.exports import ReadLog, ReadState
@@ -34,14 +35,18 @@ from collectionstore_node.service.operations import (
     ANY,
     DEFAULTS,
     LOCKS,
+    Commit,
+    CompareOperator,
     ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
+    DocumentQuery,
     DocumentRef,
     DropCollection,
     DropIndex,
     GrantLease,
+    GuardedTransaction,
     KeepLease,
     KeyRef,
     ListCollections,
@@ -52,18 +57,22 @@ from collectionstore_node.service.operations import (
     Precondition,
     Put,
     PutConsumer,
+    QueryGuard,
     ReadCollection,
     ReadConsumers,
     ReadIndexes,
     ReadLease,
     ReadPoint,
+    ReadTarget,
     RevokeLease,
+    Settle,
     Touch,
     Transaction,
     ValidateDocuments,
     WatchChanges,
 )
 from collectionstore_node.service.results import Outcome
+from collectionstore_node.service.tickets import Ticket, Tickets
 from collectionstore_node.service.validation import Validation
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 from collectionstore_node.tests.service.conftest import LIMITS, as_is
@@ -83,6 +92,9 @@ VALIDATION = ValidateDocuments("c", None, None, 1, 1)
 NEW = Consistency.LINEARIZABLE
 CONSUMER = PutConsumer("c", "store", "", b"{}")
 WATCH = WatchChanges(Selection(Scope("collection", "people")))
+COMMIT = Commit((ReadTarget(DOCUMENT, 1),))
+GUARDED = GuardedTransaction(TRANSACTION, (QueryGuard(DocumentQuery("people", b"{}"), CompareOperator.EQUAL, 0),))
+TICKET = Ticket(1, "k", bytes(32), 0, 0)
 PAST = ReadPoint(at_revision=3)
 
 
@@ -109,6 +121,10 @@ async def _insertion(store: Store) -> object:
 
 async def _begin_write(store: Store) -> None:
     store.halves.begin_write(WaitingCall(), PUT, 1.0)
+
+
+async def _queue(store: Store) -> object:
+    return store.tickets.queue(PUT, key=None, timeout_s=1, told=lambda _: None, request=None)
 
 
 async def _begin_read(store: Store) -> None:
@@ -199,6 +215,11 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
         lambda store: store.locks.renew("job", 7, LIFE, key=None, timeout_s=1),
     ),
     ("read", LOCK.ref, lambda store: store.locks.read("job", consistency=NEW, timeout_s=1)),
+    ("run", COMMIT, lambda store: store.commits.run(COMMIT, key=None, timeout_s=1)),
+    ("planned", GUARDED, lambda store: store.commits.planned(GUARDED, timeout_s=1)),
+    ("queue", PUT, _queue),
+    ("early", PUT, lambda store: store.tickets.early(PUT, key=None, timeout_s=1, request=None)),
+    ("fate", Settle(), lambda store: store.tickets.fate(TICKET, settle=False, timeout_s=1)),
     ("cluster", ReadCluster(), _cluster),
     ("open_state", ReadState(), lambda store: store.backups.open_state(consistency=NEW, timeout_s=1)),
     ("committed_log", ReadLog(Index(7)), lambda store: store.backups.committed_log(ReadLog(Index(7)), timeout_s=1)),
@@ -272,7 +293,20 @@ def test_every_public_method_is_an_operation_or_a_fact() -> None:
     """A new method of the store must be added to one of the lists, and so be tested here."""
     public = {
         name
-        for part in (Store, Backups, Consumers, Halves, Indexes, Leases, Lists, Locks, Options, Validation)
+        for part in (
+            Store,
+            Backups,
+            Commits,
+            Consumers,
+            Halves,
+            Indexes,
+            Leases,
+            Lists,
+            Locks,
+            Options,
+            Tickets,
+            Validation,
+        )
         for name in dir(part)
         if not name.startswith("_")
     }
