@@ -12,8 +12,8 @@ from collectionstore_node.errors import InvalidRequest, NotNow
 from collectionstore_node.statemachine.history import kept_after, scan_changes
 from collectionstore_node.statemachine.view import View
 
-RECENT_BYTES_MAX: Final = 16 << 20
-"""What is kept decoded of the last commands; documents take several times that while they are."""
+RECENT_BYTES_MAX: Final = 4 << 20
+"""Records of the last commands that are kept; what is decoded of them takes several times that."""
 CATCH_UP_REVISIONS: Final = 4_096
 CATCH_UP_BYTES: Final = 4 << 20
 """What a round reads for all watches together. If the state is further ahead, each reads the history for itself."""
