@@ -89,7 +89,7 @@ from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.security.admin_token import AdminToken
 from collectionstore_node.security.client_tls import ClientTls, is_operator
 from collectionstore_node.security.node_certificate import keep_certificate
-from collectionstore_node.service import IndexBuilder, Store, StoreLimits
+from collectionstore_node.service import HistoryKeeper, IndexBuilder, Store, StoreLimits
 from collectionstore_node.settings import Settings
 from collectionstore_node.space import SpaceLimits
 from collectionstore_node.storage import Database, Tuning
@@ -274,6 +274,9 @@ async def start(
     building = asyncio.create_task(builder.run(), name="indexes")
     building.add_done_callback(partial(_ended, local))
     stack.push_async_callback(cancel_and_wait, building)
+    keeping = asyncio.create_task(HistoryKeeper(replica, asyncio.sleep).run(), name="history")
+    keeping.add_done_callback(partial(_ended, local))
+    stack.push_async_callback(cancel_and_wait, keeping)
     await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics, environment.serve)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
     reloading.add_done_callback(partial(_ended, local))

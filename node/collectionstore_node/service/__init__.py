@@ -4,6 +4,7 @@
 - `halves.py` `lists.py` `queries.py` `backups.py`  its parts: single reads and writes in halves, pages, what matches a
   filter, reads of everything
 - `indexes.py` `index_builder.py`  creating and dropping indexes; what builds them, on the leader
+- `history_keeper.py` what bounds the history of changes while a member is short of space, on the leader
 - `past.py` `tokens.py`  reads of past revisions; what signs cursors and tokens
 - `door.py`           what every operation passes, and the state behind it
 - `updates.py` `update_checks.py`  writes of what matches a filter, and many writes of one request
@@ -32,6 +33,7 @@ Invariants:
 """
 
 from collectionstore_node.service.admission import OVERDUE
+from collectionstore_node.service.history_keeper import HistoryKeeper
 from collectionstore_node.service.index_builder import IndexBuilder
 from collectionstore_node.service.limits import StoreLimits
 from collectionstore_node.service.operations import BoundedStaleness, Consistency, ReadConsistency
@@ -44,6 +46,7 @@ __all__ = [
     "OVERDUE",
     "BoundedStaleness",
     "Consistency",
+    "HistoryKeeper",
     "IndexBuilder",
     "Pending",
     "ReadConsistency",

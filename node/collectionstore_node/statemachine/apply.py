@@ -27,6 +27,7 @@ from collectionstore_node.statemachine.commands import (
     DropCollection,
     DropIndex,
     Item,
+    LimitHistory,
     Outcome,
     Put,
     PutConsumer,
@@ -42,11 +43,11 @@ from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
 from collectionstore_node.statemachine.dedupe import IdempotencyTable
 from collectionstore_node.statemachine.digest import update_digest
 from collectionstore_node.statemachine.header import Header, read_header
-from collectionstore_node.statemachine.history import ChangeKind, begin, keep
+from collectionstore_node.statemachine.history import ChangeKind, begin, keep, limit_history
 from collectionstore_node.statemachine.index_commands import build_index, create_index, drop_index
 from collectionstore_node.statemachine.indexing import Write, store
 from collectionstore_node.statemachine.keys import history_key, idempotency_key
-from collectionstore_node.statemachine.levels import BOUNDED, ENGINE
+from collectionstore_node.statemachine.levels import BOUNDED, HIGHEST
 from collectionstore_node.statemachine.stored import encode_stored, revisions_of
 from collectionstore_node.statemachine.tokens import take_token_key
 from collectionstore_node.statemachine.transactions import apply_transaction, apply_unbounded
@@ -96,8 +97,8 @@ def apply_batch(
     header.advance(batch.time_ms)
     bounded = header.level >= BOUNDED
     changes = begin(header)
-    if changes is not None:
-        take_token_key(overlay, header, token_key_in(data))
+    if changes is not None and (token_key := token_key_in(data)):
+        take_token_key(overlay, header, token_key)
     catalog, table, queue = Catalog(overlay, changes), IdempotencyTable(overlay, header), header.queue
     outcomes: list[Outcome] = []
     values: list[Item] | None = None if answers is None else []
@@ -211,7 +212,7 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return _create(catalog, action.name, header)
     if isinstance(action, DropCollection):
         return Outcome(Code.OK if catalog.drop(action.name) else Code.COLLECTION_NOT_FOUND, revision)
-    if header.level < ENGINE and level_needed(action) >= ENGINE:
+    if header.level < HIGHEST and level_needed(action) > header.level:
         # No correct member proposes them before their level; what they would do then is not defined by it.
         return Outcome(Code.LEVEL_TOO_LOW, revision)
     if isinstance(action, _CONSUMERS):
@@ -224,6 +225,8 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return create_index(catalog, action, revision)
     if isinstance(action, DropIndex):
         return drop_index(catalog, action, revision)
+    if isinstance(action, LimitHistory):
+        return limit_history(header, action, revision)
     if header.level >= BOUNDED:
         return apply_transaction(overlay, catalog, action, revision, values)
     return apply_unbounded(overlay, catalog, action, revision)

@@ -258,6 +258,16 @@ class DeleteConsumer(msgspec.Struct, frozen=True, array_like=True, tag=50):
     name: str
 
 
+class LimitHistory(msgspec.Struct, frozen=True, array_like=True, tag=45):
+    """Bound the history of changes by other bytes than those of the level; from level `CHANGES` on.
+
+    The leader proposes it while a member is short of space. INVALID_LIMIT if it is out of range.
+    """
+
+    bytes_max: int
+    """0 for the bound of the level."""
+
+
 ClientAction: TypeAlias = (
     Put
     | Delete
@@ -271,7 +281,7 @@ ClientAction: TypeAlias = (
     | AckConsumer
     | DeleteConsumer
 )
-Action: TypeAlias = ClientAction | BuildIndex
+Action: TypeAlias = ClientAction | BuildIndex | LimitHistory
 
 
 class Idempotency(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -298,7 +308,7 @@ def answers_values(command: Command) -> bool:
     return any(isinstance(one, Get) for branch in (action.then, action.otherwise) for one in branch)
 
 
-_CONSUMERS: Final = frozenset((PutConsumer, AckConsumer, DeleteConsumer))
+_CHANGES: Final = frozenset((PutConsumer, AckConsumer, DeleteConsumer, LimitHistory))
 _ENGINE: Final = frozenset((Update, CreateIndex, DropIndex, BuildIndex))
 
 
@@ -307,7 +317,7 @@ def level_needed(action: Action) -> int:
     if isinstance(action, Transaction):
         branches = (action.then, action.otherwise)
         return ENGINE if any(type(one) is Update for branch in branches for one in branch) else FIRST
-    if type(action) in _CONSUMERS:
+    if type(action) in _CHANGES:
         return CHANGES
     return ENGINE if type(action) in _ENGINE else FIRST
 
@@ -388,6 +398,8 @@ class Code(enum.IntEnum):
     """Another document has the same values in a unique index; see `refused_index`."""
     INDEX_ENTRIES = 46
     """The document would have too many entries in an index, or a value in it is nested too deep; see the same."""
+    INVALID_LIMIT = 80
+    """The history cannot be bounded so; members propose no such bound."""
     CONSUMER_NOT_FOUND = 85
     CONSUMER_EXISTS = 86
     """There is one of that name that asks for something else."""

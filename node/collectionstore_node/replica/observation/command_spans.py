@@ -24,6 +24,7 @@ from collectionstore_node.statemachine.commands import (
     DocumentRef,
     DropCollection,
     DropIndex,
+    LimitHistory,
     Outcome,
     Put,
     PutConsumer,
@@ -47,6 +48,7 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     PutConsumer: "put_consumer",
     AckConsumer: "ack_consumer",
     DeleteConsumer: "delete_consumer",
+    LimitHistory: "limit_history",
 }
 
 

@@ -41,6 +41,7 @@ class MemoryReplica:
         self.level = HIGHEST
         self.revision = 0
         self.revisions = Revisions(0)
+        self.short_of_space = False
         self.awaited = asyncio.Event()
         """Set once a request waits for a revision."""
         self.behind = 0
