@@ -434,6 +434,51 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 ("index_build_documents_total",),
             ),
             Limit(
+                "schema of a collection: its text, subschemas, those that nest for one value, patterns",
+                "{schemas.tree:SCHEMA_BYTES_MAX|bytes}, {schemas.tree:SUBSCHEMAS_MAX}, {schemas.tree:NESTING_MAX}, "
+                "{schemas.keywords:PATTERNS_MAX} of {schemas.keywords:PATTERN_CHARACTERS_MAX} characters and "
+                "{schemas.keywords:INSTRUCTIONS_MAX} instructions",
+                ("schemas.tree:Tree", "schemas.keywords:instructions_of"),
+                "400 `invalid_schema`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "what a schema takes for a value, and for each value inside of it; checking one document",
+                f"{{schemas.costs:WEIGHT_MAX}} steps; {{{_COSTS}:SCHEMA_STEPS_MAX}} steps, nested "
+                f"{{{_COSTS}:SCHEMA_DEPTH_MAX}} deep",
+                ("schemas.costs:weigh", "statemachine.conforming:conform"),
+                "400 `invalid_schema`; 422 `schema_too_costly` or `schema_violation`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "what the defaults of a schema add to a document",
+                "{schemas.defaults:DEFAULTS_BYTES_MAX|bytes}",
+                ("schemas.defaults:fill",),
+                "422 `schema_violation`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "violations in an answer; the document, and the steps, for which they are told",
+                "{schemas.violations:VIOLATIONS_MAX}; {service.configuration:SHOWN_BYTES_MAX|bytes}, "
+                "{service.configuration:SHOWN_STEPS_MAX}",
+                ("service.configuration:Options.violations",),
+                "the refusal has no list",
+            ),
+            Limit(
+                "a check of old documents: how many, and of how many it says what is wrong",
+                "{service.limits:VALIDATED_MAX}, {service.limits:VALIDATED_SHOWN_MAX}; half of the request's time",
+                ("service.validation:Validation.check",),
+                "400 `invalid_query`; `next_after`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "taken numbers that an insert into a sequence passes",
+                f"{{{_COSTS}:SEQUENCE_TRIES_MAX}}",
+                ("statemachine.configuring:insert",),
+                "409 `sequence_taken`",
+                _PROBLEMS,
+            ),
+            Limit(
                 "ranges of an index that a query reads; entries counted to choose one; IDs collected from it",
                 "{query.planning:RANGES_MAX}; {query.planning:PROBE_KEYS}; {service.index_reads:GATHERED_MAX}",
                 ("query.planning:plan_of", "service.index_reads:IndexReader"),
@@ -579,6 +624,27 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 ("statemachine.transactions:apply_transaction",),
                 "422 `transaction_too_large`, with the operation",
                 ("commands_applied_total",),
+            ),
+            Limit(
+                "queries of a transaction; documents that they may state as seen",
+                f"{{{_COSTS}:TRANSACTION_QUERIES_MAX}}; {{{_COSTS}:QUERY_SEEN_MAX}}",
+                ("statemachine.commits:queries_reason",),
+                "400 `invalid_body`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "what the queries of a transaction look at: documents, entries of indexes, changes since",
+                f"{{{_COSTS}:TRANSACTION_COST_MAX|bytes}}",
+                ("statemachine.searching:Search",),
+                "422 `query_too_costly`; of changes 409 `transaction_conflict`",
+                ("commands_applied_total",),
+            ),
+            Limit(
+                "writes that were answered early and are not decided",
+                "a part of the writes in flight",
+                ("service.tickets:Tickets.queue",),
+                "503 `overloaded`",
+                ("writes_inflight", "writes_inflight_max"),
             ),
             Limit(
                 "entry: bytes, commands",

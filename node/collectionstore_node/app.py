@@ -39,6 +39,7 @@ from collectionstore_node.lifecycle import (
 from collectionstore_node.logs import SlowLog
 from collectionstore_node.memory import MemoryBudget
 from collectionstore_node.metrics import (
+    ExpirySeries,
     HttpSeries,
     IndexSeries,
     PortSeries,
@@ -89,7 +90,7 @@ from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.security.admin_token import AdminToken
 from collectionstore_node.security.client_tls import ClientTls, is_operator
 from collectionstore_node.security.node_certificate import keep_certificate
-from collectionstore_node.service import HistoryKeeper, IndexBuilder, Store, StoreLimits
+from collectionstore_node.service import Expirer, HistoryKeeper, IndexBuilder, Store, StoreLimits
 from collectionstore_node.settings import Settings
 from collectionstore_node.space import SpaceLimits
 from collectionstore_node.storage import Database, Tuning
@@ -274,6 +275,10 @@ async def start(
     building = asyncio.create_task(builder.run(), name="indexes")
     building.add_done_callback(partial(_ended, local))
     stack.push_async_callback(cancel_and_wait, building)
+    expirer = Expirer(replica, ExpirySeries(metrics), loop.time, asyncio.sleep)
+    expiring = asyncio.create_task(expirer.run(), name="expiry")
+    expiring.add_done_callback(partial(_ended, local))
+    stack.push_async_callback(cancel_and_wait, expiring)
     keeping = asyncio.create_task(HistoryKeeper(replica, asyncio.sleep).run(), name="history")
     keeping.add_done_callback(partial(_ended, local))
     stack.push_async_callback(cancel_and_wait, keeping)

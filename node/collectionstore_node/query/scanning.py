@@ -37,7 +37,7 @@ class Record(NamedTuple):
     id: str
     revision: int
     text: bytes
-    """Compact JSON."""
+    """Compact JSON; empty for a document that has expired, which is looked at and matches nothing."""
     size: int
     """Stored bytes."""
 
@@ -105,6 +105,15 @@ def matching(records: Iterator[Record], asked: Asked, meter: Meter) -> Iterator[
     for record in records:
         size = len(record.text)
         spent += fixed + BYTE_NS * size
+        visits = 0
+        if not size:
+            meter.documents += 1
+            meter.bytes += record.size
+            meter.last = record.id
+            if spent >= STEP_NS:
+                spent = 0
+                yield None
+            continue
         visits = VISIT_NS * check_values(record.text, asked) * weight
         document = orjson.loads(record.text)
         document[ID], document[REVISION] = record.id, record.revision

@@ -24,6 +24,7 @@ from collectionstore_node.statemachine.admissible import (
     CONTENT_TYPE,
     CONTENT_TYPE_CHARACTERS_MAX,
     IDEMPOTENCY_KEY,
+    LOCKS,
     NAME,
     REVISIONS_MAX,
     key_violation,
@@ -32,8 +33,10 @@ from collectionstore_node.statemachine.admissible import (
 from collectionstore_node.statemachine.commands import (
     ANY,
     AckConsumer,
+    Commit,
     CompareField,
     CompareOperator,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -41,20 +44,42 @@ from collectionstore_node.statemachine.commands import (
     DocumentRef,
     DropCollection,
     DropIndex,
+    Expiring,
     Get,
+    GrantLease,
+    GuardedTransaction,
     Image,
+    Insert,
+    KeepLease,
     KeyRef,
     Precondition,
     Put,
     PutConsumer,
+    QueryGuard,
+    ReadQuery,
+    ReadTarget,
     Ref,
+    RevokeLease,
+    Settle,
+    Touch,
     Transaction,
     Update,
     UpdateForm,
+    plain,
 )
 from collectionstore_node.statemachine.commands import ClientAction as Action
 from collectionstore_node.statemachine.commands import Compare as Guard
 from collectionstore_node.statemachine.commands import Operation as TransactionStep
+from collectionstore_node.statemachine.commands import Query as DocumentQuery
+from collectionstore_node.statemachine.options import (
+    DEFAULTS,
+    CollectionOptions,
+    Ids,
+    Schema,
+    parse_options,
+    shown_options,
+    versioned,
+)
 
 
 class Consistency(enum.Enum):
@@ -107,6 +132,20 @@ class ReadIndexes(msgspec.Struct, frozen=True, gc=False):
     """Read the indexes of a collection."""
 
     collection: str
+
+
+class ReadLease(msgspec.Struct, frozen=True, gc=False):
+    """Read a lease, and with `attached` what is attached to it."""
+
+    lease: int
+    attached: bool = False
+
+
+class ListLeases(msgspec.Struct, frozen=True, gc=False):
+    """List leases by ID: those with a greater one than `after`, at most `limit`."""
+
+    after: int
+    limit: int
 
 
 class ListCollections(msgspec.Struct, frozen=True, gc=False):
@@ -193,8 +232,21 @@ class AggregateDocuments(msgspec.Struct, frozen=True, gc=False):
         return self.pipeline.find
 
 
+class ValidateDocuments(msgspec.Struct, frozen=True, gc=False):
+    """Check documents of a collection whose ID is greater than `after` against a schema."""
+
+    collection: str
+    schema: Schema | None
+    """None for that of the collection."""
+    after: str | None
+    limit: int
+    """How many are checked at most."""
+    shown: int
+    """Of how many the result says what is wrong."""
+
+
 Write: TypeAlias = Put | Delete
-AnyWrite: TypeAlias = Put | Delete | Update
+AnyWrite: TypeAlias = Put | Delete | Update | Insert | Expiring
 Read: TypeAlias = DocumentRef | KeyRef
 """A read of one target is the target itself: the hot path allocates nothing more."""
 List: TypeAlias = ListCollections | ListDocuments | ListKeys
@@ -205,12 +257,23 @@ Operation: TypeAlias = (
     | DropCollection
     | CreateIndex
     | DropIndex
+    | ConfigureCollection
     | Transaction
+    | Touch
+    | GrantLease
+    | KeepLease
+    | RevokeLease
+    | ReadLease
+    | ListLeases
+    | GuardedTransaction
+    | Commit
+    | Settle
     | Read
     | ReadCollection
     | ReadIndexes
     | List
     | Query
+    | ValidateDocuments
     | WatchChanges
     | PutConsumer
     | AckConsumer
@@ -229,7 +292,9 @@ __all__ = [
     "ANY",
     "CONTENT_TYPE",
     "CONTENT_TYPE_CHARACTERS_MAX",
+    "DEFAULTS",
     "IDEMPOTENCY_KEY",
+    "LOCKS",
     "NAME",
     "REVISIONS_MAX",
     "AckConsumer",
@@ -237,8 +302,11 @@ __all__ = [
     "AggregateDocuments",
     "AnyWrite",
     "BoundedStaleness",
+    "CollectionOptions",
+    "Commit",
     "CompareField",
     "CompareOperator",
+    "ConfigureCollection",
     "Consistency",
     "CountDocuments",
     "CreateCollection",
@@ -246,40 +314,61 @@ __all__ = [
     "Delete",
     "DeleteConsumer",
     "DistinctValues",
+    "DocumentQuery",
     "DocumentRef",
     "DropCollection",
     "DropIndex",
+    "Expiring",
     "Find",
     "FindDocuments",
     "Get",
+    "GrantLease",
     "Guard",
+    "GuardedTransaction",
+    "Ids",
     "Image",
+    "Insert",
+    "KeepLease",
     "KeyRef",
     "List",
     "ListCollections",
     "ListDocuments",
     "ListKeys",
+    "ListLeases",
     "Operation",
     "Precondition",
     "Put",
     "PutConsumer",
     "Query",
+    "QueryGuard",
     "Read",
     "ReadCollection",
     "ReadConsistency",
     "ReadConsumers",
     "ReadIndexes",
+    "ReadLease",
     "ReadPoint",
+    "ReadQuery",
+    "ReadTarget",
     "Ref",
+    "RevokeLease",
+    "Schema",
+    "Settle",
     "Start",
+    "Touch",
     "Transaction",
     "TransactionStep",
     "Update",
     "UpdateForm",
+    "ValidateDocuments",
     "WatchChanges",
     "Write",
     "at_least",
     "key_violation",
+    "parse_options",
     "pinned_revision",
+    "plain",
+    "shown_options",
     "text_violation",
+    "versioned",
 ]

@@ -34,6 +34,7 @@ from collectionstore_node.service.operations import (
 from collectionstore_node.service.past import Pinned, in_thread
 from collectionstore_node.service.query_thread import QueryThread
 from collectionstore_node.service.results import Aggregated, Counted, DistinctResult, FindResult, Found
+from collectionstore_node.statemachine.expiry_queue import is_there
 from collectionstore_node.statemachine.past import Scope
 from collectionstore_node.statemachine.reads import pick_documents, scan_documents
 from collectionstore_node.statemachine.view import View
@@ -325,6 +326,9 @@ class _Run:
             use=self._use,
             limit=request.limit if isinstance(request, FindDocuments) else 0,
         )
+        if plan is not None and is_there(planning) is not None:
+            # Entries do not tell whether their documents have expired.
+            plan = plan._replace(covered=False, exact=False)
         self.in_order = plan is not None and plan.order == "sort"
         """Whether matches come in the order that was asked for."""
         self._streaming = plan is not None and plan.order != "memory"
@@ -432,7 +436,7 @@ def _records(view: View, collection: str, find: Find, after: str | None) -> Iter
     match find.place:
         case Ids(names):
             left = names if after is None else tuple(name for name in names if name > after)
-            found = pick_documents(view, collection, left)
+            found = pick_documents(view, collection, left, marked=True)
         case Span(lowest, end):
-            found = scan_documents(view, collection, lowest=lowest, after=after, end=end)
+            found = scan_documents(view, collection, lowest=lowest, after=after, end=end, marked=True)
     return map(record_of, found)

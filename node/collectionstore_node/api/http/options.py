@@ -6,6 +6,7 @@ what a request means. A parameter may be given once.
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Callable
 from typing import Final
@@ -14,18 +15,24 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from collectionstore_node.api.http.limits import HttpLimits
+from collectionstore_node.api.http.lives import lease_id, ttl_ms
 from collectionstore_node.api.http.names import check_text, quoted
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import BoundedStaleness, Consistency, ReadConsistency
+from collectionstore_node.service.lives import Life
 from collectionstore_node.service.operations import Image, ReadPoint, at_least
 
 WRITE: Final = frozenset({"timeout", "redirect"})
-CHANGE: Final = WRITE | {"when"}
-PATCH: Final = CHANGE | {"upsert", "return", "array_filters"}
+ACKED: Final = WRITE | {"ack"}
+LIVING: Final = ACKED | {"ttl", "lease"}
+CHANGE: Final = ACKED | {"when"}
+REPLACE: Final = CHANGE | LIVING
+PATCH: Final = REPLACE | {"upsert", "return", "array_filters"}
 BULK: Final = WRITE | {"mode"}
 READ: Final = WRITE | {"consistency", "max_staleness", "min_revision"}
 READ_PAST: Final = READ | {"at_revision"}
-LIST: Final = READ | {"prefix", "limit", "cursor"}
+PAGE: Final = READ | {"limit", "cursor"}
+LIST: Final = PAGE | {"prefix"}
 WATCH: Final = frozenset(
     {"timeout", "consistency", "max_staleness", "from", "filter", "fields", "ops", "before", "wait", "consumer"}
 )
@@ -56,6 +63,17 @@ _LINEARIZABLE, _STALE = Consistency.LINEARIZABLE.value, Consistency.STALE.value
 """Read once, for the hot path: `value` of an enum member is a call in Python."""
 
 
+class Ack(enum.Enum):
+    """When a write is answered."""
+
+    MAJORITY = "majority"
+    """With its outcome: durable on a majority, and applied."""
+    LEADER = "leader"
+    """Once the leader has it on its own disk, or with its outcome if that is known before."""
+    QUEUED = "queued"
+    """At once, with a ticket."""
+
+
 class Options(msgspec.Struct, kw_only=True):
     """The parsed parameters; a handler reads those that its route takes. Shared by all requests without a query."""
 
@@ -79,10 +97,13 @@ class Options(msgspec.Struct, kw_only=True):
     upsert: bool = False
     image: Image = Image.NONE
     """Which text of the document a write answers."""
+    ack: Ack = Ack.MAJORITY
     mode: str = "ordered"
     """How a bulk is carried out."""
     after: int = 0
     """Index in the log."""
+    life: Life | None = None
+    """How long it lives what is written; None if the request does not say."""
     seconds: int = 10
     """Duration of a profile."""
     from_: str | None = None
@@ -138,7 +159,7 @@ def _pairs(query: str) -> list[tuple[str, str]]:
 
 
 def _timeout(options: Options, value: str, limits: HttpLimits) -> None:
-    seconds = _duration(value)
+    seconds = duration_s(value)
     if not TIMEOUT_MIN_S <= seconds <= limits.timeout_max_s:
         raise Problem(
             "invalid_parameter",
@@ -147,19 +168,19 @@ def _timeout(options: Options, value: str, limits: HttpLimits) -> None:
     options.timeout_s = seconds
 
 
-def _duration(value: str) -> float:
+def duration_s(value: str) -> float:
     """Return a number of seconds, 0 if `value` is none."""
     found = _DURATION.fullmatch(value)
     return float(found[1]) / (1000 if found[2] == "ms" else 1) if found else 0.0
 
 
 def _wait(options: Options, value: str, limits: HttpLimits) -> None:
-    if not _DURATION.fullmatch(value) or not 0 <= _duration(value) <= limits.timeout_max_s:
+    if not _DURATION.fullmatch(value) or not 0 <= duration_s(value) <= limits.timeout_max_s:
         raise Problem(
             "invalid_parameter",
             f"wait is {quoted(value)}; allowed are 0s to {limits.timeout_max_s:g}s, like 500ms or 30s",
         )
-    options.wait_s = _duration(value)
+    options.wait_s = duration_s(value)
 
 
 def _from(options: Options, value: str, limits: HttpLimits) -> None:
@@ -179,13 +200,28 @@ def _consumer(options: Options, value: str, limits: HttpLimits) -> None:
 
 
 def _max_staleness(options: Options, value: str, limits: HttpLimits) -> None:
-    seconds = _duration(value)
+    seconds = duration_s(value)
     if not STALENESS_MIN_S <= seconds <= STALENESS_MAX_S:
         raise Problem(
             "invalid_parameter",
             f"max_staleness is {quoted(value)}; allowed are 1ms to {STALENESS_MAX_S:g}s, like 500ms or 10s",
         )
     options.max_staleness_s = seconds
+
+
+def _ttl(options: Options, value: str, limits: HttpLimits) -> None:
+    _no_life(options)
+    options.life = Life(ttl_ms(value, "ttl", "invalid_parameter"))
+
+
+def _lease(options: Options, value: str, limits: HttpLimits) -> None:
+    _no_life(options)
+    options.life = Life(lease=lease_id(value, "lease", "invalid_parameter"))
+
+
+def _no_life(options: Options) -> None:
+    if options.life is not None:
+        raise Problem("invalid_parameter", "give a ttl or a lease, not both")
 
 
 def _consistency(options: Options, value: str, limits: HttpLimits) -> None:
@@ -271,6 +307,14 @@ def _return(options: Options, value: str, limits: HttpLimits) -> None:
     options.image = Image.AFTER if _choice("return", value, "before", "after") else Image.BEFORE
 
 
+def _ack(options: Options, value: str, limits: HttpLimits) -> None:
+    try:
+        options.ack = Ack(value)
+    except ValueError:
+        allowed = ", ".join(one.value for one in Ack)
+        raise Problem("invalid_parameter", f"ack is {quoted(value)}; allowed are {allowed}") from None
+
+
 def _mode(options: Options, value: str, limits: HttpLimits) -> None:
     if value not in MODES:
         raise Problem("invalid_parameter", f"mode is {quoted(value)}; allowed are {', '.join(MODES)}")
@@ -291,6 +335,8 @@ _PARSERS: Final[dict[str, Callable[[Options, str, HttpLimits], None]]] = {
     "min_revision": _min_revision,
     "at_revision": _at_revision,
     "redirect": _redirect,
+    "ttl": _ttl,
+    "lease": _lease,
     "seconds": _seconds,
     "prefix": _prefix,
     "limit": _limit,
@@ -305,6 +351,7 @@ _PARSERS: Final[dict[str, Callable[[Options, str, HttpLimits], None]]] = {
     "upsert": _upsert,
     "return": _return,
     "mode": _mode,
+    "ack": _ack,
     "from": _from,
     "ops": _ops,
     "before": _before,

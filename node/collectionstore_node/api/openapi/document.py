@@ -10,13 +10,16 @@ import msgspec
 
 from collectionstore_node import __version__
 from collectionstore_node.api.http.limits import HttpLimits
-from collectionstore_node.api.http.options import MODES
+from collectionstore_node.api.http.names import LOCK_NAME
+from collectionstore_node.api.http.options import MODES, Ack
 from collectionstore_node.api.http.problems import KINDS
 from collectionstore_node.api.http.router import Route
 from collectionstore_node.api.openapi.answers import ProblemDetails
-from collectionstore_node.api.openapi.operations import OPERATIONS, Operation, Shape
+from collectionstore_node.api.openapi.operations import OPERATIONS, Operation, Optional, Shape
 from collectionstore_node.service import StoreLimits
+from collectionstore_node.service.lives import TTL
 from collectionstore_node.service.operations import IDEMPOTENCY_KEY, NAME
+from collectionstore_node.service.tickets import CHARACTERS_MAX as TICKET_CHARACTERS_MAX
 
 PROBLEM: Final = "application/problem+json"
 _JSON: Final = "application/json"
@@ -57,7 +60,13 @@ _PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "array_filters": ("A JSON list of filters of elements, for `$[name]` in paths.", {"type": "string"}),
     "upsert": ("Whether a document that is absent is created.", {"type": "string", "enum": ["false", "true"]}),
     "return": ("Which state of the document is answered.", {"type": "string", "enum": ["before", "after"]}),
+    "ack": ("When the write is answered.", {"type": "string", "enum": [one.value for one in Ack]}),
     "mode": ("How the lines are carried out.", {"type": "string", "enum": list(MODES)}),
+    "ttl": (
+        "How long it is there: a whole number with ms, s, m, h or d; `none` for ever.",
+        {"type": "string", "pattern": f"^({TTL.pattern}|none)$"},
+    ),
+    "lease": ("The lease with which it goes.", {"type": "integer", "minimum": 1}),
     "after": ("The index in the log behind which to read.", {"type": "integer", "minimum": 0}),
     "from": ("Where the watch begins: now, snapshot, a revision, or a token.", {"type": "string"}),
     "ops": ("The kinds of changes, with commas between them.", {"type": "string"}),
@@ -84,6 +93,9 @@ _ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     "name": _NAME,
     "id": _TEXT,
     "key": _TEXT,
+    "lease": {"type": "integer", "minimum": 1},
+    "lock": {"type": "string", "pattern": f"^{LOCK_NAME.pattern}$"},
+    "ticket": {"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": TICKET_CHARACTERS_MAX},
 }
 
 _INFORMATION: Final = """Documents and values, replicated by Raft.
@@ -157,6 +169,8 @@ class _Schemas:
 
 def _parts(shape: Shape) -> list[Shape]:
     """Return what of a shape has a schema."""
+    if isinstance(shape, Optional):
+        return _parts(shape.shape)
     if shape is None or isinstance(shape, str):
         return []
     if isinstance(shape, dict):
@@ -184,8 +198,11 @@ def _operation(route: Route, operation: Operation, schemas: _Schemas) -> dict[st
             "default": {"$ref": "#/components/responses/Problem"},
         },
     }
-    if operation.body is not None:
-        described["requestBody"] = {"required": True, **schemas.content(operation.body)}
+    body = operation.body
+    if isinstance(body, Optional):
+        described["requestBody"] = {"required": False, **schemas.content(body.shape)}
+    elif body is not None:
+        described["requestBody"] = {"required": True, **schemas.content(body)}
     return described
 
 
@@ -194,6 +211,7 @@ _ANSWERS: Final = {
     101: "The connection is a WebSocket now.",
     200: "Done, or what was asked for.",
     201: "Created.",
+    202: "Taken; its outcome is not known.",
     207: "Not all lines succeeded; each has its own status.",
     304: "It has not changed.",
 }

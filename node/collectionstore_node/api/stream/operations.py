@@ -331,6 +331,8 @@ class Answer(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """X-Staleness-Ms, of a stale read."""
     id: str | None = None
     """Of an inserted document."""
+    schema_warning: bool = False
+    """X-Schema-Warning."""
     body: bytes | msgspec.Raw | None = None
     """JSON: the document, the page, the results of a transaction, the problem. As text in msgpack."""
     value: bytes | None = None

@@ -162,6 +162,7 @@ BODIES: dict[str, Any] = {
     "post_collections_collection_findAndModify": {"filter": {}, "update": {"$inc": {"n": 1}}, "return": "after"},
     "post_collections_collection_bulk": b'{"op":"put","id":"alan","document":{}}\n',
     "post_collections_collection_indexes": {"name": "by_born", "fields": {"born": 1}},
+    "post_collections_collection_validate": {"schema": {"document": {"type": "object"}}},
     "put_kv_bucket_key": b"world",
     "post_consumers_name_ack": {"token": Tokens("shop").encode(Position(1))},
 }

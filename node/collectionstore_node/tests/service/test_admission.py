@@ -14,6 +14,7 @@ from collectionstore_node.indexes.definition import Definition, IndexField
 from collectionstore_node.raft.messages import Index, NodeId
 from collectionstore_node.service import Consistency, Store, StoreLimits, StoreReplica
 from collectionstore_node.service.backups import Backups
+from collectionstore_node.service.configuration import Options
 from collectionstore_node.service.consumers import Consumers
 from collectionstore_node.service.exports import ReadLog, ReadState
 from collectionstore_node.service.halves import Halves
@@ -27,6 +28,8 @@ from collectionstore_node.service.membership import (
     TransferLeadership,
 )
 from collectionstore_node.service.operations import (
+    DEFAULTS,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -45,9 +48,11 @@ from collectionstore_node.service.operations import (
     ReadIndexes,
     ReadPoint,
     Transaction,
+    ValidateDocuments,
     WatchChanges,
 )
 from collectionstore_node.service.results import Outcome
+from collectionstore_node.service.validation import Validation
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 from collectionstore_node.tests.service.conftest import LIMITS, as_is
 from collectionstore_node.tests.service.waiting_call import WaitingCall
@@ -62,6 +67,7 @@ COLLECTIONS, DOCUMENTS, KEYS = (
 )
 MEMBERS = MembersRequest((MemberChange("remove", NodeId(1)),))
 INDEX = Definition("one", (IndexField("a"),))
+VALIDATION = ValidateDocuments("c", None, None, 1, 1)
 NEW = Consistency.LINEARIZABLE
 CONSUMER = PutConsumer("c", "store", "", b"{}")
 WATCH = WatchChanges(Selection(Scope("collection", "people")))
@@ -83,6 +89,10 @@ async def _submit(store: Store) -> object:
         return await outcome
     finally:
         store.count_out(counted, decided=outcome.exception() is None)
+
+
+async def _insertion(store: Store) -> object:
+    return store.insertion("people", b"{}", None)
 
 
 async def _begin_write(store: Store) -> None:
@@ -132,6 +142,18 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
         ReadIndexes("c"),
         lambda store: store.indexes.read(ReadIndexes("c"), consistency=NEW, timeout_s=1),
     ),
+    (
+        "create",
+        ConfigureCollection("c", DEFAULTS, create=True),
+        lambda store: store.options.create("c", DEFAULTS, key=None, timeout_s=1),
+    ),
+    (
+        "patch",
+        ReadCollection("c"),
+        lambda store: store.options.patch("c", {}, expected=0, key=None, timeout_s=1),
+    ),
+    ("check", VALIDATION, lambda store: store.validation.check(VALIDATION, consistency=NEW, timeout_s=1)),
+    ("insertion", None, _insertion),
     ("change", CONSUMER, lambda store: store.consumers.change(CONSUMER, key=None, timeout_s=1)),
     (
         "read",
@@ -151,11 +173,28 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
 ]
 ADMISSION = {"enter", "leave", "inflight", "limits", "in_steps", "long_requests", "writes", "stream_writes"}
 """`in_steps` runs work of the front end, before there is an operation."""
+OPTIONS = {"parsed", "ids_of", "violations"}
+"""`parsed` checks options, before there is an operation; the others read the options of a collection for one."""
 TURNS = {"confirm", "reads_wait", "read_turn", "soon"}
 """What comes between admission and reading, and reads nothing."""
 SECOND_HALVES = {"end_write", "end_read", "count_out"}
 """Of what `begin_write`, `begin_read` and `submit` have admitted."""
-PARTS = {"backups", "consumers", "halves", "indexes", "lists", "queries", "updates", "watches"}
+PARTS = {
+    "backups",
+    "commits",
+    "consumers",
+    "halves",
+    "indexes",
+    "leases",
+    "lists",
+    "locks",
+    "options",
+    "queries",
+    "tickets",
+    "updates",
+    "validation",
+    "watches",
+}
 FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", "name", "staleness_s"}
 """What probes read of a node, whatever the load."""
 SIGNING = {"token_key", "pins"}
@@ -192,12 +231,12 @@ def test_every_public_method_is_an_operation_or_a_fact() -> None:
     """A new method of the store must be added to one of the lists, and so be tested here."""
     public = {
         name
-        for part in (Store, Backups, Consumers, Halves, Indexes, Lists)
+        for part in (Store, Backups, Consumers, Halves, Indexes, Lists, Options, Validation)
         for name in dir(part)
         if not name.startswith("_")
     }
 
-    others = ADMISSION | TURNS | SECOND_HALVES | FACTS | SIGNING | TOLD
+    others = OPTIONS | ADMISSION | TURNS | SECOND_HALVES | FACTS | SIGNING | TOLD
     assert public - PARTS == {name for name, _, _ in OPERATIONS} | others
 
 
