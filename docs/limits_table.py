@@ -626,9 +626,11 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
             Limit(
                 "history of changes; a segment of it",
                 "{statemachine.history:LIMITS.bytes_max|bytes}, 6 h; "
-                "{statemachine.history:LIMITS.segment_bytes|bytes} and one record, 20 min",
-                ("statemachine.history:keep",),
+                "{statemachine.history:LIMITS.segment_bytes|bytes} and one record, 20 min; "
+                "while a member is short of space {statemachine.history:LIMIT_MIN_BYTES|bytes}",
+                ("statemachine.history:keep", "service.history_keeper:HistoryKeeper.look"),
                 "the oldest segments are dropped, as one range; older revisions are 410 `history_gone`",
+                ("history_bytes", "history_oldest_revision"),
             ),
             Limit(
                 "step of the replicated time",

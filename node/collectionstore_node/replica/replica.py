@@ -202,6 +202,11 @@ class Replica:
         """Call `observer` with revision and replicated time (ms) whenever entries were applied; see `Revisions`."""
         return self._member.revisions.observe(observer)
 
+    @property
+    def short_of_space(self) -> bool:
+        """Whether this member is short of disk space or, as its leader, any that has reported it."""
+        return self._member.shortage() is not None
+
     def staleness_s(self) -> float | None:
         """Return how stale `view` can be at most, in seconds; None if nothing is known of it."""
         found = self._member.freshness.staleness_s()

@@ -5,6 +5,7 @@
   filter, reads of everything
 - `indexes.py` `index_builder.py`  creating and dropping indexes; what builds them, on the leader
 - `leases.py` `locks.py` `lives.py` `expirer.py`  leases and locks; how long something lives, and what removes it then
+- `history_keeper.py` what bounds the history of changes while a member is short of space, on the leader
 - `past.py` `tokens.py`  reads of past revisions; what signs cursors and tokens
 - `door.py`           what every operation passes, and the state behind it
 - `updates.py` `update_checks.py`  writes of what matches a filter, and many writes of one request
@@ -34,6 +35,7 @@ Invariants:
 
 from collectionstore_node.service.admission import OVERDUE
 from collectionstore_node.service.expirer import Expirer
+from collectionstore_node.service.history_keeper import HistoryKeeper
 from collectionstore_node.service.index_builder import IndexBuilder
 from collectionstore_node.service.limits import StoreLimits
 from collectionstore_node.service.operations import BoundedStaleness, Consistency, ReadConsistency
@@ -47,6 +49,7 @@ __all__ = [
     "BoundedStaleness",
     "Consistency",
     "Expirer",
+    "HistoryKeeper",
     "IndexBuilder",
     "Pending",
     "ReadConsistency",

@@ -103,6 +103,13 @@ def pinned_revision(consistency: ReadConsistency) -> int | None:
     return consistency.at_revision if isinstance(consistency, ReadPoint) else None
 
 
+def at_least(consistency: ReadConsistency, revision: int) -> ReadPoint:
+    """Return the demand of a read that must see `revision`, too."""
+    if isinstance(consistency, ReadPoint):
+        return msgspec.structs.replace(consistency, min_revision=max(consistency.min_revision, revision))
+    return ReadPoint(consistency, revision)
+
+
 class ReadCollection(msgspec.Struct, frozen=True, gc=False):
     """Read the catalog record of a collection."""
 
@@ -301,6 +308,7 @@ __all__ = [
     "UpdateForm",
     "ValidateDocuments",
     "Write",
+    "at_least",
     "key_violation",
     "parse_options",
     "pinned_revision",

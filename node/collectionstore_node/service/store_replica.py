@@ -88,6 +88,10 @@ class StoreReplica(Protocol):
     def observe_applied(self, observer: Callable[[int, int], None]) -> Callable[[], None]:
         """Call `observer` with revision and replicated time whenever entries were applied; the result ends that."""
 
+    @property
+    def short_of_space(self) -> bool:
+        """Whether a member is short of disk space, as far as this one knows."""
+
     def staleness_s(self) -> float | None:
         """Return how stale `view` can be at most, in seconds; None if nothing is known of it."""
 

@@ -38,6 +38,7 @@ from collectionstore_node.statemachine.commands import (
     Insert,
     KeepLease,
     KeyRef,
+    LimitHistory,
     Operation,
     Precondition,
     Put,
@@ -173,6 +174,9 @@ def _check_action(action: Action, limits: CommandLimits) -> None:
         case DropIndex(collection, name):
             _check_name(collection, "collection")
             _check_name(name, "index")
+        case LimitHistory(bytes_max):
+            if not 0 <= bytes_max < 1 << 63:
+                raise InvalidRequest("invalid_body", "a bound of the history is out of range")
         case BuildIndex(collection, _, after):
             _check_name(collection, "collection")
             if after is not None:

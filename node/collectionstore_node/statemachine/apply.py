@@ -31,6 +31,7 @@ from collectionstore_node.statemachine.commands import (
     Insert,
     Item,
     KeepLease,
+    LimitHistory,
     Outcome,
     Put,
     RevokeLease,
@@ -55,7 +56,7 @@ from collectionstore_node.statemachine.expiry_commands import (
     touch,
 )
 from collectionstore_node.statemachine.header import Header, read_header
-from collectionstore_node.statemachine.history import ChangeKind, begin, keep
+from collectionstore_node.statemachine.history import ChangeKind, begin, keep, limit_history
 from collectionstore_node.statemachine.index_commands import build_index, create_index, drop_index
 from collectionstore_node.statemachine.indexing import Write, live, store
 from collectionstore_node.statemachine.keys import history_key, idempotency_key
@@ -108,8 +109,8 @@ def apply_batch(
     header.advance(batch.time_ms)
     bounded = header.level >= BOUNDED
     changes = begin(header)
-    if changes is not None:
-        take_token_key(overlay, header, token_key_in(data))
+    if changes is not None and (token_key := token_key_in(data)):
+        take_token_key(overlay, header, token_key)
     catalog, table, queue = Catalog(overlay, changes), IdempotencyTable(overlay, header), header.queue
     catalog.deadlines.open(header)
     outcomes: list[Outcome] = []
@@ -224,7 +225,7 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return _create(catalog, action.name, header)
     if isinstance(action, DropCollection):
         return Outcome(Code.OK if catalog.drop(action.name) else Code.COLLECTION_NOT_FOUND, revision)
-    if header.level < HIGHEST and level_needed(action) > max(header.level, BOUNDED):
+    if header.level < HIGHEST and level_needed(action) > header.level:
         # No correct member proposes them before their level; what they would do then is not defined by it.
         return Outcome(Code.LEVEL_TOO_LOW, revision)
     if isinstance(action, Update):
@@ -241,6 +242,8 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return configure_collection(overlay, catalog, action, revision)
     if isinstance(action, Insert):
         return insert(overlay, catalog, action, revision)
+    if isinstance(action, LimitHistory):
+        return limit_history(header, action, revision)
     if header.level >= BOUNDED:
         return apply_transaction(overlay, catalog, action, revision, values)
     return apply_unbounded(overlay, catalog, action, revision)

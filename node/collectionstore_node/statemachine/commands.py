@@ -317,6 +317,16 @@ class Expire(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):
     """
 
 
+class LimitHistory(msgspec.Struct, frozen=True, array_like=True, tag=45):
+    """Bound the history of changes by other bytes than those of the level; from level `CHANGES` on.
+
+    The leader proposes it while a member is short of space. INVALID_LIMIT if it is out of range.
+    """
+
+    bytes_max: int
+    """0 for the bound of the level."""
+
+
 ClientAction: TypeAlias = (
     Put
     | Delete
@@ -334,7 +344,7 @@ ClientAction: TypeAlias = (
     | KeepLease
     | RevokeLease
 )
-Action: TypeAlias = ClientAction | BuildIndex | Expire
+Action: TypeAlias = ClientAction | BuildIndex | LimitHistory | Expire
 
 
 class Idempotency(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -366,7 +376,8 @@ def answers_values(command: Command) -> bool:
 _LEVELS: Final[dict[type, int]] = {
     **dict.fromkeys((Update, CreateIndex, DropIndex, BuildIndex), ENGINE),
     **dict.fromkeys(
-        (ConfigureCollection, Insert, Expiring, Touch, GrantLease, KeepLease, RevokeLease, Expire), CHANGES
+        (ConfigureCollection, Insert, Expiring, Touch, GrantLease, KeepLease, RevokeLease, Expire, LimitHistory),
+        CHANGES,
     ),
 }
 """The level of each kind of action that is not of the first one."""
@@ -477,6 +488,8 @@ class Code(enum.IntEnum):
     TOO_MANY_LEASES = 72
     INVALID_EXPIRY = 73
     """A ttl is out of range, or comes with a lease; members check it before they propose."""
+    INVALID_LIMIT = 80
+    """The history cannot be bounded so; members propose no such bound."""
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -519,7 +532,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     part that failed an update, None if it was none of them."""
 
 
-SCHEMA_WARNING: Final = "schema"
+SCHEMA_WARNING: Final = "!"
 """`Item.content_type` of a document that was stored although its schema does not allow it. No type of content has this
 name: it has no slash."""
 

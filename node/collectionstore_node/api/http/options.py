@@ -19,7 +19,7 @@ from collectionstore_node.api.http.names import check_text, quoted
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import BoundedStaleness, Consistency, ReadConsistency
 from collectionstore_node.service.lives import Life
-from collectionstore_node.service.operations import Image, ReadPoint
+from collectionstore_node.service.operations import Image, ReadPoint, at_least
 
 WRITE: Final = frozenset({"timeout", "redirect"})
 LIVING: Final = WRITE | {"ttl", "lease"}
@@ -117,7 +117,7 @@ def parse_options(query: str, allowed: frozenset[str], limits: HttpLimits) -> Op
                 raise Problem("invalid_parameter", f"{name} does not go with at_revision: that state never changes")
         options.consistency = ReadPoint(at_revision=options.at_revision)
     elif options.min_revision:
-        options.consistency = ReadPoint(options.consistency, options.min_revision)
+        options.consistency = at_least(options.consistency, options.min_revision)
     return options
 
 

@@ -20,7 +20,7 @@ from collectionstore_node.service.operations import (
     DocumentRef,
     KeyRef,
     Precondition,
-    ReadPoint,
+    at_least,
 )
 
 rules = cache(Rules)
@@ -48,7 +48,7 @@ def consistency(operation: Read) -> ReadConsistency:
         raise Problem(
             "invalid_parameter", f"min_revision is {operation.min_revision}; it must be a revision, a number from 1 on"
         )
-    return ReadPoint(current, operation.min_revision)
+    return at_least(current, operation.min_revision)
 
 
 def _consistency(operation: Read) -> Consistency | BoundedStaleness:

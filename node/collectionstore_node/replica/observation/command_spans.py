@@ -28,6 +28,7 @@ from collectionstore_node.statemachine.commands import (
     GrantLease,
     Insert,
     KeepLease,
+    LimitHistory,
     Outcome,
     Put,
     RevokeLease,
@@ -57,6 +58,7 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     Expire: "expire",
     ConfigureCollection: "configure_collection",
     Insert: "insert",
+    LimitHistory: "limit_history",
 }
 
 

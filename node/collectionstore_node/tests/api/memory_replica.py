@@ -43,6 +43,7 @@ class MemoryReplica:
         """The time of the next entries, from level 2 on: a test moves it."""
         self.revision = 0
         self.revisions = Revisions(0)
+        self.short_of_space = False
         self.awaited = asyncio.Event()
         """Set once a request waits for a revision."""
         self.behind = 0

@@ -35,6 +35,7 @@ EXPIRY = (PAGES / "expiry.md").read_text()
 LEASES = (PAGES / "leases.md").read_text()
 LOCKS = (PAGES.parent / "concepts" / "locks.md").read_text()
 INDEXES = (PAGES / "indexes.md").read_text()
+SCHEMAS = (PAGES / "schemas.md").read_text()
 UPDATES = (PAGES / "updates.md").read_text()
 ERRORS = REFERENCE.partition("## Errors")[2]
 
@@ -104,8 +105,8 @@ def test_limits_of_queries_are_as_written() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [REFERENCE, QUERIES, AGGREGATION, HISTORY, INDEXES, UPDATES, EXPIRY, LEASES, LOCKS],
-    ids=["api", "queries", "aggregation", "history", "indexes", "updates", "expiry", "leases", "locks"],
+    [REFERENCE, QUERIES, AGGREGATION, HISTORY, INDEXES, SCHEMAS, UPDATES, EXPIRY, LEASES, LOCKS],
+    ids=["api", "queries", "aggregation", "history", "indexes", "schemas", "updates", "expiry", "leases", "locks"],
 )
 async def test_the_examples_answer_as_shown(client: Client, replica: MemoryReplica, page: str) -> None:
     """All of them in their order, on a new store; lines that are shown must be in the answer."""

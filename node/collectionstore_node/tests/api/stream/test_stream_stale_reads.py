@@ -53,7 +53,7 @@ async def test_a_read_waits_for_its_revision(
     """And says which one it has not met, when its time is over."""
     stream = await open_stream(JSON)
     await stream.ask("put_document", **ADA, document={"name": "Ada"})
-    fields: dict[str, object] = ADA if operation == "get_document" else {"collection": "people"}
+    fields: dict[str, object] = {**ADA} if operation == "get_document" else {"collection": "people"}
     found = await stream.ask(operation, **fields, min_revision=2)
     assert (found["status"], found["revision"]) == (200, 2)
     late = await stream.ask(operation, **fields, min_revision=3, consistency="stale", timeout_ms=20)
