@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import mmap
 import os
 import re
 import time
@@ -37,6 +38,9 @@ RETRIES: Final = 4
 RETRY_S: Final = 120
 FOLDERS_S: Final = 60
 """For a listing of folders, with all its pages: a store may send pages without an end."""
+SYNC_BYTES: Final = 512 << 10
+"""What is written to a disk at a time, a multiple of the size of a page."""
+SYNC_REST_S_MAX: Final = 0.05
 OBJECTS_MAX: Final = 10_000_000
 """In one listing; an archive of a second's interval has 2.6 million for 30 days."""
 SCHEMES: Final = ("s3", "gs", "az", "file")
@@ -183,12 +187,14 @@ class Repository:
         """Write a stored object to the disk now, and forget it: what is read afterwards comes from the disk.
 
         In a directory, that is. Gigabytes that wait to be written would be written at once in the end, before the next
-        sync of anything on that disk, a member's log among it; and they take the place of what members read.
+        sync of anything on that disk, a member's log among it; and they take the place of what members read. It is
+        written a piece at a time, with as long a rest behind each: what a log has to sync waits for one.
         """
         if not isinstance(self._store, LocalStore):
             return
         try:
             with (Path(str(self._store.prefix)) / name).open("rb") as file:
+                _write_out(file.fileno())
                 os.fsync(file.fileno())
                 if hasattr(os, "posix_fadvise"):  # not on macOS
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -271,6 +277,19 @@ def _written(path: Path) -> float:
         return path.stat().st_mtime
     except FileNotFoundError:
         return math.inf  # renamed meanwhile: it is an object now
+
+
+def _write_out(descriptor: int) -> None:
+    """Write what is dirty of a file to its disk, `SYNC_BYTES` at a time. Raises `OSError`."""
+    size = os.fstat(descriptor).st_size
+    if not size:
+        return
+    # msync(2) of a shared mapping, even of one that is read only, writes a range; Python has no sync_file_range(2).
+    with mmap.mmap(descriptor, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ) as mapped:
+        for at in range(0, size, SYNC_BYTES):
+            began = time.perf_counter()
+            mapped.flush(at, min(SYNC_BYTES, size - at))
+            time.sleep(min(time.perf_counter() - began, SYNC_REST_S_MAX))
 
 
 def _sync(path: Path) -> None:
