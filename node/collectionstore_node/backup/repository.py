@@ -136,7 +136,7 @@ class Repository:
     def objects(self, prefix: str, *, after: str = "") -> Iterator[Stored]:
         """Yield the objects whose names begin with `prefix`, which ends with a slash, and are behind `after`.
 
-        S3 lists only what is behind it; some other stores list all, and the rest is dropped here.
+        S3 lists only what is behind it. Some stores list all, or what is asked for as well: that is dropped here.
         """
         count = 0
         try:
@@ -145,7 +145,8 @@ class Repository:
                 if count > OBJECTS_MAX:
                     raise BackupError(f"{prefix} in {self.url} has more than {OBJECTS_MAX} objects, which are not read")
                 for meta in page:
-                    yield Stored(meta["path"], meta["size"])
+                    if meta["path"] > after:
+                        yield Stored(meta["path"], meta["size"])
         except BackupError:
             raise
         except Exception as error:

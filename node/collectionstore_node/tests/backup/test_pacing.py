@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from collectionstore_node.backup import create, parts, repository
+from collectionstore_node.backup import create, parts
 from collectionstore_node.backup.pacing import CREDIT_S, RATE_MIN, Pace
 from collectionstore_node.backup.repository import SYNC_BYTES, Repository
 from collectionstore_node.backup.yielding import Yielding
@@ -95,11 +95,11 @@ def test_what_is_stored_in_a_directory_goes_to_the_disk_in_pieces(
     written: list[tuple[int, int]] = []
 
     class Told(mmap.mmap):
-        def flush(self, offset: int = 0, size: int = 0) -> None:  # type: ignore[override]  # typeshed has an alias
+        def flush(self, offset: int = 0, size: int = 0) -> None:
             written.append((offset, size))
             super().flush(offset, size)
 
-    monkeypatch.setattr(repository.mmap, "mmap", Told)
+    monkeypatch.setattr(mmap, "mmap", Told)
     store, content = Repository(str(tmp_path)), bytes(range(256)) * (size // 256 + 1)
     store.put("one", content[:size])
     store.settle_object("one")

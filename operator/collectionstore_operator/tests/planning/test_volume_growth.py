@@ -40,7 +40,7 @@ def seen(
         volume = msgspec.structs.replace(slot.volume, size_bytes=size * MIB, capacity_bytes=capacity * MIB)
         space = None if share is None else Space(free_bytes=capacity * MIB * share // 100, used_bytes=1)
         slots.append(msgspec.structs.replace(slot, volume=volume, node=msgspec.structs.replace(slot.node, space=space)))
-    workload = msgspec.structs.replace(observed.workload, volume_bytes=desired.spec.storage.size_bytes)  # type: ignore[type-var]
+    workload = msgspec.structs.replace(observed.workload, volume_bytes=desired.spec.storage.size_bytes)
     return msgspec.structs.replace(observed, slots=tuple(slots), workload=workload)
 
 
@@ -101,8 +101,7 @@ def test_member_that_told_nothing_is_not_full(space: Space | None) -> None:
     desired = wanted()
     observed = seen(desired, 8192, 8192, 8192)
     slots = tuple(
-        msgspec.structs.replace(one, node=msgspec.structs.replace(one.node, space=space))  # type: ignore[type-var]
-        for one in observed.slots
+        msgspec.structs.replace(one, node=msgspec.structs.replace(one.node, space=space)) for one in observed.slots
     )
     assert planned(desired, msgspec.structs.replace(observed, slots=slots)).converged
 
@@ -124,7 +123,7 @@ def test_volume_that_cannot_grow_holds_the_next_step_and_is_named() -> None:
     desired = wanted()
     observed = seen(desired, 10240, 8192, 10240, free=(LITTLE,) * 3)
     slots: list[Slot] = list(observed.slots)
-    stuck = msgspec.structs.replace(slots[1].volume, not_expandable_reason="the class does not allow it")  # type: ignore[type-var]
+    stuck = msgspec.structs.replace(slots[1].volume, not_expandable_reason="the class does not allow it")
     slots[1] = msgspec.structs.replace(slots[1], volume=stuck)
     found = planned(desired, msgspec.structs.replace(observed, slots=tuple(slots)))
     assert not found.actions
