@@ -94,12 +94,14 @@ class Repository:
                     raise NotFound(f"{url}: there is no such directory, so no backup")
                 self._store: ObjectStore = from_url(url, mkdir=create)
             else:
-                endpoint = given.get("endpoint", "") or os.environ.get("AWS_ENDPOINT_URL", "")
+                named = [str(one) for one in given.values()]
+                if "endpoint" not in given:
+                    named.append(os.environ.get("AWS_ENDPOINT_URL", ""))
                 client: Any = {
                     "timeout": timedelta(seconds=REQUEST_S),
                     "connect_timeout": timedelta(seconds=5),
                     # Only what the user names as http: an emulator, or a store inside the cluster's network.
-                    "allow_http": endpoint.startswith("http://"),
+                    "allow_http": any(one.startswith("http://") for one in named),
                 }
                 settings: Any = given or None
                 retries: Any = {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_S)}

@@ -2,8 +2,8 @@
 
     python -m collectionstore_node.tests.backup.store_contract --repository az://backups/demo --option endpoint=URL
 
-Credentials come from the environment, as for `collectionstore-backup`. It stores and deletes objects below a path of its
-own, and nothing else. Azurite and fake-gcs-server are such servers.
+Credentials come from the environment, as for `collectionstore-backup`. It stores and deletes objects below a path of
+its own, and nothing else. Azurite and fake-gcs-server are such servers.
 """
 
 from __future__ import annotations
