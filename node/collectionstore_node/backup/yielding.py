@@ -15,30 +15,17 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from collectionstore_node.backup.parts import PIECE_BYTES
 
-NICENESS: Final = 10
 WAITED: Final = 4
 """So many times as long as a thread had to wait for a processor it rests behind a piece."""
 BUSY_RATE: Final = 8 << 20
 """Bytes per second that each thread handles however busy the machine is: a backup must end."""
 _WAITING: Final = Path("/proc/thread-self/schedstat")
 """Of the thread that reads it: nanoseconds on a processor, nanoseconds that it was ready and had none, and turns."""
-_AUTOGROUP: Final = Path("/proc/self/autogroup")
-
-
-def lower_priority() -> None:
-    """Have this process, and every thread that it starts from now on, come behind others."""
-    os.nice(NICENESS)
-    if os.getsid(0) == os.getpid():
-        # The session is this program's own, as in a container, under cron or under a supervisor: nothing else is slowed
-        # down. A kernel without autogroups has no such file, and some containers may not write it.
-        with suppress(OSError):
-            _AUTOGROUP.write_text(str(NICENESS))
 
 
 def waited_s() -> float:

@@ -10,7 +10,8 @@ import threading
 import pytest
 
 from collectionstore_node.backup.parts import PIECE_BYTES, load_part, store_part
-from collectionstore_node.backup.yielding import BUSY_RATE, NICENESS, WAITED, Yielding, waited_s
+from collectionstore_node.backup.priority import NICENESS
+from collectionstore_node.backup.yielding import BUSY_RATE, WAITED, Yielding, waited_s
 
 
 class Machine:
@@ -98,7 +99,7 @@ def test_a_part_is_compressed_in_pieces_and_every_byte_of_it_is_there(size: int)
 def test_only_a_session_of_its_own_is_slowed_down(*, own_session: bool) -> None:
     """A shell and what else runs in it keep their share of the processors."""
     program = (
-        "import os; from collectionstore_node.backup.yielding import lower_priority; lower_priority(); "
+        "import os; from collectionstore_node.backup.priority import lower_priority; lower_priority(); "
         "print(os.nice(0), open('/proc/self/autogroup').read() if os.path.exists('/proc/self/autogroup') else '')"
     )
     done = subprocess.run(
@@ -108,3 +109,12 @@ def test_only_a_session_of_its_own_is_slowed_down(*, own_session: bool) -> None:
     assert int(niceness) == min(19, os.nice(0) + NICENESS)
     if group:
         assert group.endswith(f"nice {NICENESS}") == own_session, group
+
+
+def test_what_reads_a_cluster_brings_no_node_along() -> None:
+    """The replay of a log does: the other commands start in half the time without it."""
+    program = (
+        "import sys; from collectionstore_node.backup import cli; print('collectionstore_node.replica' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
