@@ -82,7 +82,7 @@ def apply_batch(
     header = read_header(overlay)
     # BEFORE anything else: all of the entry has the level that it brings. One of an earlier level, proposed before the
     # level was raised, is applied by the raised one.
-    header.level = max(header.level, level_of(data))
+    header.level = overlay.level = max(header.level, level_of(data))
     header.advance(batch.time_ms)
     bounded = header.level >= BOUNDED
     catalog, table, queue = Catalog(overlay), IdempotencyTable(overlay, header), header.queue

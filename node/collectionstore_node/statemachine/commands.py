@@ -21,7 +21,7 @@ import msgspec
 
 from collectionstore_node.indexes.definition import Definition
 from collectionstore_node.statemachine.codec import decode
-from collectionstore_node.statemachine.levels import ENGINE, FIRST, HIGHEST
+from collectionstore_node.statemachine.levels import CHANGES, ENGINE, FIRST, HIGHEST
 
 _THREE_ELEMENTS: Final = 0x93
 _FIXED_ARRAY_MAX: Final = 0x9F
@@ -258,8 +258,18 @@ def level_needed(action: Action) -> int:
     """Return the feature level from which on an action may be proposed: earlier programs cannot decode it."""
     if isinstance(action, Transaction):
         branches = (action.then, action.otherwise)
-        return ENGINE if any(type(one) is Update for branch in branches for one in branch) else FIRST
+        return max(
+            (_level_of_update(one) for branch in branches for one in branch if type(one) is Update), default=FIRST
+        )
+    if type(action) is Update:
+        return _level_of_update(action)
     return ENGINE if type(action) in _ENGINE else FIRST
+
+
+def _level_of_update(update: Update) -> int:
+    # A name that is written with escapes is not found here; it is an invalid update then, as it was before.
+    bits = update.form is UpdateForm.OPERATORS and b'"$bit"' in update.body
+    return CHANGES if bits else ENGINE
 
 
 class CommandBatch(msgspec.Struct, frozen=True, array_like=True):

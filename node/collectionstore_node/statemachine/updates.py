@@ -40,6 +40,7 @@ from collectionstore_node.statemachine.costs import (
     UPDATE_VALUES_MAX,
 )
 from collectionstore_node.statemachine.indexing import Write, store
+from collectionstore_node.statemachine.levels import CHANGES
 from collectionstore_node.statemachine.stored import decode_stored
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.statemachine.writing import allows, current_revision, next_record
@@ -153,6 +154,8 @@ def change(overlay: Overlay, update: Update, record: bytes | None) -> Change | R
     try:
         # Again, although the proposer has: what it checked, or was, is not known here.
         parsed = parse(update)
+        if overlay.level < CHANGES and parsed.program is not None and parsed.program.has_bits:
+            return Refused(Code.INVALID_UPDATE)  # as programs that do not know it
         overlay.cost += PATTERN_COST_BYTES * sum(part.patterns for part in parsed if part is not None)
         return _changed(parsed, update, record, current, budget)
     except InvalidRequest:
