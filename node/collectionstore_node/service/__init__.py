@@ -6,6 +6,7 @@
 - `indexes.py` `index_builder.py`  creating and dropping indexes; what builds them, on the leader
 - `door.py`           what every operation passes, and the state behind it
 - `updates.py` `update_checks.py`  writes of what matches a filter, and many writes of one request
+- `document_exports.py` `imports.py`  collections as streams: all documents of one state, and batches of writes
 - `operations.py`     the requests: one frozen struct per operation
 - `results.py`        the results, with the revision at which they were read
 - `membership.py`     the same for the cluster: membership requests and status

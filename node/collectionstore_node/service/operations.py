@@ -144,12 +144,20 @@ class AggregateDocuments(msgspec.Struct, frozen=True, gc=False):
         return self.pipeline.find
 
 
+class ExportDocuments(msgspec.Struct, frozen=True, gc=False):
+    """Return all documents of a collection that match `find`, by ID, behind the ID of `after`."""
+
+    collection: str
+    find: Find
+    after: Position | None
+
+
 Write: TypeAlias = Put | Delete
 AnyWrite: TypeAlias = Put | Delete | Update
 Read: TypeAlias = DocumentRef | KeyRef
 """A read of one target is the target itself: the hot path allocates nothing more."""
 List: TypeAlias = ListCollections | ListDocuments | ListKeys
-Query: TypeAlias = FindDocuments | CountDocuments | DistinctValues | AggregateDocuments
+Query: TypeAlias = FindDocuments | CountDocuments | DistinctValues | AggregateDocuments | ExportDocuments
 Operation: TypeAlias = (
     AnyWrite
     | CreateCollection
@@ -193,6 +201,7 @@ __all__ = [
     "DocumentRef",
     "DropCollection",
     "DropIndex",
+    "ExportDocuments",
     "Find",
     "FindDocuments",
     "Get",

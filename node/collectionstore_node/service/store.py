@@ -11,6 +11,7 @@ few streams must not take those of all other clients.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Callable, Generator
 from time import perf_counter
 from typing import Final, TypeVar
@@ -25,6 +26,7 @@ from collectionstore_node.service.backups import Backups
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.idempotency import command_for, document_id_for, stamped
+from collectionstore_node.service.imports import Imports
 from collectionstore_node.service.indexes import Indexes
 from collectionstore_node.service.limits import StoreLimits, check_operation
 from collectionstore_node.service.lists import Lists
@@ -87,6 +89,7 @@ class Store:
         "_turns",
         "backups",
         "halves",
+        "imports",
         "indexes",
         "limits",
         "lists",
@@ -120,6 +123,14 @@ class Store:
         self.backups = Backups(door)
         self.indexes = Indexes(door)
         self.updates = Updates(self.queries, self._propose, writes_max=limits.inflight_writes_max)
+        self.imports = Imports(self.queries, self._propose)
+
+    def for_streams(self) -> Store:
+        """Return the same store, whose writes are counted among those of streams."""
+        other = copy.copy(self)
+        other.writes = self.stream_writes
+        other.updates = self.updates.through(other._propose)
+        return other
 
     # Admission
 
@@ -313,6 +324,10 @@ class Store:
         """Return the leader this node knows, or None."""
         leader = self._replica.leader()
         return None if leader is None else LeaderStatus(show_id(leader.node_id), leader.name, leader.http_address)
+
+    def wall_ms(self) -> int:
+        """Return the time of day of this node, in milliseconds since 1970 UTC."""
+        return self._replica.wall_ms()
 
     def status(self) -> NodeStatus:
         """Return the node's status."""

@@ -12,6 +12,7 @@ is the one of the beginning, and what is later is left alone.
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 from collections.abc import Awaitable, Sequence
 from time import perf_counter
@@ -161,6 +162,12 @@ class Updates:
         self._propose = propose
         self._races = Races()
         self._window = max(1, min(BATCH_DOCUMENTS, writes_max // WRITES_SHARE))
+
+    def through(self, propose: Propose) -> Updates:
+        """Return the same, whose commands are made by `propose`."""
+        other = copy.copy(self)
+        other._propose = propose
+        return other
 
     async def one(self, changes: Changes, *, key: str | None, timeout_s: float) -> Changed:
         """Change the first document that matches; with `template.upsert`, insert one if there is none.
@@ -339,7 +346,7 @@ class Updates:
             after = page.next_after
 
 
-def derived_key(key: str, position: int) -> str:
+def derived_key(key: str, position: int | str) -> str:
     """Return the idempotency key of a part of a request."""
     return hashlib.sha256(f"{key}\0{position}".encode()).hexdigest()
 

@@ -117,6 +117,8 @@ KINDS: Final[dict[str, Kind]] = {
     "result_too_large": Kind(422, "The answer would be too large"),
     "sort_key_too_long": Kind(422, "A value is too long to sort by"),
     "transaction_too_large": Kind(422, "The transaction reads or writes too many bytes"),
+    "too_many_errors": Kind(422, "Too many lines of the import failed"),
+    "trailer_mismatch": Kind(422, "The import is not what was exported"),
     "idempotency_key_reused": Kind(422, "The Idempotency-Key came with another request before"),
     # Backups
     "compacted": Kind(410, "The log begins behind this index"),

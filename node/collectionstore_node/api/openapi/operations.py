@@ -11,6 +11,7 @@ from collectionstore_node.api.handlers.aggregates import Aggregation
 from collectionstore_node.api.handlers.catalog import NewCollection
 from collectionstore_node.api.handlers.cluster import ClusterStatus, JointChange, NewCluster, SingleChange, Transfer
 from collectionstore_node.api.handlers.debug import NewLevel
+from collectionstore_node.api.handlers.exports import Export
 from collectionstore_node.api.handlers.found_changes import Deletion, FindAndModify, Modification
 from collectionstore_node.api.handlers.indexes import NewIndex
 from collectionstore_node.api.handlers.queries import Distinct, Search, Selection
@@ -29,6 +30,7 @@ from collectionstore_node.api.openapi.answers import (
     FoundDeleted,
     FoundUpdated,
     Healthy,
+    ImportResult,
     Index,
     IndexDropped,
     IndexFacts,
@@ -45,7 +47,7 @@ from collectionstore_telemetry.profiling import Tasks
 
 Shape: TypeAlias = Any
 """A struct, or a tuple of several, for JSON; the text of a media type for anything else; a dict of several media types
-with their structs; None for no body."""
+with their structs, or None for text; None for no body."""
 
 DOCUMENT: Final = dict[str, Any]
 PATCHES: Final = {
@@ -54,6 +56,7 @@ PATCHES: Final = {
     "application/json-patch+json": list[dict[str, Any]],
 }
 LINES: Final = "application/x-ndjson"
+TABLE: Final = "text/csv"
 BYTES: Final = "application/octet-stream"
 TEXT: Final = "text/plain"
 
@@ -107,6 +110,14 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         "Documents", {200: Modified, 201: Modified}, FindAndModify, KEYED
     ),
     ("POST", f"{_COLLECTION}:bulk"): Operation("Documents", {200: BulkResult, 207: BulkResult}, LINES, KEYED),
+    ("GET", f"{_COLLECTION}:export"): Operation("Porting", {200: {LINES: None, TABLE: None}}),
+    ("POST", f"{_COLLECTION}:export"): Operation("Porting", {200: {LINES: None, TABLE: None}}, Export),
+    ("POST", f"{_COLLECTION}:import"): Operation(
+        "Porting",
+        {200: ImportResult, 207: {"application/json": ImportResult, LINES: None}},
+        {LINES: None, TABLE: None},
+        KEYED,
+    ),
     ("POST", f"{_COLLECTION}:find"): Operation("Queries", {200: DocumentPage}, Search),
     ("POST", f"{_COLLECTION}:count"): Operation("Queries", {200: Count}, Selection),
     ("POST", f"{_COLLECTION}:distinct"): Operation("Queries", {200: DistinctValues}, Distinct),

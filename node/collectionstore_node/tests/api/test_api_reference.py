@@ -32,6 +32,7 @@ QUERIES = (PAGES / "queries.md").read_text()
 AGGREGATION = (PAGES / "aggregation.md").read_text()
 INDEXES = (PAGES / "indexes.md").read_text()
 UPDATES = (PAGES / "updates.md").read_text()
+PORTING = (PAGES / "porting.md").read_text()
 ERRORS = REFERENCE.partition("## Errors")[2]
 
 
@@ -100,8 +101,8 @@ def test_limits_of_queries_are_as_written() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [REFERENCE, QUERIES, AGGREGATION, INDEXES, UPDATES],
-    ids=["api", "queries", "aggregation", "indexes", "updates"],
+    [REFERENCE, QUERIES, AGGREGATION, INDEXES, UPDATES, PORTING],
+    ids=["api", "queries", "aggregation", "indexes", "updates", "porting"],
 )
 async def test_the_examples_answer_as_shown(client: Client, replica: MemoryReplica, page: str) -> None:
     """All of them in their order, on a new store; lines that are shown must be in the answer."""
