@@ -338,6 +338,13 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "400; the page ends with `next_cursor`",
             ),
             Limit(
+                "what was changed since the revision of a read of the past, and is kept in memory",
+                "{service.limits:StoreLimits.query_memory_bytes_max|bytes}",
+                ("statemachine.past:collect",),
+                "410 `history_gone`",
+                _PROBLEMS,
+            ),
+            Limit(
                 "a query that sorts, counts or collects",
                 "{service.limits:StoreLimits.query_documents_max} documents, "
                 "{service.limits:StoreLimits.query_bytes_max|bytes} read, "
@@ -369,6 +376,51 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 ("statemachine.index_commands:build_index",),
                 "the next step goes on",
                 ("index_build_documents_total",),
+            ),
+            Limit(
+                "schema of a collection: its text, subschemas, those that nest for one value, patterns",
+                "{schemas.tree:SCHEMA_BYTES_MAX|bytes}, {schemas.tree:SUBSCHEMAS_MAX}, {schemas.tree:NESTING_MAX}, "
+                "{schemas.keywords:PATTERNS_MAX} of {schemas.keywords:PATTERN_CHARACTERS_MAX} characters and "
+                "{schemas.keywords:INSTRUCTIONS_MAX} instructions",
+                ("schemas.tree:Tree", "schemas.keywords:instructions_of"),
+                "400 `invalid_schema`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "what a schema takes for a value, and for each value inside of it; checking one document",
+                f"{{schemas.costs:WEIGHT_MAX}} steps; {{{_COSTS}:SCHEMA_STEPS_MAX}} steps, nested "
+                f"{{{_COSTS}:SCHEMA_DEPTH_MAX}} deep",
+                ("schemas.costs:weigh", "statemachine.conforming:conform"),
+                "400 `invalid_schema`; 422 `schema_too_costly` or `schema_violation`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "what the defaults of a schema add to a document",
+                "{schemas.defaults:DEFAULTS_BYTES_MAX|bytes}",
+                ("schemas.defaults:fill",),
+                "422 `schema_violation`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "violations in an answer; the document, and the steps, for which they are told",
+                "{schemas.violations:VIOLATIONS_MAX}; {service.configuration:SHOWN_BYTES_MAX|bytes}, "
+                "{service.configuration:SHOWN_STEPS_MAX}",
+                ("service.configuration:Options.violations",),
+                "the refusal has no list",
+            ),
+            Limit(
+                "a check of old documents: how many, and of how many it says what is wrong",
+                "{service.limits:VALIDATED_MAX}, {service.limits:VALIDATED_SHOWN_MAX}; half of the request's time",
+                ("service.validation:Validation.check",),
+                "400 `invalid_query`; `next_after`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "taken numbers that an insert into a sequence passes",
+                f"{{{_COSTS}:SEQUENCE_TRIES_MAX}}",
+                ("statemachine.configuring:insert",),
+                "409 `sequence_taken`",
+                _PROBLEMS,
             ),
             Limit(
                 "ranges of an index that a query reads; entries counted to choose one; IDs collected from it",
@@ -568,6 +620,13 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "{statemachine.dedupe:LIMITS.entries_max}, {statemachine.dedupe:LIMITS.size_bytes_max|bytes}, 24 h",
                 ("statemachine.dedupe:IdempotencyTable",),
                 "the oldest are removed",
+            ),
+            Limit(
+                "history of changes; a segment of it",
+                "{statemachine.history:LIMITS.bytes_max|bytes}, 6 h; "
+                "{statemachine.history:LIMITS.segment_bytes|bytes} and one record, 20 min",
+                ("statemachine.history:keep",),
+                "the oldest segments are dropped, as one range; older revisions are 410 `history_gone`",
             ),
             Limit(
                 "step of the replicated time",

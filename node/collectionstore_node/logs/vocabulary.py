@@ -44,6 +44,7 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("level.raised", ("info",), "The feature level of the state was raised by this entry; programs that do not support it refuse the data from now on.", ("feature_level", "was", "index")),
     LogEvent("entry.not_applied", ("error",), "The member cannot apply this entry and exits; `command` is the position of the command in the entry and `action` its kind, `reason` the kind of error.", ("index", "term", "kind", "bytes", "command", "action", "reason")),
     LogEvent("cluster.bootstrapped", ("info",), "This member bootstrapped the cluster.", ("node_id",)),
+    LogEvent("expiry.many", ("info",), "This member, as the leader, is removing many documents and values that have expired; `records` are removed, of `queued` that have a deadline.", ("records", "queued")),
     LogEvent("index.built", ("info",), "This member, as the leader, has built an index, or found that it cannot be built; `result` is ready or failed.", ("collection", "index", "result", "documents", "reason")),
     LogEvent("log.compacted", ("info",), "Log entries up to this index were removed.", ("index", "bytes")),
     LogEvent("message.rejected", ("warning",), "A peer sent a message that no correct peer sends; it was dropped.", ("sender", "reason")),

@@ -144,6 +144,29 @@ class WriteSeries:
             self._told[reason] = count
 
 
+class ExpirySeries:
+    """What expires. Implements `service.expirer.ExpirySeries`."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._queued = metrics.gauge("expiry_queued")
+        self._leases = metrics.gauge("leases")
+        self._overdue = metrics.gauge("expiry_overdue_seconds")
+        self._expired = metrics.counter("expired_total")
+
+    def queued(self, records: int, leases: int) -> None:
+        """Show how many records have a deadline of their own, and how many leases there are."""
+        self._queued.set(records)
+        self._leases.set(leases)
+
+    def overdue(self, seconds: float) -> None:
+        """Show for how long the first in the queue has been due."""
+        self._overdue.set(seconds)
+
+    def expired(self, records: int) -> None:
+        """Count records that were removed because they had expired."""
+        self._expired.inc(records)
+
+
 class IndexSeries:
     """The builds of indexes. Implements `service.index_builder.BuildSeries`."""
 

@@ -37,7 +37,7 @@ class Record(NamedTuple):
     id: str
     revision: int
     text: bytes
-    """Compact JSON."""
+    """Compact JSON; empty for a document that has expired, which is looked at and matches nothing."""
     size: int
     """Stored bytes."""
 
@@ -45,7 +45,7 @@ class Record(NamedTuple):
 class Meter:
     """What a query has read so far."""
 
-    __slots__ = ("bytes", "documents", "keys", "last", "plan")
+    __slots__ = ("bytes", "documents", "keys", "last", "plan", "undone")
 
     def __init__(self) -> None:
         self.documents = 0
@@ -56,6 +56,8 @@ class Meter:
         """How an index is used, for an explanation; None if none is."""
         self.last = ""
         """The ID of the document that was looked at last, and is counted."""
+        self.undone = 0
+        """Of a read of the past: the documents that were changed since."""
 
 
 class Asked(NamedTuple):
@@ -86,6 +88,14 @@ def matching(records: Iterator[Record], asked: Asked, meter: Meter) -> Iterator[
         size = len(record.text)
         spent += fixed + BYTE_NS * size
         visits = 0
+        if not size:
+            meter.documents += 1
+            meter.bytes += record.size
+            meter.last = record.id
+            if spent >= STEP_NS:
+                spent = 0
+                yield None
+            continue
         if size > FEW_BYTES:
             values = 1 + record.text.count(b",")
             if values * asked.heaviest > VISITS_MAX:

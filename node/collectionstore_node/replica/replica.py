@@ -19,6 +19,7 @@ from collectionstore_node.errors import (
     NotNow,
     OutcomeUnknown,
     ReadTimedOut,
+    RevisionNotReached,
     TooStale,
 )
 from collectionstore_node.raft.log_reader import Compacted
@@ -72,6 +73,11 @@ class Replica:
         return self.identity.name
 
     @property
+    def cluster_id(self) -> str:
+        """ID of the cluster."""
+        return self.identity.cluster_id
+
+    @property
     def revision(self) -> int:
         """Revision of the last applied command."""
         return self._member.applier.revision
@@ -89,6 +95,10 @@ class Replica:
     def is_leader(self) -> bool:
         """Whether this node leads, as far as it knows."""
         return self._consensus.raft.is_leader
+
+    def time_ms(self) -> int:
+        """Return the replicated time as it is on the leader; on any other member, as it is applied."""
+        return self._consensus.time_ms
 
     def leader(self) -> MemberInfo | None:
         """Return the leader this node knows, or None."""
@@ -181,6 +191,21 @@ class Replica:
             why = f"this node cannot confirm that its state is at most {bound_s:g} s old: {error}"
             raise TooStale(why) from error
         freshness.confirmed(as_of)
+
+    def is_fresh(self) -> bool:
+        """Whether `stale_barrier` without a bound returns at once."""
+        freshness = self._member.freshness
+        return not freshness.bounded or freshness.staleness_s() <= freshness.max_s
+
+    async def revision_barrier(self, revision: int, *, timeout_s: float) -> None:
+        """Return when `revision` is applied here, so that `view` has it. Raises `RevisionNotReached`."""
+        member = self._member
+        if not await member.revisions.reached(revision, timeout_s=timeout_s):
+            raise RevisionNotReached(revision, member.applier.revision)
+
+    def observe_applied(self, observer: Callable[[int, int], None]) -> Callable[[], None]:
+        """Call `observer` with revision and replicated time (ms) whenever entries were applied; see `Revisions`."""
+        return self._member.revisions.observe(observer)
 
     def staleness_s(self) -> float | None:
         """Return how stale `view` can be at most, in seconds; None if nothing is known of it."""

@@ -4,6 +4,8 @@
 - `halves.py` `lists.py` `queries.py` `backups.py`  its parts: single reads and writes in halves, pages, what matches a
   filter, reads of everything
 - `indexes.py` `index_builder.py`  creating and dropping indexes; what builds them, on the leader
+- `leases.py` `locks.py` `lives.py` `expirer.py`  leases and locks; how long something lives, and what removes it then
+- `past.py` `tokens.py`  reads of past revisions; what signs cursors and tokens
 - `door.py`           what every operation passes, and the state behind it
 - `updates.py` `update_checks.py`  writes of what matches a filter, and many writes of one request
 - `document_exports.py` `imports.py`  collections as streams: all documents of one state, and batches of writes
@@ -32,11 +34,12 @@ Invariants:
 """
 
 from collectionstore_node.service.admission import OVERDUE
+from collectionstore_node.service.expirer import Expirer
 from collectionstore_node.service.index_builder import IndexBuilder
 from collectionstore_node.service.limits import StoreLimits
 from collectionstore_node.service.operations import BoundedStaleness, Consistency, ReadConsistency
 from collectionstore_node.service.pending import Pending
-from collectionstore_node.service.store import Store, insertion
+from collectionstore_node.service.store import Store
 from collectionstore_node.service.store_replica import StoreReplica
 from collectionstore_node.service.turns import Work
 
@@ -44,6 +47,7 @@ __all__ = [
     "OVERDUE",
     "BoundedStaleness",
     "Consistency",
+    "Expirer",
     "IndexBuilder",
     "Pending",
     "ReadConsistency",
@@ -51,5 +55,4 @@ __all__ = [
     "StoreLimits",
     "StoreReplica",
     "Work",
-    "insertion",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -12,11 +12,15 @@ from msgspec.structs import replace
 from collectionstore_node.statemachine.commands import (
     Action,
     Command,
+    Expiring,
     Idempotency,
+    Operation,
     Transaction,
     Update,
     UpdateForm,
 )
+
+T = TypeVar("T", bound=Operation)
 
 _encoder: Final = msgspec.msgpack.Encoder()
 
@@ -40,20 +44,30 @@ def stamped(command: Command, *, time_ms: int, bytes_max: int) -> Command:
     AFTER the fingerprint was made: both may be different in a retry.
     """
     action = command.action
-    if isinstance(action, Update):
-        return replace(command, action=_stamped(action, time_ms, bytes_max))
-    if isinstance(action, Transaction) and any(isinstance(one, Update) for one in (*action.then, *action.otherwise)):
+    if isinstance(action, Update | Expiring):
+        return replace(command, action=_operation(action, time_ms, bytes_max))
+    if isinstance(action, Transaction):
         then, otherwise = (
-            tuple(_stamped(one, time_ms, bytes_max) if isinstance(one, Update) else one for one in branch)
-            for branch in (action.then, action.otherwise)
+            tuple(_operation(one, time_ms, bytes_max) for one in branch) for branch in (action.then, action.otherwise)
         )
         return replace(command, action=replace(action, then=then, otherwise=otherwise))
     return command
 
 
+def _operation(operation: T, time_ms: int, bytes_max: int) -> T:
+    if isinstance(operation, Expiring):
+        return replace(operation, write=_operation(operation.write, time_ms, bytes_max))
+    return _stamped(operation, time_ms, bytes_max) if isinstance(operation, Update) else operation
+
+
 def _stamped(update: Update, time_ms: int, bytes_max: int) -> Update:
     dated = update.form is UpdateForm.OPERATORS and b"$currentDate" in update.body
     return replace(update, time_ms=time_ms if dated else 0, bytes_max=bytes_max)
+
+
+def derived_key(key: str, position: int | str) -> str:
+    """Return the idempotency key of a part of a request."""
+    return hashlib.sha256(f"{key}\0{position}".encode()).hexdigest()
 
 
 def document_id_for(collection: str, key: str) -> str:

@@ -117,7 +117,9 @@ class IndexReader:
             # For more IDs than can be collected: of the same state as the entries.
             span = place if isinstance(place, Span) else EVERYTHING
             name = None if after is None else after[1]
-            self._documents = scan_documents(view, collection, lowest=span.lowest, after=name, end=span.end)
+            self._documents = scan_documents(
+                view, collection, lowest=span.lowest, after=name, end=span.end, marked=True
+            )
         self._reached = (b"", "")
         self._before = (b"", "")
         meter.plan = plan.shown()

@@ -10,28 +10,40 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from collectionstore_node.errors import InvalidRequest
+from collectionstore_node.errors import InvalidPart, InvalidRequest
+from collectionstore_node.schemas import DEFAULTS_BYTES_MAX, SCHEMA_BYTES_MAX
 from collectionstore_node.service.operations import (
+    Expiring,
     FindDocuments,
+    GrantLease,
+    KeepLease,
     List,
     ListCollections,
     ListDocuments,
     ListKeys,
+    ListLeases,
     Operation,
     Put,
+    ReadLease,
+    RevokeLease,
+    Touch,
     Transaction,
     Update,
+    ValidateDocuments,
 )
 from collectionstore_node.statemachine.admissible import (
     RESERVED_NAMES,
     CommandLimits,
     check_counts,
+    check_life,
     check_size,
     check_transaction,
     check_update_size,
     has_reserved_name,
 )
 from collectionstore_node.statemachine.costs import (
+    SCHEMA_DEPTH_MAX,
+    SCHEMA_STEPS_MAX,
     TRANSACTION_COST_MAX,
     TRANSACTION_READ_BYTES_MAX,
     TRANSACTION_WRITE_BYTES_MAX,
@@ -39,7 +51,11 @@ from collectionstore_node.statemachine.costs import (
 )
 
 __all__ = [
+    "DEFAULTS_BYTES_MAX",
     "RESERVED_NAMES",
+    "SCHEMA_BYTES_MAX",
+    "SCHEMA_DEPTH_MAX",
+    "SCHEMA_STEPS_MAX",
     "TRANSACTION_COST_MAX",
     "TRANSACTION_READ_BYTES_MAX",
     "TRANSACTION_WRITE_BYTES_MAX",
@@ -49,6 +65,12 @@ __all__ = [
     "check_transaction_items",
     "has_reserved_name",
 ]
+
+
+VALIDATED_MAX: Final = 100_000
+"""Documents that one request checks against a schema."""
+VALIDATED_SHOWN_MAX: Final = 100
+"""Of how many it says what is wrong."""
 
 
 class StoreLimits(CommandLimits, frozen=True, kw_only=True):
@@ -91,7 +113,33 @@ def check_transaction_items(limits: StoreLimits, *, compare: int, then: int, oth
     check_counts(limits, compare=compare, then=then, otherwise=otherwise)
 
 
-def _check_list(request: List | FindDocuments, limits: StoreLimits) -> None:
+def _check_expiring(request: Expiring, limits: StoreLimits) -> None:
+    check_life(request.ttl_ms, request.lease)
+    _CHECKS[type(request.write)](request.write, limits)
+
+
+def _check_touch(request: Touch, limits: StoreLimits) -> None:
+    check_life(request.ttl_ms, request.lease)
+
+
+def _check_grant(request: GrantLease, limits: StoreLimits) -> None:
+    check_life(request.ttl_ms or -1, 0)
+
+
+def _check_lease(request: KeepLease | RevokeLease | ReadLease, limits: StoreLimits) -> None:
+    check_life(0, request.lease)
+
+
+def _check_validation(request: ValidateDocuments, limits: StoreLimits) -> None:
+    for name, given, least, most in (
+        ("limit", request.limit, 1, VALIDATED_MAX),
+        ("show", request.shown, 0, VALIDATED_SHOWN_MAX),
+    ):
+        if not least <= given <= most:
+            raise InvalidPart("invalid_query", f"/{name}", f"{name} is {given}; allowed are {least} to {most}")
+
+
+def _check_list(request: List | FindDocuments | ListLeases, limits: StoreLimits) -> None:
     if not 1 <= request.limit <= limits.list_items_max:
         raise InvalidRequest("invalid_parameter", f"limit is {request.limit}; allowed are 1 to {limits.list_items_max}")
 
@@ -105,4 +153,12 @@ _CHECKS: Final[dict[type, Callable[[Any, StoreLimits], None]]] = {
     ListDocuments: _check_list,
     ListKeys: _check_list,
     FindDocuments: _check_list,
+    ListLeases: _check_list,
+    Expiring: _check_expiring,
+    Touch: _check_touch,
+    GrantLease: _check_grant,
+    KeepLease: _check_lease,
+    RevokeLease: _check_lease,
+    ReadLease: _check_lease,
+    ValidateDocuments: _check_validation,
 }

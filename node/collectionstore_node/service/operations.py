@@ -22,6 +22,7 @@ from collectionstore_node.statemachine.admissible import (
     CONTENT_TYPE,
     CONTENT_TYPE_CHARACTERS_MAX,
     IDEMPOTENCY_KEY,
+    LOCKS,
     NAME,
     REVISIONS_MAX,
     key_violation,
@@ -31,25 +32,42 @@ from collectionstore_node.statemachine.commands import (
     ANY,
     CompareField,
     CompareOperator,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
     DocumentRef,
     DropCollection,
     DropIndex,
+    Expiring,
     Get,
+    GrantLease,
     Image,
+    Insert,
+    KeepLease,
     KeyRef,
     Precondition,
     Put,
     Ref,
+    RevokeLease,
+    Touch,
     Transaction,
     Update,
     UpdateForm,
+    plain,
 )
 from collectionstore_node.statemachine.commands import ClientAction as Action
 from collectionstore_node.statemachine.commands import Compare as Guard
 from collectionstore_node.statemachine.commands import Operation as TransactionStep
+from collectionstore_node.statemachine.options import (
+    DEFAULTS,
+    CollectionOptions,
+    Ids,
+    Schema,
+    parse_options,
+    shown_options,
+    versioned,
+)
 
 
 class Consistency(enum.Enum):
@@ -67,7 +85,29 @@ class BoundedStaleness(msgspec.Struct, frozen=True):
     max_s: float
 
 
-ReadConsistency: TypeAlias = Consistency | BoundedStaleness
+class ReadPoint(msgspec.Struct, frozen=True):
+    """A read of a certain revision of the store."""
+
+    consistency: Consistency | BoundedStaleness = Consistency.LINEARIZABLE
+    min_revision: int = 0
+    """The read waits until this is applied, besides what `consistency` demands."""
+    at_revision: int | None = None
+    """The read is of the state at exactly this revision; `consistency` is of no account then."""
+
+
+ReadConsistency: TypeAlias = Consistency | BoundedStaleness | ReadPoint
+
+
+def pinned_revision(consistency: ReadConsistency) -> int | None:
+    """Return the revision at whose state a read is, None for one that is not of the past."""
+    return consistency.at_revision if isinstance(consistency, ReadPoint) else None
+
+
+def at_least(consistency: ReadConsistency, revision: int) -> ReadPoint:
+    """Return the demand of a read that must see `revision`, too."""
+    if isinstance(consistency, ReadPoint):
+        return msgspec.structs.replace(consistency, min_revision=max(consistency.min_revision, revision))
+    return ReadPoint(consistency, revision)
 
 
 class ReadCollection(msgspec.Struct, frozen=True, gc=False):
@@ -80,6 +120,20 @@ class ReadIndexes(msgspec.Struct, frozen=True, gc=False):
     """Read the indexes of a collection."""
 
     collection: str
+
+
+class ReadLease(msgspec.Struct, frozen=True, gc=False):
+    """Read a lease, and with `attached` what is attached to it."""
+
+    lease: int
+    attached: bool = False
+
+
+class ListLeases(msgspec.Struct, frozen=True, gc=False):
+    """List leases by ID: those with a greater one than `after`, at most `limit`."""
+
+    after: int
+    limit: int
 
 
 class ListCollections(msgspec.Struct, frozen=True, gc=False):
@@ -152,8 +206,22 @@ class ExportDocuments(msgspec.Struct, frozen=True, gc=False):
     after: Position | None
 
 
+class ValidateDocuments(msgspec.Struct, frozen=True, gc=False):
+    """Check documents of a collection whose ID is greater than `after` against a schema."""
+
+    collection: str
+    schema: Schema | None
+    """None for that of the collection."""
+    after: str | None
+    limit: int
+    """How many are checked at most."""
+    shown: int
+    """Of how many the result says what is wrong."""
+
+
 Write: TypeAlias = Put | Delete
-AnyWrite: TypeAlias = Put | Delete | Update
+AnyWrite: TypeAlias = Put | Delete | Update | Expiring
+AnyWrite: TypeAlias = Put | Delete | Update | Insert
 Read: TypeAlias = DocumentRef | KeyRef
 """A read of one target is the target itself: the hot path allocates nothing more."""
 List: TypeAlias = ListCollections | ListDocuments | ListKeys
@@ -164,12 +232,20 @@ Operation: TypeAlias = (
     | DropCollection
     | CreateIndex
     | DropIndex
+    | ConfigureCollection
     | Transaction
+    | Touch
+    | GrantLease
+    | KeepLease
+    | RevokeLease
+    | ReadLease
+    | ListLeases
     | Read
     | ReadCollection
     | ReadIndexes
     | List
     | Query
+    | ValidateDocuments
     | ReadCluster
     | ReadLog
     | ReadState
@@ -183,15 +259,19 @@ __all__ = [
     "ANY",
     "CONTENT_TYPE",
     "CONTENT_TYPE_CHARACTERS_MAX",
+    "DEFAULTS",
     "IDEMPOTENCY_KEY",
+    "LOCKS",
     "NAME",
     "REVISIONS_MAX",
     "Action",
     "AggregateDocuments",
     "AnyWrite",
     "BoundedStaleness",
+    "CollectionOptions",
     "CompareField",
     "CompareOperator",
+    "ConfigureCollection",
     "Consistency",
     "CountDocuments",
     "CreateCollection",
@@ -201,17 +281,23 @@ __all__ = [
     "DocumentRef",
     "DropCollection",
     "DropIndex",
+    "Expiring",
     "ExportDocuments",
     "Find",
     "FindDocuments",
     "Get",
+    "GrantLease",
     "Guard",
+    "Ids",
     "Image",
+    "Insert",
+    "KeepLease",
     "KeyRef",
     "List",
     "ListCollections",
     "ListDocuments",
     "ListKeys",
+    "ListLeases",
     "Operation",
     "Precondition",
     "Put",
@@ -220,12 +306,24 @@ __all__ = [
     "ReadCollection",
     "ReadConsistency",
     "ReadIndexes",
+    "ReadLease",
+    "ReadPoint",
     "Ref",
+    "RevokeLease",
+    "Schema",
+    "Touch",
     "Transaction",
     "TransactionStep",
     "Update",
     "UpdateForm",
+    "ValidateDocuments",
     "Write",
+    "at_least",
     "key_violation",
+    "parse_options",
+    "pinned_revision",
+    "plain",
+    "shown_options",
     "text_violation",
+    "versioned",
 ]

@@ -39,9 +39,13 @@ from collectionstore_node.service.operations import (
     FindDocuments,
     Query,
     ReadConsistency,
+    pinned_revision,
 )
+from collectionstore_node.service.past import Pinned, in_thread
 from collectionstore_node.service.query_thread import QueryThread
 from collectionstore_node.service.results import Aggregated, Counted, DistinctResult, FindResult, Found
+from collectionstore_node.statemachine.expiry_queue import is_there
+from collectionstore_node.statemachine.past import Scope
 from collectionstore_node.statemachine.reads import pick_documents, scan_documents
 from collectionstore_node.statemachine.view import View
 
@@ -74,12 +78,13 @@ class Queries:
     what one query may read, and `ReadTimedOut` when its time was up before it had read that.
     """
 
-    __slots__ = ("_door", "_exports", "_thread")
+    __slots__ = ("_door", "_exports", "thread")
 
     def __init__(self, door: Door) -> None:
         self._door = door
         self._exports = 0
-        self._thread = QueryThread()
+        self.thread = QueryThread()
+        """Where queries run, and other long reads."""
 
     async def export(
         self, request: ExportDocuments, form: Format, *, consistency: ReadConsistency, timeout_s: float
@@ -115,7 +120,7 @@ class Queries:
                     yield
             return frozenset(names)
 
-        return await self._thread.run(steps, timeout_s=deadline - clock())
+        return await self.thread.run(steps, timeout_s=deadline - clock())
 
     async def find(
         self, request: FindDocuments, *, show: Callable[[Found], T], consistency: ReadConsistency, timeout_s: float
@@ -136,11 +141,11 @@ class Queries:
             return check()
             yield
 
-        return await self._thread.run(steps, timeout_s=timeout_s)
+        return await self.thread.run(steps, timeout_s=timeout_s)
 
     def close(self) -> None:
         """End the thread of queries; before storage is closed, as a query may be reading it."""
-        self._thread.close()
+        self.thread.close()
 
     async def count(self, request: CountDocuments, *, consistency: ReadConsistency, timeout_s: float) -> Counted:
         """Return how many documents match."""
@@ -172,9 +177,23 @@ class Queries:
         async def reclaim(gap: ManyDeleted) -> None:
             await door.replica.reclaim(gap.lo, gap.hi, timeout_s=timeout_s)
 
+        revision, expired = pinned_revision(consistency), monotonic() + timeout_s
+
+        def past() -> _Steps[_Run]:
+            pinned = _pinned(door.replica.view, request, revision or 0)
+
+            def steps() -> _Steps[_Run]:
+                yield from pinned.collect(door.limits, expired)
+                return _Run(door, request, monotonic() + LASTS_S, pinned)
+
+            return steps()
+
         async def opened() -> DocumentExport:
-            run = _Run(door, request, monotonic() + LASTS_S)
-            export = DocumentExport(run, form, self._thread, reclaim=reclaim, ended=self._export_ended)
+            if revision is None:
+                run = _Run(door, request, monotonic() + LASTS_S)
+            else:
+                run = await self.thread.run(past, timeout_s=deadline - clock())
+            export = DocumentExport(run, form, self.thread, reclaim=reclaim, ended=self._export_ended)
             await export.begin(timeout_s=deadline - clock())
             return export
 
@@ -198,15 +217,20 @@ class Queries:
         door = self._door
         await door.view(request, consistency, timeout_s)
 
-        def begin() -> _Steps[T]:
-            return steps(_Run(door, request, expired))
+        revision = pinned_revision(consistency)
 
-        try:
-            return await self._thread.run(begin, timeout_s=deadline - clock())
-        except ManyDeleted as gap:
-            # Once: a client that deletes faster than the disk can reclaim gets 503.
-            await door.replica.reclaim(gap.lo, gap.hi, timeout_s=deadline - clock())
-        return await self._thread.run(begin, timeout_s=deadline - clock())
+        def begin() -> _Steps[T]:
+            if revision is None:
+                return steps(_Run(door, request, expired))
+            pinned = _pinned(door.replica.view, request, revision)
+
+            def run() -> _Steps[T]:
+                yield from pinned.collect(door.limits, expired)
+                return (yield from steps(_Run(door, request, expired, pinned)))
+
+            return run()
+
+        return await in_thread(door, self.thread, begin, timeout_s=deadline - clock())
 
     def _by_id(self, request: FindDocuments, show: Callable[[Found], T], run: _Run) -> _Steps[FindResult[T]]:
         limits = self._door.limits
@@ -330,8 +354,16 @@ def _too_many_values(limits: StoreLimits) -> InvalidRequest:
     )
 
 
+def _pinned(view: View, request: Query, revision: int) -> Pinned:
+    names = [name for name, _ in request.pipeline.collections] if isinstance(request, AggregateDocuments) else []
+    return Pinned(view, revision, Scope(frozenset((request.collection, *names))), others=len(names))
+
+
 class _Run:
-    """One run of a query over the state as it is now. Made in the event loop, used in the thread of queries."""
+    """One run of a query over the state as it is now. Made in the event loop, used in the thread of queries.
+
+    One over a state of the past is made in the thread, where that was collected.
+    """
 
     __slots__ = (
         "_expired",
@@ -349,29 +381,42 @@ class _Run:
         "stale_since",
     )
 
-    def __init__(self, door: Door, request: Query, expired: float) -> None:
-        """`expired` is when the query's time is up, by `time.monotonic`. Raises `InvalidPart("invalid_hint")`."""
+    def __init__(self, door: Door, request: Query, expired: float, pinned: Pinned | None = None) -> None:
+        """`pinned` is the past that is read, None for the state of now; `expired` is when the query's time is up, by
+        `time.monotonic`. Raises `InvalidPart("invalid_hint")`."""
         self._expired = expired
         self._limits = door.limits
         self.find = find = request.find
         self.meter = Meter()
-        replica = door.replica
-        # Revision and cursor without an await between: both are of one state, as the cursor reads a consistent view.
-        self.revision, staleness_s = replica.revision, replica.staleness_s()
-        pipeline = request.pipeline if isinstance(request, AggregateDocuments) else None
-        self._joins = () if pipeline is None else tuple(_Join(replica.view) for _ in pipeline.collections)
-        self.stale_since = None if staleness_s is None else perf_counter() - staleness_s
+        self.stale_since: float | None = None
+        self._joins: tuple[_Join, ...] = ()
+        if pinned is None:
+            replica = door.replica
+            # Revision and cursor without an await between: both are of one state, as the cursor reads a consistent
+            # view.
+            self.revision, staleness_s = replica.revision, replica.staleness_s()
+            pipeline = request.pipeline if isinstance(request, AggregateDocuments) else None
+            self._joins = () if pipeline is None else tuple(_Join(replica.view) for _ in pipeline.collections)
+            self.stale_since = None if staleness_s is None else perf_counter() - staleness_s
+            planning = view = replica.view
+        else:
+            self.revision = pinned.undo.revision
+            self._joins = tuple(_Join(one, past=True) for one in pinned.others())
+            planning, view = pinned.planning(), pinned.reading()
+            self.meter.undone = pinned.undo.changed
         after = request.after if isinstance(request, FindDocuments | ExportDocuments) else None
-        view = replica.view
         self._use, needs = _use_of(request)
         plan = plan_of(
             find,
-            indexes_of(view, request.collection),
-            partial(count_keys, view),
+            indexes_of(planning, request.collection),
+            partial(count_keys, planning),
             needs=needs,
             use=self._use,
             limit=request.limit if isinstance(request, FindDocuments) else 0,
         )
+        if plan is not None and is_there(planning) is not None:
+            # Entries do not tell whether their documents have expired.
+            plan = plan._replace(covered=False, exact=False)
         self.in_order = plan is not None and plan.order == "sort"
         """Whether matches come in the order that was asked for."""
         self._streaming = plan is not None and plan.order != "memory"
@@ -414,6 +459,7 @@ class _Run:
             total.documents += meter.documents
             total.bytes += meter.bytes
             total.keys += meter.keys
+        total.undone = self.meter.undone
         return total
 
     def _bounded(self, matches: Iterator[T | None]) -> Iterator[T | None]:
@@ -479,10 +525,12 @@ class _Run:
 class _Join:
     """Another collection that a pipeline reads, in the state that the query began with."""
 
-    __slots__ = ("_view", "meter", "plan")
+    __slots__ = ("_past", "_view", "meter", "plan")
 
-    def __init__(self, view: View) -> None:
-        self._view = SameState(view)
+    def __init__(self, view: View, *, past: bool = False) -> None:
+        """The `past` is read one document after the other: it has one cursor for each collection."""
+        self._view = view if past else SameState(view)
+        self._past = past
         self.meter = Meter()
         self.plan: dict[str, Any] | None = None
         """How its documents were found at last."""
@@ -490,7 +538,8 @@ class _Join:
     def matches(self, collection: str, find: Find) -> Matches:
         """Yield the documents that match, by ID; what was read before is at its end."""
         view, use = self._view, Use.PAGES_BY_ID
-        plan = plan_of(find, indexes_of(view, collection), partial(count_keys, view), needs=None, use=use)
+        indexes = [] if self._past else indexes_of(view, collection)
+        plan = plan_of(find, indexes, partial(count_keys, view), needs=None, use=use)
         if plan is None:
             self.plan = find.plan()
             return matching(_records(view, collection, find, None), find.asked, self.meter)
@@ -515,7 +564,7 @@ def _records(view: View, collection: str, find: Find, after: str | None) -> Iter
     match find.place:
         case Ids(names):
             left = names if after is None else tuple(name for name in names if name > after)
-            found = pick_documents(view, collection, left)
+            found = pick_documents(view, collection, left, marked=True)
         case Span(lowest, end):
-            found = scan_documents(view, collection, lowest=lowest, after=after, end=end)
+            found = scan_documents(view, collection, lowest=lowest, after=after, end=end, marked=True)
     return map(record_of, found)

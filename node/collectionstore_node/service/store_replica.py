@@ -33,11 +33,18 @@ class StoreReplica(Protocol):
         """Name of this member."""
 
     @property
+    def cluster_id(self) -> str:
+        """ID of the cluster."""
+
+    @property
     def is_leader(self) -> bool:
         """Whether this node leads, as far as it knows."""
 
     def wall_ms(self) -> int:
         """Return the time of day of this member, in milliseconds since 1970 UTC."""
+
+    def time_ms(self) -> int:
+        """Return the replicated time as it is on the leader; on any other member, as it is applied."""
 
     def leader(self) -> MemberInfo | None:
         """Return the leader this node knows, or None."""
@@ -74,6 +81,15 @@ class StoreReplica(Protocol):
 
     async def stale_barrier(self, staleness_max_s: float | None, *, timeout_s: float) -> None:
         """Wait until `view` is at most that stale; None: as stale as this node allows. Raises `TooStale`."""
+
+    def is_fresh(self) -> bool:
+        """Whether `view` is known to be as recent as this node demands of stale reads, so that they need not wait."""
+
+    async def revision_barrier(self, revision: int, *, timeout_s: float) -> None:
+        """Wait until `revision` is applied here. Raises `RevisionNotReached`."""
+
+    def observe_applied(self, observer: Callable[[int, int], None]) -> Callable[[], None]:
+        """Call `observer` with revision and replicated time whenever entries were applied; the result ends that."""
 
     def staleness_s(self) -> float | None:
         """Return how stale `view` can be at most, in seconds; None if nothing is known of it."""

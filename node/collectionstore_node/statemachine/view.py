@@ -121,6 +121,13 @@ class Overlay(View):
             insort(self._order, key)
         values[key] = value
 
+    def put_unhashed(self, key: bytes, value: bytes) -> None:
+        """Do as `put` for what follows from the other writes, and need not be in the digest with them."""
+        values = self.writes.values
+        if self._order is not None and key not in values:
+            insort(self._order, key)
+        values[key] = value
+
     def delete(self, key: bytes) -> None:
         """Delete `key`; no error if it is absent."""
         self._set(key, None)

@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 import orjson
 
-from collectionstore_node.api.handlers.queries import checked
+from collectionstore_node.api.handlers.queries import checked, past_facts
 from collectionstore_node.api.handlers.read_answers import joined
 from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.names import collection_name
 from collectionstore_node.documents.dates import rfc3339
 from collectionstore_node.errors import InvalidPart
-from collectionstore_node.service.operations import NAME, AggregateDocuments
+from collectionstore_node.service.operations import NAME, AggregateDocuments, pinned_revision
 from collectionstore_node.service.queries import Pipeline, parse_pipeline
 from collectionstore_node.service.results import Aggregated
 
@@ -37,7 +37,8 @@ async def aggregate(call: Call) -> Answer:
     found = await call.api.store.queries.aggregate(
         AggregateDocuments(name, pipeline), consistency=call.options.consistency, timeout_s=call.timeout_s
     )
-    tail = b"]" + (_explained(pipeline, found, started) if body.explain else b"")
+    revision = pinned_revision(call.options.consistency)
+    tail = b"]" + (_explained(pipeline, found, started, revision) if body.explain else b"")
     return joined(b'{"documents":[', found.documents, tail, found.revision, found.stale_since)
 
 
@@ -49,7 +50,7 @@ def _parsed(given: list[Any], now: str) -> Pipeline:
     return pipeline
 
 
-def _explained(pipeline: Pipeline, found: Aggregated, started: float) -> bytes:
+def _explained(pipeline: Pipeline, found: Aggregated, started: float, revision: int | None) -> bytes:
     facts = {
         "plan": found.meter.plan or pipeline.plan(),
         "stages": [{"stage": one.name, "taken": one.taken, "made": one.made} for one in found.stages],
@@ -64,4 +65,4 @@ def _explained(pipeline: Pipeline, found: Aggregated, started: float) -> bytes:
         "returned": len(found.documents),
         "elapsed_ms": round((perf_counter() - started) * 1_000, 3),
     }
-    return b',"explain":%s' % orjson.dumps(facts)
+    return b',"explain":%s' % orjson.dumps(facts | past_facts(found.meter, revision))

@@ -11,7 +11,7 @@ import orjson
 from aiohttp import hdrs
 
 from collectionstore_node.api.handlers.bulk import TYPES as NDJSON_TYPES
-from collectionstore_node.api.handlers.write_answers import refusal
+from collectionstore_node.api.handlers.write_answers import Written, refusal
 from collectionstore_node.api.http.answers import JSON, Answer, Outlet
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.idempotency import idempotency_key
@@ -28,11 +28,11 @@ from collectionstore_node.porting.ndjson import Identified, identified
 from collectionstore_node.porting.records import Records
 from collectionstore_node.porting.tables import Header, document_of, parse_header, parse_record
 from collectionstore_node.porting.tally import Tally, Trailer, parse_trailer
-from collectionstore_node.service import Work, insertion
+from collectionstore_node.service import Work
+from collectionstore_node.service.idempotency import derived_key
 from collectionstore_node.service.imports import BATCH_BYTES, BATCH_LINES, Applied, Line, Mode, Refused
-from collectionstore_node.service.operations import ANY
+from collectionstore_node.service.operations import ANY, Insert
 from collectionstore_node.service.results import Code
-from collectionstore_node.service.updates import derived_key
 
 CSV_TYPE: Final = "text/csv"
 RECORD_BYTES: Final = 16 << 10
@@ -235,7 +235,11 @@ class _Import:
         if name is None:
             if self._mode is Mode.REPLACE:
                 raise Problem("invalid_body", "without _id there is nothing to replace")
-            name, _ = insertion(self._collection, text, None if self._key is None else derived_key(self._key, number))
+            name, made = self._store.insertion(
+                self._collection, text, None if self._key is None else derived_key(self._key, number)
+            )
+            if isinstance(made, Insert):
+                raise Problem("id_not_allowed", "a sequence numbers no documents of an import; give _id, or use :bulk")
         return Line(number, check_key(name, self._call.api.limits.key_bytes_max, "document id"), text)
 
     def _row(self, number: int, record: bytes) -> Identified | None:
@@ -299,7 +303,8 @@ class _Import:
 
     def _refusal(self, one: Refused) -> Problem:
         if one.outcome.code is not Code.PRECONDITION_FAILED:
-            return refusal(one.outcome, absent="document_not_found")
+            document = Written(self._store, self._collection, one.line.document)
+            return refusal(one.outcome, absent="document_not_found", document=document)
         if self._mode is Mode.REPLACE:
             return Problem("document_not_found", "there is no document with this ID to replace")
         return Problem("document_exists", "there is a document with this ID already")

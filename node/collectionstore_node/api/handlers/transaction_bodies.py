@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
 from collectionstore_node.api.http.bodies import DEFAULT_CONTENT_TYPE, check_content_type
-from collectionstore_node.api.http.names import bucket_name, check_key, collection_name
+from collectionstore_node.api.http.lives import life_of
+from collectionstore_node.api.http.names import bucket_name, check_key, collection_name, lock_name
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import operations
 from collectionstore_node.service.operations import (
     ANY,
+    LOCKS,
     CompareField,
     CompareOperator,
     DocumentRef,
@@ -28,6 +30,7 @@ from collectionstore_node.service.operations import (
     Transaction,
     TransactionStep,
     UpdateForm,
+    plain,
 )
 from collectionstore_node.service.update_checks import check_patterns, check_text
 
@@ -45,8 +48,12 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Compare(Target, frozen=True, kw_only=True):
-    """One guard; `operand` is a revision, a boolean for "exists", or base64 for the value of a raw key."""
+    """One guard; `operand` is a revision, a boolean for "exists", or base64 for the value of a raw key.
 
+    In place of a target it may name a `lock`, whose revision is its fencing token.
+    """
+
+    lock: str | None = None
     field: Literal["revision", "exists", "value"]
     operator: Literal["==", "!=", ">", "<"] = "=="
     operand: int | bool | str
@@ -61,7 +68,14 @@ class ConditionalWrite(Target, frozen=True, kw_only=True):
     """A filter that the document must match."""
 
 
-class Put(ConditionalWrite, frozen=True, kw_only=True, tag_field="op", tag="put"):
+class LivingWrite(ConditionalWrite, frozen=True, kw_only=True):
+    """A write of something that expires, if it has a `ttl` or a `lease`."""
+
+    ttl: str | None = None
+    lease: int | None = None
+
+
+class Put(LivingWrite, frozen=True, kw_only=True, tag_field="op", tag="put"):
     """Store `document`, or `value` (base64) with its `content_type`."""
 
     document: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
@@ -77,7 +91,7 @@ class Get(Target, frozen=True, kw_only=True, tag_field="op", tag="get"):
     """Read the target at the transaction's revision."""
 
 
-class Update(ConditionalWrite, frozen=True, kw_only=True, tag_field="op", tag="update"):
+class Update(LivingWrite, frozen=True, kw_only=True, tag_field="op", tag="update"):
     """Change a document where it is, by one of the three forms."""
 
     update: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
@@ -120,7 +134,13 @@ def transaction_of(body: TransactionBody, key_bytes_max: int) -> Transaction:
 
 
 def _branch(steps: Sequence[Step], name: str, key_bytes_max: int) -> tuple[TransactionStep, ...]:
-    return tuple(_step(step, f"{name}[{at}]", key_bytes_max) for at, step in enumerate(steps))
+    return tuple(_living(step, f"/{name}/{at}", f"{name}[{at}]", key_bytes_max) for at, step in enumerate(steps))
+
+
+def _living(step: Step, pointer: str, path: str, key_bytes_max: int) -> TransactionStep:
+    made = _step(step, path, key_bytes_max)
+    life = life_of(step.ttl, step.lease, pointer) if isinstance(step, LivingWrite) else None
+    return life.of(made) if life is not None and isinstance(made, operations.Put | operations.Update) else made
 
 
 def _step(step: Step, path: str, key_bytes_max: int) -> TransactionStep:
@@ -205,9 +225,9 @@ FIELDS: Final = {
 
 def check_updates(transaction: Transaction) -> None:
     """Check the updates of a transaction; takes long, as its patterns are compiled. Raises `InvalidRequest`."""
-    check_patterns(one for one in (*transaction.then, *transaction.otherwise) if isinstance(one, operations.Update))
+    check_patterns(one for one in _plain_steps(transaction) if isinstance(one, operations.Update))
     for name, branch in (("then", transaction.then), ("else", transaction.otherwise)):
-        for at, step in enumerate(branch):
+        for at, step in enumerate(map(plain, branch)):
             if isinstance(step, operations.Update):
                 where = f"/{name}/{at}"
                 pointers = (f"{where}/{FIELDS[step.form]}", f"{where}/when", f"{where}/array_filters")
@@ -216,7 +236,11 @@ def check_updates(transaction: Transaction) -> None:
 
 def has_updates(transaction: Transaction) -> bool:
     """Whether a transaction has updates, which `check_updates` must check."""
-    return any(isinstance(one, operations.Update) for one in (*transaction.then, *transaction.otherwise))
+    return any(isinstance(one, operations.Update) for one in _plain_steps(transaction))
+
+
+def _plain_steps(transaction: Transaction) -> Iterator[TransactionStep]:
+    return map(plain, (*transaction.then, *transaction.otherwise))
 
 
 def _ref(target: Target, path: str, key_bytes_max: int) -> Ref:
@@ -256,8 +280,16 @@ def _base64(text: str, path: str) -> bytes:
         raise Problem("invalid_body", f"{path}: not base64 with padding") from None
 
 
+def _guarded(guard: Compare, path: str, key_bytes_max: int) -> Ref:
+    if guard.lock is None:
+        return _ref(guard, path, key_bytes_max)
+    if (guard.collection, guard.id, guard.bucket, guard.key) != (None,) * 4 or guard.field == "value":
+        raise Problem("invalid_body", f"{path}: of a lock compare revision or exists, and name no other target")
+    return KeyRef(LOCKS, lock_name(guard.lock))
+
+
 def _compare(guard: Compare, path: str, key_bytes_max: int) -> Guard:
-    ref = _ref(guard, path, key_bytes_max)
+    ref = _guarded(guard, path, key_bytes_max)
     operator = _OPERATORS[guard.operator]
     operand = guard.operand
     match guard.field:

@@ -14,7 +14,7 @@ from collectionstore_node.api.handlers.transaction_bodies import (
     has_updates,
     transaction_of,
 )
-from collectionstore_node.api.handlers.write_answers import outcome_lines, refusal
+from collectionstore_node.api.handlers.write_answers import item_warning, outcome_lines, refusal, written_by
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import ApiContext, Call
 from collectionstore_node.api.http.idempotency import idempotency_key
@@ -22,13 +22,23 @@ from collectionstore_node.api.http.json_bodies import AT_ONCE_BYTES_MAX, decode
 from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.service import Store
 from collectionstore_node.service.limits import (
     TRANSACTION_COST_MAX,
     TRANSACTION_READ_BYTES_MAX,
     TRANSACTION_WRITE_BYTES_MAX,
     check_transaction_items,
 )
-from collectionstore_node.service.operations import ANY, DocumentRef, Get, Put, Transaction, TransactionStep, Update
+from collectionstore_node.service.operations import (
+    ANY,
+    DocumentRef,
+    Get,
+    Put,
+    Transaction,
+    TransactionStep,
+    Update,
+    plain,
+)
 from collectionstore_node.service.results import Code, Item, Outcome
 
 
@@ -49,7 +59,7 @@ async def post(call: Call) -> Answer:
     outcome = await api.store.transact(transaction, key=key, timeout_s=call.timeout_s)
     api.metrics.transaction(result_label(outcome))
     if outcome.code is not Code.OK:
-        raise transaction_refusal(outcome)
+        raise transaction_refusal(outcome, api.store, transaction)
     return Answer(
         200,
         b"%sX-Revision: %d\r\n%s" % (JSON, outcome.revision, outcome_lines(outcome)),
@@ -85,7 +95,7 @@ def result_label(outcome: Outcome) -> str:
             return "refused"
 
 
-def transaction_refusal(outcome: Outcome) -> Problem:
+def transaction_refusal(outcome: Outcome, store: Store, transaction: Transaction) -> Problem:
     """Return the problem of a transaction that was applied and changed nothing."""
     branch = "then" if outcome.succeeded else "else"
     if outcome.code is Code.COMPARES_TOO_LARGE:
@@ -102,7 +112,9 @@ def transaction_refusal(outcome: Outcome) -> Problem:
             revision=outcome.revision,
         )
     else:
-        problem = refusal(outcome, absent="document_not_found")
+        steps, at = transaction.then if outcome.succeeded else transaction.otherwise, outcome.failed_operation
+        written = written_by(store, plain(steps[at])) if at is not None and at < len(steps) else None
+        problem = refusal(outcome, absent="document_not_found", document=written)
     if operation is not None:
         problem.members["operation"] = operation
     return problem
@@ -114,7 +126,7 @@ def transaction_results(transaction: Transaction, outcome: Outcome) -> bytes:
     return b'{"succeeded":%s,"revision":%d,"results":[%s]}' % (
         b"true" if outcome.succeeded else b"false",
         outcome.revision,
-        b",".join(_result(step, item) for step, item in zip(branch, outcome.items, strict=True)),
+        b",".join(_result(plain(step), item) for step, item in zip(branch, outcome.items, strict=True)),
     )
 
 
@@ -130,9 +142,10 @@ def _result(step: TransactionStep, item: Item) -> bytes:
             value = None if item.value is None else base64.b64encode(item.value).decode()
             return orjson.dumps({"revision": item.revision, "value": value})
         case Put():
-            return orjson.dumps({"revision": item.revision, "created": item.created})
+            return orjson.dumps({"revision": item.revision, "created": item.created} | item_warning(item))
         case Update() if item.revision:
             modified = item.revision != item.previous_revision
-            return orjson.dumps({"revision": item.revision, "created": item.created, "modified": modified})
+            facts = {"revision": item.revision, "created": item.created, "modified": modified}
+            return orjson.dumps(facts | item_warning(item))
         case _:
             return orjson.dumps({"revision": 0, "deleted": item.previous_revision != 0})

@@ -14,24 +14,30 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from collectionstore_node.api.http.limits import HttpLimits
+from collectionstore_node.api.http.lives import lease_id, ttl_ms
 from collectionstore_node.api.http.names import check_text, quoted
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import BoundedStaleness, Consistency, ReadConsistency
-from collectionstore_node.service.operations import Image
+from collectionstore_node.service.lives import Life
+from collectionstore_node.service.operations import Image, ReadPoint, at_least
 
 WRITE: Final = frozenset({"timeout", "redirect"})
+LIVING: Final = WRITE | {"ttl", "lease"}
 CHANGE: Final = WRITE | {"when"}
-PATCH: Final = CHANGE | {"upsert", "return", "array_filters"}
+REPLACE: Final = CHANGE | LIVING
+PATCH: Final = REPLACE | {"upsert", "return", "array_filters"}
 BULK: Final = WRITE | {"mode"}
-READ: Final = WRITE | {"consistency", "max_staleness"}
-LIST: Final = READ | {"prefix", "limit", "cursor"}
-LIST_DOCUMENTS: Final = LIST | {"filter", "sort", "fields", "hint"}
-LIST_KEYS: Final = LIST | {"values"}
+READ: Final = WRITE | {"consistency", "max_staleness", "min_revision"}
+READ_PAST: Final = READ | {"at_revision"}
+PAGE: Final = READ | {"limit", "cursor"}
+LIST: Final = PAGE | {"prefix"}
+LIST_DOCUMENTS: Final = LIST | READ_PAST | {"filter", "sort", "fields", "hint"}
+LIST_KEYS: Final = LIST | READ_PAST | {"values"}
 TIMED: Final = frozenset({"timeout"})
 LOCAL: Final = frozenset({"redirect"})
 EXPORT_STATE: Final = TIMED | {"consistency"}
 EXPORT_LOG: Final = TIMED | {"after"}
-EXPORT: Final = READ | {"format"}
+EXPORT: Final = READ_PAST | {"format"}
 EXPORT_FOUND: Final = EXPORT | {"filter", "fields", "after_id", "hint"}
 IMPORT: Final = WRITE | {"mode", "types", "max_errors", "skip", "progress", "trailer"}
 SAMPLED: Final = frozenset({"seconds"})
@@ -49,6 +55,8 @@ STALENESS_MIN_S: Final = 0.001
 STALENESS_MAX_S: Final = 3_600.0
 PARAMETERS_MAX: Final = 16
 _SKIP_MAX: Final = 1 << 53
+REVISION_MAX: Final = 10**18 - 1
+"""Of the digits that `min_revision` and `at_revision` may have."""
 
 _DURATION: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s)")
 _LIMIT: Final = re.compile(r"[0-9]{1,18}")
@@ -65,6 +73,8 @@ class Options(msgspec.Struct, kw_only=True):
     """One budget for everything the request waits for: its body, forwarding, commit, apply."""
     consistency: ReadConsistency = Consistency.LINEARIZABLE
     max_staleness_s: float | None = None
+    min_revision: int = 0
+    at_revision: int | None = None
     redirect: bool = False
     """Answer 307 to the leader instead of forwarding."""
     prefix: str = ""
@@ -99,6 +109,8 @@ class Options(msgspec.Struct, kw_only=True):
     """Whether an import says how far it has come."""
     trailer_required: bool = False
     """Whether an import must end with its trailer."""
+    life: Life | None = None
+    """How long it lives what is written; None if the request does not say."""
     seconds: int = 10
     """Duration of a profile."""
 
@@ -124,6 +136,13 @@ def parse_options(query: str, allowed: frozenset[str], limits: HttpLimits) -> Op
         if options.consistency is not Consistency.STALE:
             raise Problem("invalid_parameter", "max_staleness is for reads with consistency=stale")
         options.consistency = BoundedStaleness(options.max_staleness_s)
+    if options.at_revision is not None:
+        for name in ("consistency", "max_staleness", "min_revision"):
+            if name in seen:
+                raise Problem("invalid_parameter", f"{name} does not go with at_revision: that state never changes")
+        options.consistency = ReadPoint(at_revision=options.at_revision)
+    elif options.min_revision:
+        options.consistency = at_least(options.consistency, options.min_revision)
     return options
 
 
@@ -138,7 +157,7 @@ def _pairs(query: str) -> list[tuple[str, str]]:
 
 
 def _timeout(options: Options, value: str, limits: HttpLimits) -> None:
-    seconds = _duration(value)
+    seconds = duration_s(value)
     if not TIMEOUT_MIN_S <= seconds <= limits.timeout_max_s:
         raise Problem(
             "invalid_parameter",
@@ -147,14 +166,14 @@ def _timeout(options: Options, value: str, limits: HttpLimits) -> None:
     options.timeout_s = seconds
 
 
-def _duration(value: str) -> float:
+def duration_s(value: str) -> float:
     """Return a number of seconds, 0 if `value` is none."""
     found = _DURATION.fullmatch(value)
     return float(found[1]) / (1000 if found[2] == "ms" else 1) if found else 0.0
 
 
 def _max_staleness(options: Options, value: str, limits: HttpLimits) -> None:
-    seconds = _duration(value)
+    seconds = duration_s(value)
     if not STALENESS_MIN_S <= seconds <= STALENESS_MAX_S:
         raise Problem(
             "invalid_parameter",
@@ -163,9 +182,39 @@ def _max_staleness(options: Options, value: str, limits: HttpLimits) -> None:
     options.max_staleness_s = seconds
 
 
+def _ttl(options: Options, value: str, limits: HttpLimits) -> None:
+    _no_life(options)
+    options.life = Life(ttl_ms(value, "ttl", "invalid_parameter"))
+
+
+def _lease(options: Options, value: str, limits: HttpLimits) -> None:
+    _no_life(options)
+    options.life = Life(lease=lease_id(value, "lease", "invalid_parameter"))
+
+
+def _no_life(options: Options) -> None:
+    if options.life is not None:
+        raise Problem("invalid_parameter", "give a ttl or a lease, not both")
+
+
 def _consistency(options: Options, value: str, limits: HttpLimits) -> None:
     stale = _choice("consistency", value, _LINEARIZABLE, _STALE)
     options.consistency = Consistency.STALE if stale else Consistency.LINEARIZABLE
+
+
+def _min_revision(options: Options, value: str, limits: HttpLimits) -> None:
+    options.min_revision = _revision("min_revision", value)
+
+
+def _at_revision(options: Options, value: str, limits: HttpLimits) -> None:
+    options.at_revision = _revision("at_revision", value)
+
+
+def _revision(name: str, value: str) -> int:
+    """Return the revision in `value`. Raises `Problem` when it is none."""
+    if not _INDEX.fullmatch(value) or not int(value):
+        raise Problem("invalid_parameter", f"{name} is {quoted(value)}; it must be a revision, a number from 1 on")
+    return int(value)
 
 
 def _redirect(options: Options, value: str, limits: HttpLimits) -> None:
@@ -297,7 +346,11 @@ _PARSERS: Final[dict[str, Callable[[Options, str, HttpLimits], None]]] = {
     "timeout": _timeout,
     "consistency": _consistency,
     "max_staleness": _max_staleness,
+    "min_revision": _min_revision,
+    "at_revision": _at_revision,
     "redirect": _redirect,
+    "ttl": _ttl,
+    "lease": _lease,
     "seconds": _seconds,
     "prefix": _prefix,
     "limit": _limit,

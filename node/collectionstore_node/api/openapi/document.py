@@ -10,12 +10,14 @@ import msgspec
 
 from collectionstore_node import __version__
 from collectionstore_node.api.http.limits import HttpLimits
+from collectionstore_node.api.http.names import LOCK_NAME
 from collectionstore_node.api.http.options import FORMATS, IMPORT_ERRORS_MAX, IMPORT_MODES, MODES
 from collectionstore_node.api.http.problems import KINDS
 from collectionstore_node.api.http.router import Route
 from collectionstore_node.api.openapi.answers import ProblemDetails
-from collectionstore_node.api.openapi.operations import OPERATIONS, Operation, Shape
+from collectionstore_node.api.openapi.operations import OPERATIONS, Operation, Optional, Shape
 from collectionstore_node.service import StoreLimits
+from collectionstore_node.service.lives import TTL
 from collectionstore_node.service.operations import IDEMPOTENCY_KEY, NAME
 
 PROBLEM: Final = "application/problem+json"
@@ -35,6 +37,14 @@ _PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "max_staleness": (
         "With consistency=stale: how old the state may be, 1ms to 3600s.",
         {"type": "string", "pattern": _DURATION},
+    ),
+    "min_revision": (
+        "The read waits until the member has applied this revision, and is of it or a later one.",
+        {"type": "integer", "minimum": 1},
+    ),
+    "at_revision": (
+        "The read is of the state at exactly this revision; 410 if what was changed since is not kept any more.",
+        {"type": "integer", "minimum": 1},
     ),
     "prefix": ("What names begin with.", {"type": "string"}),
     "limit": ("Items of a page.", {"type": "integer", "minimum": 1, "maximum": _STORE.list_items_max}),
@@ -59,6 +69,11 @@ _PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "skip": ("Lines at the beginning that are not applied.", {"type": "integer", "minimum": 0}),
     "progress": ("Whether lines say how far it has come.", {"type": "string", "enum": ["false", "true"]}),
     "trailer": ("Whether the body must end with its trailer.", {"type": "string", "enum": ["optional", "required"]}),
+    "ttl": (
+        "How long it is there: a whole number with ms, s, m, h or d; `none` for ever.",
+        {"type": "string", "pattern": f"^({TTL.pattern}|none)$"},
+    ),
+    "lease": ("The lease with which it goes.", {"type": "integer", "minimum": 1}),
     "after": ("The index in the log behind which to read.", {"type": "integer", "minimum": 0}),
     "seconds": ("How long to sample.", {"type": "integer", "minimum": 1, "maximum": _LIMITS.profile_seconds_max}),
 }
@@ -88,6 +103,8 @@ _ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     "name": _NAME,
     "id": _TEXT,
     "key": _TEXT,
+    "lease": {"type": "integer", "minimum": 1},
+    "lock": {"type": "string", "pattern": f"^{LOCK_NAME.pattern}$"},
 }
 
 _INFORMATION: Final = """Documents and values, replicated by Raft.
@@ -162,6 +179,8 @@ class _Schemas:
 
 def _parts(shape: Shape) -> list[Shape]:
     """Return what of a shape has a schema."""
+    if isinstance(shape, Optional):
+        return _parts(shape.shape)
     if shape is None or isinstance(shape, str):
         return []
     if isinstance(shape, dict):
@@ -192,8 +211,11 @@ def _operation(route: Route, operation: Operation, schemas: _Schemas) -> dict[st
             "default": {"$ref": "#/components/responses/Problem"},
         },
     }
-    if operation.body is not None:
-        described["requestBody"] = {"required": True, **schemas.content(operation.body)}
+    body = operation.body
+    if isinstance(body, Optional):
+        described["requestBody"] = {"required": False, **schemas.content(body.shape)}
+    elif body is not None:
+        described["requestBody"] = {"required": True, **schemas.content(body)}
     return described
 
 

@@ -11,17 +11,22 @@ from collectionstore_node.api.handlers.aggregates import Aggregation
 from collectionstore_node.api.handlers.catalog import NewCollection
 from collectionstore_node.api.handlers.cluster import ClusterStatus, JointChange, NewCluster, SingleChange, Transfer
 from collectionstore_node.api.handlers.debug import NewLevel
+from collectionstore_node.api.handlers.expiry import TouchDocument, TouchValue
 from collectionstore_node.api.handlers.exports import Export
 from collectionstore_node.api.handlers.found_changes import Deletion, FindAndModify, Modification
 from collectionstore_node.api.handlers.indexes import NewIndex
+from collectionstore_node.api.handlers.leases import NewLease
+from collectionstore_node.api.handlers.locks import Acquisition, Release, Renewal
 from collectionstore_node.api.handlers.queries import Distinct, Search, Selection
 from collectionstore_node.api.handlers.transaction_bodies import TransactionBody
+from collectionstore_node.api.handlers.validation import ValidationRequest
 from collectionstore_node.api.openapi.answers import (
     AggregatedDocuments,
     Alive,
     BulkResult,
     CollectionFacts,
     CollectionPage,
+    CollectionSettings,
     Count,
     DistinctValues,
     DocumentPage,
@@ -35,9 +40,18 @@ from collectionstore_node.api.openapi.answers import (
     IndexDropped,
     IndexFacts,
     IndexList,
+    LeaseFacts,
+    LeaseGranted,
+    LeasePage,
+    LeaseRevoked,
+    LockAcquired,
+    LockFacts,
+    LockPage,
+    LockReleased,
     Modified,
     Ready,
     TransactionResult,
+    ValidationReport,
     ValuePage,
     ValueWritten,
 )
@@ -64,6 +78,13 @@ CREATES: Final = frozenset({"If-None-Match", "Idempotency-Key"})
 WRITES: Final = frozenset({"If-Match", "If-None-Match", "Idempotency-Key"})
 READS: Final = frozenset({"If-Match", "If-None-Match"})
 KEYED: Final = frozenset({"Idempotency-Key"})
+UPDATES: Final = frozenset({"If-Match", "Idempotency-Key"})
+
+
+class Optional(NamedTuple):
+    """A body that may be missing."""
+
+    shape: Any
 
 
 class Operation(NamedTuple):
@@ -82,6 +103,8 @@ _DOCUMENTS: Final = f"{_COLLECTION}/documents"
 _ONE: Final = f"{_DOCUMENTS}/{{id}}"
 _BUCKET: Final = "/api/v1/kv/{bucket}"
 _KEY: Final = f"{_BUCKET}/{{key...}}"
+_LEASES: Final = "/api/v1/leases"
+_LOCKS: Final = "/api/v1/locks"
 _CLUSTER: Final = "/api/v1/cluster"
 
 # fmt: off
@@ -94,7 +117,10 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", _COLLECTIONS): Operation("Collections", {200: CollectionPage}),
     ("POST", _COLLECTIONS): Operation("Collections", {201: CollectionFacts}, NewCollection, KEYED),
     ("GET", _COLLECTION): Operation("Collections", {200: CollectionFacts}),
-    ("PUT", _COLLECTION): Operation("Collections", {200: CollectionFacts, 201: CollectionFacts}, None, CREATES),
+    ("PUT", _COLLECTION): Operation(
+        "Collections", {200: CollectionFacts, 201: CollectionFacts}, Optional(CollectionSettings), CREATES
+    ),
+    ("PATCH", _COLLECTION): Operation("Collections", {200: CollectionFacts}, CollectionSettings, UPDATES),
     ("DELETE", _COLLECTION): Operation("Collections", {200: CollectionFacts}, None, KEYED),
     ("GET", _DOCUMENTS): Operation("Documents", {200: DocumentPage}),
     ("POST", _DOCUMENTS): Operation("Documents", {201: DocumentWritten}, DOCUMENT, KEYED),
@@ -122,6 +148,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", f"{_COLLECTION}:count"): Operation("Queries", {200: Count}, Selection),
     ("POST", f"{_COLLECTION}:distinct"): Operation("Queries", {200: DistinctValues}, Distinct),
     ("POST", f"{_COLLECTION}:aggregate"): Operation("Queries", {200: AggregatedDocuments}, Aggregation),
+    ("POST", f"{_COLLECTION}:validate"): Operation("Collections", {200: ValidationReport}, ValidationRequest),
     ("GET", f"{_COLLECTION}/indexes"): Operation("Indexes", {200: IndexList}),
     ("POST", f"{_COLLECTION}/indexes"): Operation("Indexes", {201: IndexFacts}, NewIndex, KEYED),
     ("GET", f"{_COLLECTION}/indexes/{{name}}"): Operation("Indexes", {200: IndexFacts}),
@@ -130,6 +157,18 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", _KEY): Operation("Values", {200: "*/*", 304: None}, None, READS),
     ("PUT", _KEY): Operation("Values", {200: ValueWritten, 201: ValueWritten}, BYTES, WRITES),
     ("DELETE", _KEY): Operation("Values", {200: ValueWritten}, None, WRITES),
+    ("POST", f"{_COLLECTION}:touch"): Operation("Documents", {200: DocumentWritten}, TouchDocument, UPDATES),
+    ("POST", f"{_BUCKET}:touch"): Operation("Values", {200: ValueWritten}, TouchValue, UPDATES),
+    ("GET", _LEASES): Operation("Leases", {200: LeasePage}),
+    ("POST", _LEASES): Operation("Leases", {201: LeaseGranted}, NewLease, KEYED),
+    ("GET", f"{_LEASES}/{{lease}}"): Operation("Leases", {200: LeaseFacts}),
+    ("DELETE", f"{_LEASES}/{{lease}}"): Operation("Leases", {200: LeaseRevoked}, None, KEYED),
+    ("POST", f"{_LEASES}/{{lease}}:keepalive"): Operation("Leases", {200: LeaseGranted}, None, KEYED),
+    ("GET", _LOCKS): Operation("Locks", {200: LockPage}),
+    ("GET", f"{_LOCKS}/{{lock}}"): Operation("Locks", {200: LockFacts}),
+    ("POST", f"{_LOCKS}/{{lock}}:acquire"): Operation("Locks", {201: LockAcquired}, Acquisition, KEYED),
+    ("POST", f"{_LOCKS}/{{lock}}:renew"): Operation("Locks", {200: LockAcquired}, Renewal, KEYED),
+    ("POST", f"{_LOCKS}/{{lock}}:release"): Operation("Locks", {200: LockReleased}, Release, KEYED),
     ("POST", "/api/v1/transactions"): Operation("Transactions", {200: TransactionResult}, TransactionBody, KEYED),
     ("GET", _CLUSTER): Operation("Cluster", {200: ClusterStatus}),
     ("POST", f"{_CLUSTER}/bootstrap"): Operation("Cluster", {200: NodeStatus}, NewCluster),

@@ -42,12 +42,13 @@ from collectionstore_node.api.stream.rendering import (
 from collectionstore_node.api.stream.requests import Requests
 from collectionstore_node.errors import LeadershipTransferring, NotLeader, OutcomeUnknown
 from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
-from collectionstore_node.service import Consistency, Work, insertion
+from collectionstore_node.service import Consistency, Work
 from collectionstore_node.service.operations import (
     Action,
     CreateCollection,
     Delete,
     DropCollection,
+    Insert,
     Put,
     Transaction,
 )
@@ -127,9 +128,9 @@ class Executor:
         text = bytes(operation.document)
         check_size(len(text), self._document_bytes_max)
 
-        def make(document: bytes) -> Put:
-            flight.made, put = insertion(collection, document, key)
-            return put
+        def make(document: bytes) -> Put | Insert:
+            flight.made, write = self._store.insertion(collection, document, key)
+            return write
 
         if at_once(text):
             self._submit(stream, flight, make(compact_json(text, self._document_rules)), key)
@@ -276,8 +277,8 @@ class Executor:
         """Answer with the outcome of a write. Raises `Problem`."""
         tag, action = flight.operation.tag, flight.action
         match action:
-            case Put():
-                stream.answer(flight, put_answer(tag, action, outcome, flight.made))
+            case Put() | Insert():
+                stream.answer(flight, put_answer(tag, action, outcome, flight.made, self._store))
             case Delete():
                 stream.answer(flight, delete_answer(tag, action, outcome))
             case CreateCollection():
@@ -286,7 +287,7 @@ class Executor:
                 stream.answer(flight, removed_answer(tag, outcome, absent="collection_not_found"))
             case Transaction():
                 self._api.metrics.transaction(result_label(outcome))
-                stream.answer(flight, transaction_answer(tag, action, outcome, stream.codec))
+                stream.answer(flight, transaction_answer(tag, action, outcome, stream.codec, self._store))
 
     def _answer_created(self, stream: Stream, flight: Flight, name: str, outcome: Outcome) -> None:
         operation = flight.operation

@@ -60,6 +60,8 @@ class Read(Operation, frozen=True, kw_only=True):
     consistency: Consistency = Consistency.LINEARIZABLE
     max_staleness_ms: int | None = None
     """With `stale`: how old the state may be at most."""
+    min_revision: int = 0
+    """The read waits until the member has applied this revision."""
 
 
 class ConditionalRead(Read, frozen=True, kw_only=True):
@@ -519,6 +521,8 @@ class Answer(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """X-Staleness-Ms, of a stale read."""
     id: str | None = None
     """Of an inserted document."""
+    schema_warning: bool = False
+    """X-Schema-Warning."""
     body: bytes | msgspec.Raw | None = None
     """JSON: the document, the page, the results of a transaction, the problem. As text in msgpack."""
     value: bytes | None = None

@@ -149,6 +149,10 @@ _STATE: Final = (
         "commands_replayed_total", "Commands answered with the outcome of an earlier one with the same idempotency key"
     ),
     counter(
+        "schema_warnings_total",
+        "Commands that stored a document which the schema of its collection, in the mode warn, does not allow",
+    ),
+    counter(
         "transactions_total",
         "Transactions answered by this member, by executed branch or failure",
         Label("result", BRANCHES),

@@ -31,6 +31,8 @@ from collectionstore_node.replica.persistence.applier import Result
 from collectionstore_node.replica.settings import ReplicaSettings
 from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.statemachine.commands import Outcome, SpanContext, join_batch
+from collectionstore_node.statemachine.levels import CHANGES
+from collectionstore_node.statemachine.tokens import TOKEN_KEY_BYTES
 
 if TYPE_CHECKING:
     from collectionstore_node.tracing.spans import Span
@@ -173,6 +175,15 @@ class Consensus:
         self.raft = self._make_core()
         self._wakeup.wake()
 
+    @property
+    def time_ms(self) -> int:
+        """The replicated time of an entry that is proposed now; where this member does not lead, what it has applied.
+
+        Ask it at level `BOUNDED` or higher.
+        """
+        stamps, raft = self._stamps, self.raft
+        return stamps.time_ms(raft.term, stamps.level) if raft.is_leader else stamps.applied_ms
+
     # The driver's part
 
     def tick(self, now: float, *, may_campaign: bool) -> None:
@@ -232,12 +243,17 @@ class Consensus:
         self._observer.entry_proposed(index, term, batch, sampled=bool(contexts), more=self.proposals.waiting > 0)
 
     def _propose(
-        self, commands: Sequence[bytes], contexts: Sequence[SpanContext] = (), level: int | None = None
+        self,
+        commands: Sequence[bytes],
+        contexts: Sequence[SpanContext] = (),
+        level: int | None = None,
+        token_key: bytes = b"",
     ) -> tuple[Index, Term, int]:
         """Propose an entry of encoded commands and return its index, term and bytes. Raises as `RaftNode.propose`."""
         level = level or self._stamps.level
         # Time is stamped into the entry, so that no replica reads a clock while applying.
-        data = join_batch(self._stamps.time_ms(self.raft.term, level), commands, contexts, level=level)
+        time_ms = self._stamps.time_ms(self.raft.term, level)
+        data = join_batch(time_ms, commands, contexts, level=level, token_key=token_key)
         index, term = self.raft.propose(data)
         return index, term, len(data)
 
@@ -250,11 +266,15 @@ class Consensus:
         if not raft.is_leader or level <= self._stamps.level or self._raising == (raft.term, level):
             return
         try:
-            self._propose((), level=level)
+            self._propose((), level=level, token_key=self._token_key() if level >= CHANGES else b"")
         except NotNow:
             return  # leadership is being transferred: the next leader raises it
         self._raising = (raft.term, level)
         self._wakeup.wake()
+
+    def _token_key(self) -> bytes:
+        """Draw the key of cursors and tokens. It takes effect if the state has none."""
+        return bytes(int(self._random() * 256) for _ in range(TOKEN_KEY_BYTES))
 
     def waits(self, entry: Entry) -> bool:
         """Whether commands of an entry are answered here."""

@@ -149,6 +149,7 @@ class ReadyExecutor:
             if self._applier.record is not record:
                 self._membership_changed(applied.configuration)
             self._compactor.compact(applied)
+        self._tell_revision()
         return len(results)
 
     async def _install(self, metadata: SnapshotMetadata, hard_state: HardState | None) -> None:
@@ -160,7 +161,11 @@ class ReadyExecutor:
         await self._installer.install(path, metadata, hard_state)
         self._consensus.skipped_to(metadata.index)
         self._compactor.reset()
+        self._tell_revision()
         self._membership_changed(metadata.configuration)
+
+    def _tell_revision(self) -> None:
+        self._member.revisions.applied(self._applier.revision, self._applier.time_ms)
 
     def _membership_changed(self, configuration: Configuration) -> None:
         self._announcements.configuration_applied(self._applier.record, configuration)

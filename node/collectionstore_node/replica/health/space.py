@@ -18,9 +18,13 @@ from collectionstore_node.space import Room, SpaceLimits
 from collectionstore_node.statemachine.commands import (
     Action,
     BuildIndex,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
+    Expiring,
     Get,
+    GrantLease,
+    Insert,
     Put,
     Transaction,
     Update,
@@ -111,9 +115,13 @@ def adds_data(action: Action) -> bool:
     if isinstance(action, Transaction):
         steps = (*action.then, *action.otherwise)
         return any(adds_data(step) for step in steps if not isinstance(step, Get))
+    if isinstance(action, Expiring):
+        return adds_data(action.write)
     if isinstance(action, Update):
         return action.form is not UpdateForm.DELETE
-    return isinstance(action, Put | CreateCollection | CreateIndex | BuildIndex)
+    return isinstance(
+        action, Put | Insert | CreateCollection | ConfigureCollection | CreateIndex | BuildIndex | GrantLease
+    )
 
 
 def refusal(name: str, report: SpaceReport) -> InsufficientStorage:

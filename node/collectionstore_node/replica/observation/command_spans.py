@@ -16,14 +16,22 @@ from collectionstore_node.statemachine.commands import (
     Action,
     BuildIndex,
     Command,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
     DocumentRef,
     DropCollection,
     DropIndex,
+    Expire,
+    Expiring,
+    GrantLease,
+    Insert,
+    KeepLease,
     Outcome,
     Put,
+    RevokeLease,
+    Touch,
     Transaction,
     Update,
 )
@@ -41,6 +49,14 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     CreateIndex: "create_index",
     DropIndex: "drop_index",
     BuildIndex: "build_index",
+    Expiring: "write_expiring",
+    Touch: "touch",
+    GrantLease: "grant_lease",
+    KeepLease: "keep_lease",
+    RevokeLease: "revoke_lease",
+    Expire: "expire",
+    ConfigureCollection: "configure_collection",
+    Insert: "insert",
 }
 
 
@@ -82,9 +98,9 @@ def _begin(
 def _collection(action: Action) -> str:
     if isinstance(action, CreateCollection | DropCollection):
         return action.name
-    if isinstance(action, CreateIndex | DropIndex | BuildIndex):
+    if isinstance(action, CreateIndex | DropIndex | BuildIndex | ConfigureCollection | Insert):
         return action.collection
-    if isinstance(action, Put | Delete | Update) and isinstance(action.ref, DocumentRef):
+    if isinstance(action, Put | Delete | Update | Expiring | Touch) and isinstance(action.ref, DocumentRef):
         return action.ref.collection
     return ""
 

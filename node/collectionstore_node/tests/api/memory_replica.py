@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from collectionstore_node.errors import InvalidRequest, NodeError, NotLeader
+from collectionstore_node.errors import InvalidRequest, NodeError, NotLeader, RevisionNotReached
 from collectionstore_node.raft.messages import CHAIN_BYTES, Entry, Index, NodeId, SnapshotMetadata, Term
 from collectionstore_node.replica import MembersRequest, NodeStatus, RaftReport
+from collectionstore_node.replica.consensus.revisions import Revisions
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.observation.command import Waiter, tell
 from collectionstore_node.replica.reporting.inspection import Queues
@@ -18,7 +19,7 @@ from collectionstore_node.replica.reporting.status import ConfigurationStatus, L
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import Command, Outcome, encode_batch
 from collectionstore_node.statemachine.header import read_header
-from collectionstore_node.statemachine.levels import HIGHEST
+from collectionstore_node.statemachine.levels import BOUNDED, HIGHEST
 from collectionstore_node.statemachine.members import MemberInfo
 from collectionstore_node.statemachine.reads import read_revision
 from collectionstore_node.statemachine.view import Overlay
@@ -38,7 +39,12 @@ class MemoryReplica:
     def __init__(self) -> None:
         self.view = MemoryView()
         self.level = HIGHEST
+        self.now_ms = 0
+        """The time of the next entries, from level 2 on: a test moves it."""
         self.revision = 0
+        self.revisions = Revisions(0)
+        self.awaited = asyncio.Event()
+        """Set once a request waits for a revision."""
         self.behind = 0
         """How many commands this node itself is behind the leader that applied them."""
         self.known_leader: MemberInfo | None = ME
@@ -59,7 +65,9 @@ class MemoryReplica:
         """The bounds of the stale reads."""
         self.stale_error: NodeError | None = None
         self.stale_s: float | None = None
+        self.fresh = False
         self.name = ME.name
+        self.cluster_id = "shop"
         self.confirmed = 0
         self.reclaimed: list[tuple[bytes, bytes]] = []
         self.members_requests: list[MembersRequest] = []
@@ -75,6 +83,9 @@ class MemoryReplica:
     @property
     def is_leader(self) -> bool:
         return self.known_leader is ME
+
+    def time_ms(self) -> int:
+        return self.now_ms
 
     def wall_ms(self) -> int:
         return 1_700_000_000_123
@@ -97,11 +108,13 @@ class MemoryReplica:
         self.proposed.append(command)
         overlay = Overlay(self.view)
         answers: dict[int, Outcome] = {}
-        data = encode_batch(1_700_000_000_000, [command], self.level)
+        time_ms = self.wall_ms() if self.level < BOUNDED else self.now_ms
+        data = encode_batch(time_ms, [command], self.level)
         (outcome,) = apply_batch(overlay, data, b"", answers)
         outcome = answers.get(0, outcome)
         self.view.commit(overlay.writes)
         self.revision = read_revision(self.view) - self.behind
+        self.revisions.applied(self.revision, read_header(self.view).time_ms)
         return outcome
 
     def submit(self, command: Command, *, timeout_s: float, parent: bytes | None = None) -> asyncio.Future[Outcome]:
@@ -140,6 +153,18 @@ class MemoryReplica:
 
     async def ready_barrier(self, *, timeout_s: float) -> None:
         await self.read_barrier(timeout_s=timeout_s)
+
+    def is_fresh(self) -> bool:
+        return self.fresh
+
+    async def revision_barrier(self, revision: int, *, timeout_s: float) -> None:
+        if revision > self.revision:
+            self.awaited.set()
+        if not await self.revisions.reached(revision, timeout_s=timeout_s):
+            raise RevisionNotReached(revision, self.revision)
+
+    def observe_applied(self, observer: Callable[[int, int], None]) -> Callable[[], None]:
+        return self.revisions.observe(observer)
 
     def staleness_s(self) -> float | None:
         return self.stale_s

@@ -30,6 +30,7 @@ PAGES = Path(__file__).parents[4] / "docs" / "reference"
 REFERENCE = (PAGES / "api.md").read_text()
 QUERIES = (PAGES / "queries.md").read_text()
 AGGREGATION = (PAGES / "aggregation.md").read_text()
+HISTORY = (PAGES / "history.md").read_text()
 INDEXES = (PAGES / "indexes.md").read_text()
 UPDATES = (PAGES / "updates.md").read_text()
 PORTING = (PAGES / "porting.md").read_text()
@@ -43,7 +44,7 @@ def test_every_code_is_in_the_table_under_its_status() -> None:
         statuses = re.findall(r"[0-9]{3}", row.split("|")[1])
         for code in re.findall(r"`([a-z_]{6,})`", row.split("|")[2]):
             documented[code] = statuses
-    for member in ("current_revision", "conflicting_id"):
+    for member in ("current_revision", "conflicting_id", "oldest_revision", "asked_revision", "applied_revision"):
         documented.pop(member)
 
     assert set(documented) == set(KINDS)
@@ -101,8 +102,8 @@ def test_limits_of_queries_are_as_written() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [REFERENCE, QUERIES, AGGREGATION, INDEXES, UPDATES, PORTING],
-    ids=["api", "queries", "aggregation", "indexes", "updates", "porting"],
+    [REFERENCE, QUERIES, AGGREGATION, HISTORY, INDEXES, UPDATES, PORTING],
+    ids=["api", "queries", "aggregation", "history", "indexes", "updates", "porting"],
 )
 async def test_the_examples_answer_as_shown(client: Client, replica: MemoryReplica, page: str) -> None:
     """All of them in their order, on a new store; lines that are shown must be in the answer."""

@@ -80,6 +80,7 @@ CORPUS = {
     + get(b"/api/v1/transactions"),
     "raw": put(b"/api/v1/kv/b/x/y", b"\x00\r\n\r\nGET / HTTP/1.1\r\n\r\n") + get(b"/api/v1/kv/b/x/y"),
     "raw, in halves": put(b"/api/v1/kv/b/k", b"\x00\r\n\r\n") + get(b"/api/v1/kv/b/k") + get(b"/api/v1/kv/b/none"),
+    "stale": get(DOCUMENT + b"a?consistency=stale") * 3 + get(DOCUMENT + b"none?consistency=stale") * 2,
     "options": get(DOCUMENT + b"a?consistency=stale&timeout=10ms") * 3
     + get(DOCUMENT + b"a?x=1")
     + get(b"/api/v1/kv/b"),

@@ -214,7 +214,7 @@ async def test_rows_with_mistakes_fail_alone(people: Client) -> None:
 
 
 async def test_a_trailer_is_checked(people: Client, client: Client) -> None:
-    await client.put("/api/v1/collections/copy", None)
+    await client.send("PUT", "/api/v1/collections/copy", b"")
     await people.send("POST", IMPORT, lines({"_id": "a", "n": 1}, {"_id": "b", "n": 2}), NDJSON)
     exported = (await people.get(f"{PEOPLE}:export")).body
     copy = "/api/v1/collections/copy:import?mode=upsert"

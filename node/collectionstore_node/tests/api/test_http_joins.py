@@ -18,7 +18,7 @@ LOOKUP = {"from": "cities", "localField": "city", "foreignField": "name", "as": 
 
 @pytest.fixture
 async def places(people: Client) -> Client:
-    await people.put(CITIES, None)
+    await people.send("PUT", CITIES, b"")
     for at in range(200):
         await people.put(f"{CITIES}/documents/c{at:03}", {"name": f"city {at}", "size": at})
     for at in range(10):
@@ -98,7 +98,7 @@ async def test_random_pairs_join_alike_with_an_index_and_without(
 ) -> None:
     """Init: documents with values of all types on both sides. Check: an index changes no answer."""
     chosen = random.Random(str(definition))
-    await people.put(CITIES, None)
+    await people.send("PUT", CITIES, b"")
     for at in range(32):
         foreign = {"n": at % 4} | ({} if chosen.random() < 0.15 else {"k": chosen.choice(VALUES)})
         await people.put(f"{CITIES}/documents/{at:02}", foreign)

@@ -84,7 +84,7 @@ async def test_bits(ada: Client) -> None:
 async def test_bits_need_a_feature_level(client: Client, replica: MemoryReplica) -> None:
     """Also where the name is written with escapes, so that a member that only forwards does not see it."""
     replica.level = CHANGES - 1
-    assert (await client.put(COLLECTION, None)).status == 201
+    assert (await client.send("PUT", COLLECTION, b"")).status == 201
     assert (await client.put(ADA, {"n": 1})).status == 201
     for body in (b'{"$bit":{"n":{"or":6}}}', b'{"\\u0024bit":{"n":{"or":6}}}'):
         (await client.send("PATCH", ADA, body, JSON)).problem(400, "invalid_update")

@@ -13,6 +13,7 @@ from collectionstore_node.indexes.definition import Definition, IndexField
 from collectionstore_node.raft.messages import Index, NodeId
 from collectionstore_node.service import Consistency, Store, StoreLimits, StoreReplica
 from collectionstore_node.service.backups import Backups
+from collectionstore_node.service.configuration import Options
 from collectionstore_node.service.exports import ReadLog, ReadState
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.indexes import Indexes
@@ -25,6 +26,8 @@ from collectionstore_node.service.membership import (
     TransferLeadership,
 )
 from collectionstore_node.service.operations import (
+    DEFAULTS,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -39,9 +42,12 @@ from collectionstore_node.service.operations import (
     Put,
     ReadCollection,
     ReadIndexes,
+    ReadPoint,
     Transaction,
+    ValidateDocuments,
 )
 from collectionstore_node.service.results import Outcome
+from collectionstore_node.service.validation import Validation
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 from collectionstore_node.tests.service.conftest import LIMITS, as_is
 from collectionstore_node.tests.service.waiting_call import WaitingCall
@@ -56,7 +62,9 @@ COLLECTIONS, DOCUMENTS, KEYS = (
 )
 MEMBERS = MembersRequest((MemberChange("remove", NodeId(1)),))
 INDEX = Definition("one", (IndexField("a"),))
+VALIDATION = ValidateDocuments("c", None, None, 1, 1)
 NEW = Consistency.LINEARIZABLE
+PAST = ReadPoint(at_revision=3)
 
 
 async def _cluster(store: Store) -> object:
@@ -74,6 +82,10 @@ async def _submit(store: Store) -> object:
         return await outcome
     finally:
         store.count_out(counted, decided=outcome.exception() is None)
+
+
+async def _insertion(store: Store) -> object:
+    return store.insertion("people", b"{}", None)
 
 
 async def _begin_write(store: Store) -> None:
@@ -94,6 +106,7 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
     ("create_collection", CreateCollection("c"), lambda store: store.create_collection("c", key=None, timeout_s=1)),
     ("drop_collection", DropCollection("c"), lambda store: store.drop_collection("c", key=None, timeout_s=1)),
     ("read", DOCUMENT, lambda store: store.read(DOCUMENT, consistency=NEW, timeout_s=1)),
+    ("read", KEY, lambda store: store.read(KEY, consistency=PAST, timeout_s=1)),
     ("read_at_once", KEY, _read_at_once),
     ("begin_write", PUT, _begin_write),
     ("begin_read", DOCUMENT, _begin_read),
@@ -109,6 +122,7 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
         DOCUMENTS,
         lambda store: store.lists.documents(DOCUMENTS, show=as_is, consistency=NEW, timeout_s=1),
     ),
+    ("keys", KEYS, lambda store: store.lists.keys(KEYS, show=as_is, consistency=PAST, timeout_s=1)),
     ("keys", KEYS, lambda store: store.lists.keys(KEYS, show=as_is, consistency=Consistency.STALE, timeout_s=1)),
     (
         "create",
@@ -121,6 +135,18 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
         ReadIndexes("c"),
         lambda store: store.indexes.read(ReadIndexes("c"), consistency=NEW, timeout_s=1),
     ),
+    (
+        "create",
+        ConfigureCollection("c", DEFAULTS, create=True),
+        lambda store: store.options.create("c", DEFAULTS, key=None, timeout_s=1),
+    ),
+    (
+        "patch",
+        ReadCollection("c"),
+        lambda store: store.options.patch("c", {}, expected=0, key=None, timeout_s=1),
+    ),
+    ("check", VALIDATION, lambda store: store.validation.check(VALIDATION, consistency=NEW, timeout_s=1)),
+    ("insertion", None, _insertion),
     ("cluster", ReadCluster(), _cluster),
     ("open_state", ReadState(), lambda store: store.backups.open_state(consistency=NEW, timeout_s=1)),
     ("committed_log", ReadLog(Index(7)), lambda store: store.backups.committed_log(ReadLog(Index(7)), timeout_s=1)),
@@ -134,13 +160,19 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
 ]
 ADMISSION = {"enter", "leave", "inflight", "limits", "in_steps", "long_requests", "writes", "stream_writes"}
 """`in_steps` runs work of the front end, before there is an operation."""
+OPTIONS = {"parsed", "ids_of", "violations"}
+"""`parsed` checks options, before there is an operation; the others read the options of a collection for one."""
 TURNS = {"confirm", "reads_wait", "read_turn", "soon"}
 """What comes between admission and reading, and reads nothing."""
 SECOND_HALVES = {"end_write", "end_read", "count_out"}
 """Of what `begin_write`, `begin_read` and `submit` have admitted."""
-PARTS = {"backups", "halves", "imports", "indexes", "lists", "queries", "updates"}
+PARTS = {"backups", "halves", "imports", "indexes", "lists", "options", "queries", "updates", "validation"}
 FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", "name", "staleness_s", "wall_ms"}
 """What probes read of a node, whatever the load."""
+SIGNING = {"token_key", "pins"}
+"""What cursors are signed by: nothing that clients have stored."""
+TOLD = {"observe_applied"}
+"""Who is told of revisions: numbers, and nothing of what they hold."""
 
 
 class Refused(Exception):
@@ -170,13 +202,14 @@ class Untouchable:
 def test_every_public_method_is_an_operation_or_a_fact() -> None:
     """A new method of the store must be added to one of the lists, and so be tested here."""
     public = {
-        name for part in (Store, Backups, Halves, Indexes, Lists) for name in dir(part) if not name.startswith("_")
+        name
+        for part in (Store, Backups, Halves, Indexes, Lists, Options, Validation)
+        for name in dir(part)
+        if not name.startswith("_")
     }
 
-    assert (
-        public - PARTS - {"for_streams"}
-        == {name for name, _, _ in OPERATIONS} | ADMISSION | TURNS | SECOND_HALVES | FACTS
-    )
+    others = OPTIONS | ADMISSION | TURNS | SECOND_HALVES | FACTS | SIGNING | TOLD
+    assert public - PARTS - {"for_streams"} == {name for name, _, _ in OPERATIONS} | others
 
 
 @pytest.mark.parametrize(
