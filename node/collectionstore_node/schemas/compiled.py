@@ -13,22 +13,25 @@ import jsonschema_rs
 import orjson
 
 from collectionstore_node.documents.pointers import child
+from collectionstore_node.errors import InvalidPart
 from collectionstore_node.schemas.costs import BYTES_OF_STEP, weigh
 from collectionstore_node.schemas.defaults import defaults_of, fill
 from collectionstore_node.schemas.keywords import invalid
-from collectionstore_node.schemas.tree import Tree
-from collectionstore_node.schemas.uniqueness import UniqueItems
+from collectionstore_node.schemas.tree import Tree, check_size
+from collectionstore_node.schemas.uniqueness import unique_items
 from collectionstore_node.schemas.violations import Violation, violations_of
 
 PATTERN_BYTES_MAX: Final = 1 << 20
-"""Memory of one compiled pattern, and of what is cached while it searches."""
-_PATTERNS: Final = jsonschema_rs.RegexOptions(size_limit=PATTERN_BYTES_MAX, dfa_size_limit=PATTERN_BYTES_MAX)
+"""Memory of one compiled pattern."""
+CACHE_BYTES_MAX: Final = 64 << 10
+"""What is kept of one while it searches."""
+_PATTERNS: Final = jsonschema_rs.RegexOptions(size_limit=PATTERN_BYTES_MAX, dfa_size_limit=CACHE_BYTES_MAX)
 
 
 class CompiledSchema:
     """A schema that documents are checked against."""
 
-    __slots__ = ("_defaults", "_document", "_validator", "weight")
+    __slots__ = ("_defaults", "_document", "_faults", "_validator", "weight")
 
     def __init__(self, document: Any, pointer: str = "") -> None:
         """`document` is parsed JSON. Raises `InvalidPart("invalid_schema")`; its pointer begins with `pointer`."""
@@ -36,6 +39,7 @@ class CompiledSchema:
         self.weight = weigh(tree, pointer)
         """What it takes for each value, and for each byte."""
         self._document = document
+        self._faults: list[Exception] = []
         self._defaults = defaults_of(tree.root)
         if self._defaults is not None:
             for name, _ in self._defaults.values:
@@ -49,7 +53,7 @@ class CompiledSchema:
                 validate_formats=False,
                 pattern_options=_PATTERNS,
                 offline=True,
-                keywords={"uniqueItems": UniqueItems},
+                keywords={"uniqueItems": unique_items(self._faults)},
             )
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
             # What the checks before it let through and it does not take, such as a pattern that RE2 takes.
@@ -68,7 +72,10 @@ class CompiledSchema:
 
     def conforms(self, document: Any) -> bool:
         """Whether the schema allows `document`, parsed JSON that is nested at most `costs.DEPTH_MAX` deep."""
-        return self._validator.is_valid(document)
+        allowed = self._validator.is_valid(document)
+        if self._faults:
+            raise self._faults.pop()
+        return allowed
 
     def fill(self, document: dict[str, Any]) -> bool:
         """Fill the defaults of missing members in, and return whether there were some. Raises `DefaultsTooLarge`."""
@@ -83,10 +90,15 @@ def check_schema(document: Any, pointer: str = "") -> None:
     """Refuse a schema that is not allowed. Raises `InvalidPart("invalid_schema")` with a pointer."""
     if type(document) is not dict and type(document) is not bool:
         raise invalid(pointer, "a schema is an object, or true or false")
-    CompiledSchema(document, pointer)
+    check_size(document, pointer)
+    try:
+        # It is compiled once, however often it is checked until it is used.
+        compile_schema(orjson.dumps(document))
+    except InvalidPart as error:
+        raise InvalidPart(error.code, pointer + error.pointer, error.detail) from None
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def compile_schema(text: bytes) -> CompiledSchema:
     """Return the compiled schema of a JSON text that `check_schema` takes. Raises `InvalidPart` otherwise."""
     return CompiledSchema(orjson.loads(text))

@@ -18,7 +18,7 @@ from collectionstore_node.schemas.keywords import check_name, check_value, instr
 
 SCHEMA_BYTES_MAX: Final = 64 << 10
 """The text of a schema."""
-SUBSCHEMAS_MAX: Final = 1_000
+SUBSCHEMAS_MAX: Final = 500
 JSON_DEPTH_MAX: Final = 64
 """How deep the schema's own JSON may be nested."""
 NESTING_MAX: Final = 32
@@ -75,17 +75,17 @@ class Node:
 class Tree:
     """A checked schema."""
 
-    __slots__ = ("_anchors", "_patterns", "_references", "by_pointer", "nodes", "root")
+    __slots__ = ("_anchors", "_instructions", "_patterns", "_references", "by_pointer", "nodes", "root")
 
     def __init__(self, document: Any, pointer: str) -> None:
         """Raises `InvalidPart("invalid_schema")` with a pointer that begins with `pointer`."""
-        self._patterns = 0
+        self._patterns = self._instructions = 0
         self._anchors: dict[str, Node] = {}
         self._references: list[tuple[Node, str, str]] = []
         self.nodes: list[Node] = []
         self.by_pointer: dict[str, Node] = {}
         """By the pointer within the schema, which is empty for the whole."""
-        _check_size(document, pointer)
+        check_size(document, pointer)
         self.root = self._node(document, "", pointer)
         for node, target, where in self._references:
             node.here.append(self._resolved(target, where))
@@ -191,7 +191,15 @@ class Tree:
         self._patterns += 1
         if self._patterns > keywords.PATTERNS_MAX:
             raise invalid(pointer, f"a schema has at most {keywords.PATTERNS_MAX} patterns")
-        return instructions_of(pattern, pointer)
+        count = instructions_of(pattern, pointer)
+        self._instructions += count
+        if self._instructions > keywords.INSTRUCTIONS_MAX:
+            raise invalid(
+                pointer,
+                f"with this one the patterns have {self._instructions} instructions; allowed are "
+                f"{keywords.INSTRUCTIONS_MAX}",
+            )
+        return count
 
     def _resolved(self, target: str, pointer: str) -> Node:
         if not target.startswith("#"):
@@ -208,7 +216,8 @@ class Tree:
         return found
 
 
-def _check_size(document: Any, pointer: str) -> None:
+def check_size(document: Any, pointer: str) -> None:
+    """Refuse a schema that is too large, or nested too deep. Raises `InvalidPart`."""
     level, depth = [document], 0
     while level:
         depth += 1

@@ -6,24 +6,41 @@ of elements that it compares with each other.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-_INTEGER_LIMIT = float(1 << 64)
+if TYPE_CHECKING:
+    from jsonschema_rs import KeywordValidator
+
+_INTEGERS: Final = -float(1 << 63), float(1 << 64)
+"""From where on, and below what, whole numbers are written as integers."""
 
 
-class UniqueItems:
-    """The keyword, as jsonschema-rs calls it: one object for each place in a schema."""
+def unique_items(faults: list[Exception]) -> type[KeywordValidator]:
+    """Return the keyword, as jsonschema-rs makes one for each place in a schema.
 
-    def __init__(self, parent: dict[str, Any], value: Any, path: list[str | int]) -> None:
-        del parent, path
-        self._wanted = value is True
+    It takes every exception as a violation, so `faults` gets those that are none.
+    """
 
-    def validate(self, instance: Any) -> None:
-        """Raise `ValueError` for an array with equal elements; numbers are equal by their value, as 1 and 1.0."""
-        if self._wanted and type(instance) is list and len(instance) > 1 and not all_different(instance):
-            raise ValueError("not unique")
+    class UniqueItems:
+        def __init__(self, parent: dict[str, Any], value: Any, path: list[str | int]) -> None:
+            del parent, path
+            self._wanted = value is True
+
+        def validate(self, instance: Any) -> None:
+            """Raise `ValueError` for an array with equal elements."""
+            if not self._wanted or type(instance) is not list or len(instance) < 2:
+                return
+            try:
+                unique = all_different(instance)
+            except Exception as error:
+                faults.append(error)
+                raise
+            if not unique:
+                raise ValueError("not unique")
+
+    return UniqueItems
 
 
 def all_different(elements: list[Any]) -> bool:
@@ -36,7 +53,8 @@ def _plain(value: Any) -> Any:
     """Return `value` with integers in place of whole numbers that are written as fractions."""
     kind = type(value)
     if kind is float:
-        return int(value) if value.is_integer() and abs(value) < _INTEGER_LIMIT else value
+        least, above = _INTEGERS
+        return int(value) if least <= value < above and value.is_integer() else value
     if kind is dict:
         return {name: _plain(inner) for name, inner in value.items()}
     return [_plain(inner) for inner in value] if kind is list else value

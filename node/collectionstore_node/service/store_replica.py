@@ -12,7 +12,7 @@ from collectionstore_node.replica.observation.command import Waiter
 from collectionstore_node.replica.reporting.inspection import RaftReport
 from collectionstore_node.replica.reporting.status import NodeStatus
 from collectionstore_node.service.exports import StateExport
-from collectionstore_node.statemachine.commands import Command, Outcome
+from collectionstore_node.statemachine.commands import Action, Command, Outcome
 from collectionstore_node.statemachine.members import MemberInfo
 from collectionstore_node.statemachine.view import View
 
@@ -58,6 +58,12 @@ class StoreReplica(Protocol):
     async def propose(self, command: Command, *, timeout_s: float) -> Outcome:
         """Apply `command`, here or on the leader. Raises `NotNow` or `OutcomeUnknown`."""
 
+    async def propose_early(self, command: Command, *, timeout_s: float) -> Outcome | None:
+        """Do as `propose`, but return None as soon as the leader has it on its own disk, if that is earlier."""
+
+    def check_level(self, action: Action) -> None:
+        """Refuse a command of a feature level that is not reached. Raises `UpgradePending`."""
+
     def submit(self, command: Command, *, timeout_s: float, parent: bytes | None = None) -> asyncio.Future[Outcome]:
         """Begin what `propose` does, without waiting for another leader. Raises `NotNow`.
 
@@ -90,6 +96,10 @@ class StoreReplica(Protocol):
 
     def observe_applied(self, observer: Callable[[int, int], None]) -> Callable[[], None]:
         """Call `observer` with revision and replicated time whenever entries were applied; the result ends that."""
+
+    @property
+    def short_of_space(self) -> bool:
+        """Whether a member is short of disk space, as far as this one knows."""
 
     def staleness_s(self) -> float | None:
         """Return how stale `view` can be at most, in seconds; None if nothing is known of it."""

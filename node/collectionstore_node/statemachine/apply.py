@@ -14,26 +14,33 @@ import msgspec
 from collectionstore_node.errors import InvariantViolated, NodeError
 from collectionstore_node.statemachine.catalog import Catalog
 from collectionstore_node.statemachine.commands import (
+    AckConsumer,
     Action,
     BuildIndex,
     Code,
     Command,
     CommandBatch,
+    Commit,
     ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
+    DeleteConsumer,
     DropCollection,
     DropIndex,
     Expire,
     Expiring,
     GrantLease,
+    GuardedTransaction,
     Insert,
     Item,
     KeepLease,
+    LimitHistory,
     Outcome,
     Put,
+    PutConsumer,
     RevokeLease,
+    Settle,
     Touch,
     Update,
     decode_batch,
@@ -42,8 +49,10 @@ from collectionstore_node.statemachine.commands import (
     refused_item,
     token_key_in,
 )
+from collectionstore_node.statemachine.commits import apply_commit, apply_guarded
 from collectionstore_node.statemachine.configuring import configure_collection, insert
 from collectionstore_node.statemachine.conforming import conform
+from collectionstore_node.statemachine.consumers import apply_consumer
 from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
 from collectionstore_node.statemachine.dedupe import IdempotencyTable
 from collectionstore_node.statemachine.digest import update_digest
@@ -55,7 +64,7 @@ from collectionstore_node.statemachine.expiry_commands import (
     touch,
 )
 from collectionstore_node.statemachine.header import Header, read_header
-from collectionstore_node.statemachine.history import ChangeKind, begin, keep
+from collectionstore_node.statemachine.history import ChangeKind, begin, keep, limit_history
 from collectionstore_node.statemachine.index_commands import build_index, create_index, drop_index
 from collectionstore_node.statemachine.indexing import Write, live, store
 from collectionstore_node.statemachine.keys import history_key, idempotency_key
@@ -69,6 +78,7 @@ from collectionstore_node.statemachine.writing import allows, current_revision
 
 _OK: Final = Code.OK
 """Looking up a member of an enumeration takes longer than making an outcome."""
+_CONSUMERS: Final = (PutConsumer, AckConsumer, DeleteConsumer)
 _INSERT: Final = int(ChangeKind.INSERT)
 _REPLACE: Final = int(ChangeKind.REPLACE)
 
@@ -108,8 +118,8 @@ def apply_batch(
     header.advance(batch.time_ms)
     bounded = header.level >= BOUNDED
     changes = begin(header)
-    if changes is not None:
-        take_token_key(overlay, header, token_key_in(data))
+    if changes is not None and (token_key := token_key_in(data)):
+        take_token_key(overlay, header, token_key)
     catalog, table, queue = Catalog(overlay, changes), IdempotencyTable(overlay, header), header.queue
     catalog.deadlines.open(header)
     outcomes: list[Outcome] = []
@@ -224,9 +234,11 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return _create(catalog, action.name, header)
     if isinstance(action, DropCollection):
         return Outcome(Code.OK if catalog.drop(action.name) else Code.COLLECTION_NOT_FOUND, revision)
-    if header.level < HIGHEST and level_known(action) > max(header.level, BOUNDED):
+    if header.level < HIGHEST and level_known(action) > header.level:
         # No correct member proposes them before their level; what they would do then is not defined by it.
         return Outcome(Code.LEVEL_TOO_LOW, revision)
+    if isinstance(action, _CONSUMERS):
+        return apply_consumer(overlay, action, header)
     if isinstance(action, Update):
         return apply_update(overlay, catalog, action, revision, values)
     if isinstance(action, BuildIndex):
@@ -241,6 +253,15 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return configure_collection(overlay, catalog, action, revision)
     if isinstance(action, Insert):
         return insert(overlay, catalog, action, revision)
+    if isinstance(action, GuardedTransaction):
+        return apply_guarded(overlay, catalog, action, revision, values)
+    if isinstance(action, Commit):
+        return apply_commit(overlay, catalog, action, revision, values)
+    if isinstance(action, Settle):
+        # With the key of another command: there was no outcome of that one, and this is it from now on.
+        return Outcome(Code.SETTLED, revision)
+    if isinstance(action, LimitHistory):
+        return limit_history(header, action, revision)
     if header.level >= BOUNDED:
         return apply_transaction(overlay, catalog, action, revision, values)
     return apply_unbounded(overlay, catalog, action, revision)
@@ -254,10 +275,10 @@ def _expiry(
     values: list[Item] | None,
 ) -> Outcome:
     match action:
-        case Expiring(write=Put() as put):
-            return _put(overlay, catalog, catalog.key(put.ref), put, revision, action)
-        case Expiring(write=update):
-            return apply_update(overlay, catalog, update, revision, values, action)
+        case Expiring(write):
+            if isinstance(write, Put):
+                return _put(overlay, catalog, catalog.key(write.ref), write, revision, action)
+            return apply_update(overlay, catalog, write, revision, values, action)
         case Touch():
             return touch(overlay, catalog, action, revision)
         case GrantLease():
@@ -301,10 +322,10 @@ def _put(
         value, mark = conforming
     expiry = None
     if expiring is not None or catalog.configured:
-        expiry = catalog.expiry(put.ref, expiring)
-        if isinstance(expiry, Code):
-            return Outcome(expiry, revision, current_revision=current)
-        expires = expires or expiry is not None
+        found = catalog.expiry(put.ref, expiring)
+        if isinstance(found, Code):
+            return Outcome(found, revision, current_revision=current)
+        expiry, expires = found, expires or found is not None
     record = encode_stored(revision, created_revision, value, put.content_type, expiry or NEVER)
     changes = catalog.changes
     if catalog.indexed or expires:

@@ -22,7 +22,7 @@ from collectionstore_node.statemachine.commands import (
     refused_item,
 )
 from collectionstore_node.statemachine.conforming import conform, next_number
-from collectionstore_node.statemachine.costs import PARSE_COST, SCHEMA_CHECK_COST, SEQUENCE_TRIES_MAX
+from collectionstore_node.statemachine.costs import SCHEMA_CHECK_COST_BYTES, SEQUENCE_TRIES_MAX
 from collectionstore_node.statemachine.indexing import Write, store
 from collectionstore_node.statemachine.keys import sequence_key
 from collectionstore_node.statemachine.options import (
@@ -43,7 +43,7 @@ def configure_collection(overlay: Overlay, catalog: Catalog, configure: Configur
     """Replace the options of a collection, or create one with them; refused as `ConfigureCollection` says."""
     name, options = configure.collection, configure.options
     if options.schema is not None:
-        overlay.cost += (PARSE_COST + SCHEMA_CHECK_COST) * len(options.schema.text)
+        overlay.cost += SCHEMA_CHECK_COST_BYTES
     exists = catalog.documents_of(name) is not None
     if not exists and not configure.create:
         return Outcome(Code.COLLECTION_NOT_FOUND, revision)

@@ -18,6 +18,7 @@ from collectionstore_node.statemachine.costs import (
     SCHEMA_DEPTH_MAX,
     SCHEMA_STEP_COST_BYTES,
     SCHEMA_STEPS_MAX,
+    SCHEMA_USE_COST,
 )
 from collectionstore_node.statemachine.options import SEQUENCE_MAX, Ids, Schema, SchemaMode
 from collectionstore_node.statemachine.view import Overlay
@@ -55,6 +56,7 @@ def conform(
 def _checked(overlay: Overlay, found: OpenOptions, schema: Schema, text: bytes) -> Conforming | Code:
     compiled = found.compiled
     if compiled is None:
+        overlay.cost += SCHEMA_USE_COST * len(schema.text)
         compiled = found.compiled = compile_schema(schema.text)
     strict, checks = schema.mode is SchemaMode.STRICT, schema.mode is not SchemaMode.OFF
     overlay.cost += PARSE_COST * len(text)

@@ -78,7 +78,17 @@ SCHEMA_STEP_COST_BYTES: Final = 16
 """What one of them costs: a keyword that is evaluated, 10 to 50 ns."""
 SCHEMA_DEPTH_MAX: Final = 100
 """How deep a document may be nested that is checked; the document itself counts as 1."""
-SCHEMA_CHECK_COST: Final = 256
-"""What checking and compiling a schema costs, by byte."""
+SCHEMA_CHECK_COST_BYTES: Final = 4 << 20
+"""What checking and compiling a schema costs; up to a tenth of a second."""
+SCHEMA_USE_COST: Final = 16
+"""What it costs, by byte, to use it in an entry: it may have to be compiled again."""
 SEQUENCE_TRIES_MAX: Final = 64
 """Numbers that one insert passes because documents have them."""
+TRANSACTION_QUERIES_MAX: Final = 16
+"""Queries of a transaction."""
+QUERY_RANGES_MAX: Final = 1_000
+"""Ranges of a plan."""
+QUERY_SEEN_MAX: Final = 1_000
+"""Documents that the queries of a transaction may have seen, together."""
+CHANGE_COST_BYTES: Final = 256
+"""What it costs to look at a change of the history, besides its records."""

@@ -60,14 +60,14 @@ async def put(call: Call) -> Answer:
         raise refusal(outcome, absent="collection_not_found")
     replayed = outcome_lines(outcome)
     current = outcome.current_revision
+    if options is not None and precondition != ABSENT:
+        # The same ones: others are refused.
+        return await _found(call, name, Consistency.LINEARIZABLE, replayed)
     if precondition == ABSENT:
         problem = Problem("precondition_failed", "the collection exists", headers=replayed, revision=outcome.revision)
         if current:
             problem.members["current_revision"] = current
         raise problem
-    if options is not None:
-        # The same ones: others are refused.
-        return await _found(call, name, Consistency.LINEARIZABLE, replayed)
     if current:
         # From the outcome, not from the catalog: a retry is answered as the first request was, also after a delete.
         return _existing(name, current, revision_line(outcome.revision) + NO_CACHE + replayed)

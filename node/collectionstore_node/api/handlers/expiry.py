@@ -38,8 +38,7 @@ async def document(call: Call) -> Answer:
     collection = collection_name(call.arguments[0])
     body = await call.json_struct(TouchDocument)
     name = check_key(body.id, call.api.limits.key_bytes_max, "document id")
-    answer = {"id": name}
-    return await _touch(call, DocumentRef(collection, name), _given(body), answer, absent="document_not_found")
+    return await _touch(call, DocumentRef(collection, name), _given(body), {"id": name}, absent="document_not_found")
 
 
 async def value(call: Call) -> Answer:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import hdrs
 
-from collectionstore_node.api.handlers.queries import checked, json_parameter
+from collectionstore_node.api.handlers.queries import checked, filter_in_url
 from collectionstore_node.api.http.answers import Answer, revision_line
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.names import check_text, collection_name
@@ -48,7 +48,7 @@ class Export(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def get(call: Call) -> Answer:
     """Return all documents that match, by ID, as NDJSON or CSV."""
     options = call.options
-    filter_ = {} if options.filter is None else json_parameter(options.filter, call.api.limits.depth_max)
+    filter_ = {} if options.filter is None else filter_in_url(options.filter, call.api.limits.depth_max)
     fields = None if options.fields is None else options.fields.split(",")
     return await _export(call, Export(filter_, fields, options.after_id, options.format, options.hint))
 

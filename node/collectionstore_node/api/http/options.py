@@ -6,6 +6,7 @@ what a request means. A parameter may be given once.
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Callable
 from typing import Final
@@ -22,8 +23,9 @@ from collectionstore_node.service.lives import Life
 from collectionstore_node.service.operations import Image, ReadPoint, at_least
 
 WRITE: Final = frozenset({"timeout", "redirect"})
-LIVING: Final = WRITE | {"ttl", "lease"}
-CHANGE: Final = WRITE | {"when"}
+ACKED: Final = WRITE | {"ack"}
+LIVING: Final = ACKED | {"ttl", "lease"}
+CHANGE: Final = ACKED | {"when"}
 REPLACE: Final = CHANGE | LIVING
 PATCH: Final = REPLACE | {"upsert", "return", "array_filters"}
 BULK: Final = WRITE | {"mode"}
@@ -31,6 +33,10 @@ READ: Final = WRITE | {"consistency", "max_staleness", "min_revision"}
 READ_PAST: Final = READ | {"at_revision"}
 PAGE: Final = READ | {"limit", "cursor"}
 LIST: Final = PAGE | {"prefix"}
+WATCH: Final = frozenset(
+    {"timeout", "consistency", "max_staleness", "from", "filter", "fields", "ops", "before", "wait", "consumer"}
+)
+WATCH_BODY: Final = frozenset({"timeout", "consistency", "max_staleness", "wait"})
 LIST_DOCUMENTS: Final = LIST | READ_PAST | {"filter", "sort", "fields", "hint"}
 LIST_KEYS: Final = LIST | READ_PAST | {"values"}
 TIMED: Final = frozenset({"timeout"})
@@ -66,6 +72,17 @@ _LINEARIZABLE, _STALE = Consistency.LINEARIZABLE.value, Consistency.STALE.value
 """Read once, for the hot path: `value` of an enum member is a call in Python."""
 
 
+class Ack(enum.Enum):
+    """When a write is answered."""
+
+    MAJORITY = "majority"
+    """With its outcome: durable on a majority, and applied."""
+    LEADER = "leader"
+    """Once the leader has it on its own disk, or with its outcome if that is known before."""
+    QUEUED = "queued"
+    """At once, with a ticket."""
+
+
 class Options(msgspec.Struct, kw_only=True):
     """The parsed parameters; a handler reads those that its route takes. Shared by all requests without a query."""
 
@@ -89,6 +106,7 @@ class Options(msgspec.Struct, kw_only=True):
     upsert: bool = False
     image: Image = Image.NONE
     """Which text of the document a write answers."""
+    ack: Ack = Ack.MAJORITY
     mode: str | None = None
     """How a bulk is carried out, or what an import does with documents that exist."""
     after: int = 0
@@ -113,6 +131,15 @@ class Options(msgspec.Struct, kw_only=True):
     """How long it lives what is written; None if the request does not say."""
     seconds: int = 10
     """Duration of a profile."""
+    from_: str | None = None
+    """Where a watch begins."""
+    ops: str | None = None
+    """The kinds of changes that it tells."""
+    before: bool = False
+    """Whether it tells documents as they were before."""
+    wait_s: float | None = None
+    """How long a page of changes waits for some; None for a stream."""
+    consumer: str | None = None
 
 
 def default_options(limits: HttpLimits) -> Options:
@@ -170,6 +197,31 @@ def duration_s(value: str) -> float:
     """Return a number of seconds, 0 if `value` is none."""
     found = _DURATION.fullmatch(value)
     return float(found[1]) / (1000 if found[2] == "ms" else 1) if found else 0.0
+
+
+def _wait(options: Options, value: str, limits: HttpLimits) -> None:
+    if not _DURATION.fullmatch(value) or not 0 <= duration_s(value) <= limits.timeout_max_s:
+        raise Problem(
+            "invalid_parameter",
+            f"wait is {quoted(value)}; allowed are 0s to {limits.timeout_max_s:g}s, like 500ms or 30s",
+        )
+    options.wait_s = duration_s(value)
+
+
+def _from(options: Options, value: str, limits: HttpLimits) -> None:
+    options.from_ = value
+
+
+def _ops(options: Options, value: str, limits: HttpLimits) -> None:
+    options.ops = value
+
+
+def _before(options: Options, value: str, limits: HttpLimits) -> None:
+    options.before = _choice("before", value, "false", "true")
+
+
+def _consumer(options: Options, value: str, limits: HttpLimits) -> None:
+    options.consumer = value
 
 
 def _max_staleness(options: Options, value: str, limits: HttpLimits) -> None:
@@ -280,6 +332,14 @@ def _return(options: Options, value: str, limits: HttpLimits) -> None:
     options.image = Image.AFTER if _choice("return", value, "before", "after") else Image.BEFORE
 
 
+def _ack(options: Options, value: str, limits: HttpLimits) -> None:
+    try:
+        options.ack = Ack(value)
+    except ValueError:
+        allowed = ", ".join(one.value for one in Ack)
+        raise Problem("invalid_parameter", f"ack is {quoted(value)}; allowed are {allowed}") from None
+
+
 def _mode(options: Options, value: str, limits: HttpLimits) -> None:
     # What a route takes of them is its own, see `mode_of`.
     options.mode = value
@@ -373,4 +433,10 @@ _PARSERS: Final[dict[str, Callable[[Options, str, HttpLimits], None]]] = {
     "upsert": _upsert,
     "return": _return,
     "mode": _mode,
+    "ack": _ack,
+    "from": _from,
+    "ops": _ops,
+    "before": _before,
+    "wait": _wait,
+    "consumer": _consumer,
 }

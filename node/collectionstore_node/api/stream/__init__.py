@@ -7,6 +7,7 @@
 - `execution.py`   an operation from its fields to its answer, in callbacks: no task for each
 - `requests.py`    what is a request in all but its form, by the handlers of the HTTP API: updates, queries, indexes
 - `reads.py`       single reads, many with one confirmation, and lists
+- `watching.py`    watches, and the events that they are granted
 - `admission.py`   operations in flight, of all streams and of one address. Pure
 - `flight.py`      an operation while it is in flight
 - `finished.py`    counts what was answered

@@ -40,6 +40,7 @@ from collectionstore_node.api.stream.rendering import (
     transaction_answer,
 )
 from collectionstore_node.api.stream.requests import Requests
+from collectionstore_node.api.stream.watching import Watching
 from collectionstore_node.errors import LeadershipTransferring, NotLeader, OutcomeUnknown
 from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
 from collectionstore_node.service import Consistency, Work
@@ -68,6 +69,7 @@ class Executor:
         """Writes that were told their outcomes, and are not answered."""
         self._tell = self._told
         self._reads = Reads(api)
+        self._watching = Watching(api)
         self._store = api.store
         self._limits = api.limits
         self._document_rules = rules(api.limits.depth_max)
@@ -91,6 +93,10 @@ class Executor:
             operations.ListCollections: self._in_task(self._reads.list_collections),
             operations.Transaction: self._transaction,
             operations.JsonTransaction: self._transaction,
+            operations.Watch: self._in_task(self._watching.open),
+            operations.JsonWatch: self._in_task(self._watching.open),
+            operations.GrantWatch: self._watching.grant,
+            operations.Unwatch: self._watching.close,
             operations.Malformed: self._malformed,
         }
         requests = Requests(api)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
-from collectionstore_node.api.stream.settings import BESIDE_BYTES_MAX, LABEL_MAX
+from collectionstore_node.api.stream.settings import BESIDE_BYTES_MAX, LABEL_MAX, WATCH_CREDIT_DEFAULT
 from collectionstore_node.service import Consistency
 from collectionstore_node.service.operations import REVISIONS_MAX
 from collectionstore_node.service.updates import BULK_ITEMS_MAX
@@ -383,6 +383,38 @@ class DropIndex(Write, frozen=True, kw_only=True, tag="drop_index"):
     name: str
 
 
+# Watches
+
+
+class Watch(Read, frozen=True, kw_only=True, tag="watch"):
+    """POST /api/v1/:watch, without an end: events follow the answer, known by the tag of this operation."""
+
+    watch: bytes
+    """The body of that request, with `collection`, `bucket` or `consumer`: JSON text."""
+    credit: int = WATCH_CREDIT_DEFAULT
+    """How many events may be sent before more are granted."""
+
+
+class JsonWatch(Read, frozen=True, kw_only=True, tag="watch"):
+    """The same in JSON, where the body is a value of the operation."""
+
+    watch: msgspec.Raw
+    credit: int = WATCH_CREDIT_DEFAULT
+
+
+class GrantWatch(Operation, frozen=True, kw_only=True, tag="grant_watch"):
+    """Grant a watch more events."""
+
+    watch: int
+    credit: int
+
+
+class Unwatch(Operation, frozen=True, kw_only=True, tag="unwatch"):
+    """End a watch."""
+
+    watch: int
+
+
 _COMMON: TypeAlias = (
     GetDocument
     | DeleteDocument
@@ -398,6 +430,8 @@ _COMMON: TypeAlias = (
     | ListIndexes
     | GetIndex
     | DropIndex
+    | GrantWatch
+    | Unwatch
 )
 BinaryBody: TypeAlias = (
     Find
@@ -422,8 +456,10 @@ JsonBody: TypeAlias = (
     | JsonCreateIndex
     | JsonUpdateDocument
 )
-BinaryOperation: TypeAlias = PutDocument | InsertDocument | Transaction | BinaryBody | _COMMON
-JsonOperation: TypeAlias = JsonPutDocument | JsonInsertDocument | JsonTransaction | JsonBody | JsonBulk | _COMMON
+BinaryOperation: TypeAlias = PutDocument | InsertDocument | Transaction | Watch | BinaryBody | _COMMON
+JsonOperation: TypeAlias = (
+    JsonPutDocument | JsonInsertDocument | JsonTransaction | JsonWatch | JsonBody | JsonBulk | _COMMON
+)
 AnyOperation: TypeAlias = BinaryOperation | JsonOperation
 
 
@@ -481,6 +517,8 @@ def detached(operation: AnyOperation, line_bytes: int) -> AnyOperation:
         return msgspec.structs.replace(operation, body=[one.copy() for one in operation.body])
     if isinstance(operation, JsonBody):
         return msgspec.structs.replace(operation, body=operation.body.copy())
+    if isinstance(operation, JsonWatch):
+        return msgspec.structs.replace(operation, watch=operation.watch.copy())
     return operation
 
 
@@ -500,6 +538,8 @@ _SIZES: Final[dict[type, Callable[[Any], int]]] = {
     JsonBulk: lambda one: sum(map(len, one.body)),
     UpdateDocument: _update_bytes,
     JsonUpdateDocument: _update_bytes,
+    Watch: lambda one: len(one.watch),
+    JsonWatch: lambda one: len(one.watch),
 }
 
 
@@ -561,4 +601,15 @@ class Draining(msgspec.Struct, frozen=True, tag_field="event", tag="draining"):
     accepted: int
 
 
-Item: TypeAlias = Answer | Hello | Draining
+class Changes(msgspec.Struct, omit_defaults=True, kw_only=True, tag_field="event", tag="changes", gc=False):
+    """Events of the watch that the operation with this tag has opened; `token` is that of the place behind them."""
+
+    watch: int
+    events: list[bytes | msgspec.Raw]
+    """JSON objects; as text in msgpack."""
+    token: str
+    ended: bool = False
+    """Whether the last of them ends the watch."""
+
+
+Item: TypeAlias = Answer | Hello | Draining | Changes

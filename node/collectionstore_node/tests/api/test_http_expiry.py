@@ -234,10 +234,10 @@ async def test_what_does_not_go_together_is_refused(people: Client) -> None:
     (await people.put(f"{DOCUMENTS}/a?ttl=5s&ttl=6s", {})).problem(400, "invalid_parameter")
     (await people.delete(f"{DOCUMENTS}/a?ttl=5s")).problem(400, "unknown_parameter")
     (await people.get(f"{DOCUMENTS}/a?ttl=5s")).problem(400, "unknown_parameter")
-    step = {"op": "put", "collection": "people", "id": "a", "document": {}, "ttl": "5s", "lease": 1}
+    step: dict[str, Any] = {"op": "put", "collection": "people", "id": "a", "document": {}, "ttl": "5s", "lease": 1}
     (await people.post("/api/v1/transactions", {"then": [step]})).problem(400, "invalid_body")
     for op in ({"op": "delete"}, {"op": "get"}):
-        step = op | {"collection": "people", "id": "a", "ttl": "5s"}
+        step = {**op, "collection": "people", "id": "a", "ttl": "5s"}
         (await people.post("/api/v1/transactions", {"then": [step]})).problem(400, "invalid_body")
     (await bulk(people, {"op": "delete", "id": "a", "ttl": "5s"})).problem(400, "invalid_body")
     (await people.post(f"{PEOPLE}:touch", {"id": "a"})).problem(400, "invalid_body")

@@ -45,7 +45,9 @@ async def test_a_lease_is_granted_kept_and_revoked(people: Client, replica: Memo
 
 async def test_what_is_attached_goes_when_a_lease_ends(people: Client, replica: MemoryReplica) -> None:
     await people.post(LEASES, {"ttl": "1s"})
-    then = [{"op": "put", "collection": "people", "id": name, "document": {}, "lease": 2} for name in ("a", "b")]
+    then: list[dict[str, Any]] = [
+        {"op": "put", "collection": "people", "id": name, "document": {}, "lease": 2} for name in ("a", "b")
+    ]
     assert (await people.post("/api/v1/transactions", {"then": then})).status == 200
     await passed(people, replica, 1.001)
     assert (await people.get(DOCUMENTS)).json["documents"] == []

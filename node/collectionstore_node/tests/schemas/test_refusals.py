@@ -23,7 +23,7 @@ from collectionstore_node.tests.schemas.test_semantics import counted
 REFUSED: dict[str, tuple[Any, str]] = {
     "no schema": (5, ""),
     "a list": ([], ""),
-    "a misspelled keyword": ({"properties": {"a": {"requried": ["b"]}}}, "/properties/a/requried"),
+    "a misspelled keyword": ({"properties": {"a": {"requiredd": ["b"]}}}, "/properties/a/requiredd"),
     "an earlier dialect": ({"dependencies": {"a": ["b"]}}, "/dependencies"),
     "another dialect": ({"$schema": "http://json-schema.org/draft-07/schema#"}, "/$schema"),
     "a dialect below the top": (
@@ -146,6 +146,10 @@ BOMBS: dict[str, Any] = {
         "$ref": "#/$defs/a0",
         "$defs": {**{f"a{n}": {"$ref": f"#/$defs/a{n + 1}"} for n in range(200)}, "a200": {}},
     },
+    "a ring whose members must all be different": {
+        "$ref": "#/$defs/a0",
+        "$defs": {f"a{n}": {"uniqueItems": True, "items": {"$ref": f"#/$defs/a{(n + 1) % 240}"}} for n in range(240)},
+    },
     "many subschemas": {"$defs": {f"a{number}": {} for number in range(SUBSCHEMAS_MAX)}},
     "many patterns": {"patternProperties": {f"a{number}": {} for number in range(PATTERNS_MAX + 1)}},
     "a large schema": {"description": "x" * SCHEMA_BYTES_MAX},
@@ -170,6 +174,7 @@ def test_bombs_are_refused(name: str) -> None:
         _doubling(8),
         {"properties": {name: {"$ref": "#"} for name in "abcdefgh"}},
         {"properties": {"left": {"$ref": "#"}, "right": {"$ref": "#"}, "value": {"type": "integer"}}},
+        {"properties": {"children": {"type": "array", "uniqueItems": True, "items": {"$ref": "#"}}}},
         {"anyOf": [{"type": "null"}, {"properties": {"next": {"$ref": "#/anyOf/1"}}}]},
         _marking(5),
         {
@@ -178,7 +183,7 @@ def test_bombs_are_refused(name: str) -> None:
             }
         },
     ],
-    ids=["nested", "doubled", "recursive", "tree", "list", "marks", "all to all"],
+    ids=["nested", "doubled", "recursive", "tree", "different children", "list", "marks", "all to all"],
 )
 def test_what_is_bounded_is_allowed(schema: Any) -> None:
     compiled = CompiledSchema(schema)

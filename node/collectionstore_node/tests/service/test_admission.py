@@ -8,12 +8,14 @@ from typing import NoReturn, cast
 
 import pytest
 
+from collectionstore_node.changes import Scope, Selection
 from collectionstore_node.errors import Overloaded
 from collectionstore_node.indexes.definition import Definition, IndexField
 from collectionstore_node.raft.messages import Index, NodeId
 from collectionstore_node.service import Consistency, Store, StoreLimits, StoreReplica
 from collectionstore_node.service.backups import Backups
 from collectionstore_node.service.configuration import Options
+from collectionstore_node.service.consumers import Consumers
 from collectionstore_node.service.exports import ReadLog, ReadState
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.indexes import Indexes
@@ -40,11 +42,14 @@ from collectionstore_node.service.operations import (
     ListKeys,
     Operation,
     Put,
+    PutConsumer,
     ReadCollection,
+    ReadConsumers,
     ReadIndexes,
     ReadPoint,
     Transaction,
     ValidateDocuments,
+    WatchChanges,
 )
 from collectionstore_node.service.results import Outcome
 from collectionstore_node.service.validation import Validation
@@ -64,6 +69,8 @@ MEMBERS = MembersRequest((MemberChange("remove", NodeId(1)),))
 INDEX = Definition("one", (IndexField("a"),))
 VALIDATION = ValidateDocuments("c", None, None, 1, 1)
 NEW = Consistency.LINEARIZABLE
+CONSUMER = PutConsumer("c", "store", "", b"{}")
+WATCH = WatchChanges(Selection(Scope("collection", "people")))
 PAST = ReadPoint(at_revision=3)
 
 
@@ -147,6 +154,12 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
     ),
     ("check", VALIDATION, lambda store: store.validation.check(VALIDATION, consistency=NEW, timeout_s=1)),
     ("insertion", None, _insertion),
+    ("change", CONSUMER, lambda store: store.consumers.change(CONSUMER, key=None, timeout_s=1)),
+    (
+        "read",
+        ReadConsumers("c"),
+        lambda store: store.consumers.read(ReadConsumers("c"), consistency=NEW, timeout_s=1),
+    ),
     ("cluster", ReadCluster(), _cluster),
     ("open_state", ReadState(), lambda store: store.backups.open_state(consistency=NEW, timeout_s=1)),
     ("committed_log", ReadLog(Index(7)), lambda store: store.backups.committed_log(ReadLog(Index(7)), timeout_s=1)),
@@ -166,7 +179,23 @@ TURNS = {"confirm", "reads_wait", "read_turn", "soon"}
 """What comes between admission and reading, and reads nothing."""
 SECOND_HALVES = {"end_write", "end_read", "count_out"}
 """Of what `begin_write`, `begin_read` and `submit` have admitted."""
-PARTS = {"backups", "halves", "imports", "indexes", "lists", "options", "queries", "updates", "validation"}
+PARTS = {
+    "backups",
+    "commits",
+    "consumers",
+    "halves",
+    "imports",
+    "indexes",
+    "leases",
+    "lists",
+    "locks",
+    "options",
+    "queries",
+    "tickets",
+    "updates",
+    "validation",
+    "watches",
+}
 FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", "name", "staleness_s", "wall_ms"}
 """What probes read of a node, whatever the load."""
 SIGNING = {"token_key", "pins"}
@@ -203,7 +232,7 @@ def test_every_public_method_is_an_operation_or_a_fact() -> None:
     """A new method of the store must be added to one of the lists, and so be tested here."""
     public = {
         name
-        for part in (Store, Backups, Halves, Indexes, Lists, Options, Validation)
+        for part in (Store, Backups, Consumers, Halves, Indexes, Lists, Options, Validation)
         for name in dir(part)
         if not name.startswith("_")
     }
@@ -225,6 +254,16 @@ async def test_an_operation_that_is_not_admitted_never_reaches_the_replica(
 
     (asked,) = store.asked
     assert asked == expected or (expected is None and isinstance(asked, Put))
+
+
+async def test_a_watch_that_is_not_admitted_never_reaches_the_replica() -> None:
+    store = ShutStore(cast(StoreReplica, Untouchable()))
+
+    with pytest.raises(Refused):
+        await store.watches.open(WATCH, consistency=NEW, timeout_s=1)
+
+    assert store.asked == [WATCH]
+    assert len(store.watches) == 0
 
 
 def test_requests_in_flight_are_bounded_and_one_that_leaves_makes_room(store: Store) -> None:

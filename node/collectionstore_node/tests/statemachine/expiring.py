@@ -92,7 +92,9 @@ def check(view: View) -> None:
             assert view.get(attached_prefix(one.lease) + key) is not None
             assert read_lease(view, one.lease) is not None
     leases = {one.id: one.lease for one in scan_leases(view)}
-    queued = dict(reversed(due_lease_at(place)) for place, _ in view.scan(DUE_LEASES, prefix_end(DUE_LEASES)))
+    places = [due_lease_at(place) for place, _ in view.scan(DUE_LEASES, prefix_end(DUE_LEASES))]
+    queued = {number: deadline_ms for deadline_ms, number in places}
+    assert len(queued) == len(places)
     assert queued == {number: lease.deadline_ms for number, lease in leases.items()}
     assert attached.keys() <= leases.keys()
     assert all(lease.attached == attached[number] for number, lease in leases.items())

@@ -253,7 +253,10 @@ def steps(draw: st.DrawFn, ref: Ref) -> Put | Delete | Get | Expiring:
     put = Put(ref, draw(values), draw(preconditions))
     lease = draw(st.sampled_from(LEASES))
     expiring = Expiring(put, 0 if lease else draw(ttls), lease)
-    return draw(st.sampled_from((put, Delete(ref, draw(preconditions)), Get(ref), expiring)))
+    choice: st.SearchStrategy[Put | Delete | Get | Expiring] = st.sampled_from(
+        (put, Delete(ref, draw(preconditions)), Get(ref), expiring)
+    )
+    return draw(choice)
 
 
 actions: st.SearchStrategy[Action] = st.one_of(
