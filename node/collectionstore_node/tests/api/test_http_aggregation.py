@@ -44,7 +44,7 @@ async def test_documents_begin_with_their_id_and_revision(crowd: Client) -> None
 
 
 async def test_a_join_reads_another_collection(crowd: Client) -> None:
-    await crowd.put("/api/v1/collections/tags", None)
+    await crowd.send("PUT", "/api/v1/collections/tags", b"")
     await crowd.put("/api/v1/collections/tags/documents/maths", {"room": 7})
 
     by_id = await crowd.post(
