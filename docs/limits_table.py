@@ -609,6 +609,37 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 _PROBLEMS,
             ),
             Limit(
+                "exports of a member; what waits of one; how long one lasts",
+                "{service.document_exports:EXPORTS_MAX}; {service.document_exports:PIECE_BYTES|bytes}; "
+                "{service.document_exports:LASTS_S} s, at {service.document_exports:RATE_MIN|bytes}/s at least, beyond "
+                "{service.document_exports:GRACE_S} s",
+                ("service.queries:Queries.export", "service.document_exports:DocumentExport"),
+                "503 `overloaded`; the connection ends without the end of the body",
+                _PROBLEMS,
+            ),
+            Limit(
+                "imports of a member; lines and bytes of a batch; lines that fail",
+                "{service.imports:IMPORTS_MAX}; {service.imports:BATCH_LINES}, {service.imports:BATCH_BYTES|bytes}; "
+                "{api.http.options:IMPORT_ERRORS_MAX}",
+                ("service.imports:Imports", "api.handlers.imports:post"),
+                "503 `overloaded`; another batch; 422 `too_many_errors`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "columns of CSV; a line or record beside its document",
+                "{porting.tables:COLUMNS_MAX}; {api.handlers.imports:RECORD_BYTES|bytes}",
+                ("porting.tables:parse_header", "porting.records:Records"),
+                "400 `invalid_body`; 413 `too_large`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "characters of a format of dates",
+                "{documents.expressions.operators.date_formats:FORMAT_CHARACTERS_MAX}",
+                ("documents.expressions.operators.date_formats:written_by",),
+                "422 `expression_failed`",
+                _PROBLEMS,
+            ),
+            Limit(
                 "tests of one `$elemMatch` times values of a document",
                 "{query.scanning:VISITS_MAX}",
                 ("query.scanning:matching",),

@@ -47,6 +47,7 @@ LOCKS = (PAGES.parent / "concepts" / "locks.md").read_text()
 INDEXES = (PAGES / "indexes.md").read_text()
 SCHEMAS = (PAGES / "schemas.md").read_text()
 UPDATES = (PAGES / "updates.md").read_text()
+PORTING = (PAGES / "porting.md").read_text()
 TRANSACTIONS = (PAGES / "transactions.md").read_text()
 WATCHES = (PAGES / "watch.md").read_text()
 ERRORS = REFERENCE.partition("## Errors")[2]
@@ -147,6 +148,7 @@ def test_limits_of_queries_are_as_written() -> None:
         INDEXES,
         SCHEMAS,
         UPDATES,
+        PORTING,
         TRANSACTIONS,
         EXPIRY,
         LEASES,
@@ -161,6 +163,7 @@ def test_limits_of_queries_are_as_written() -> None:
         "indexes",
         "schemas",
         "updates",
+        "porting",
         "transactions",
         "expiry",
         "leases",

@@ -128,7 +128,7 @@ def url() -> Iterator[str]:
     loop.close()
 
 
-@schemathesis.serializer("application/x-ndjson")
+@schemathesis.serializer("application/x-ndjson", "text/csv")
 def _lines(_context: object, value: object) -> bytes:
     return value if isinstance(value, bytes) else orjson.dumps(value, default=str)
 
@@ -167,6 +167,8 @@ BODIES: dict[str, Any] = {
     "post_collections_collection_update": {"filter": {"name": "Ada"}, "merge_patch": {"born": 1815}},
     "post_collections_collection_delete": {"filter": {"name": "Ada"}},
     "post_collections_collection_findAndModify": {"filter": {}, "update": {"$inc": {"n": 1}}, "return": "after"},
+    "post_collections_collection_export": {"filter": {"name": "Ada"}, "fields": ["name"]},
+    "post_collections_collection_import": b'{"_id":"grace","name":"Grace"}\n',
     "post_collections_collection_bulk": b'{"op":"put","id":"alan","document":{}}\n',
     "post_collections_collection_indexes": {"name": "by_born", "fields": {"born": 1}},
     "post_collections_collection_validate": {"schema": {"document": {"type": "object"}}},
