@@ -62,10 +62,10 @@ BUILD_BYTES: Final = 256 << 10
 BUILD_ENTRIES: Final = 2 << 10
 """A step of a build ends with the document that reaches one of these: documents, their bytes, entries."""
 
-SCHEMA_STEPS_MAX: Final = 4_000_000
+SCHEMA_STEPS_MAX: Final = 2_000_000
 """Steps that checking one document against the schema of its collection may take at most (`schemas.costs`)."""
 SCHEMA_STEP_COST_BYTES: Final = 16
-"""What one of them costs: a keyword that is evaluated, 10 to 50 ns."""
+"""What one of them costs: a keyword that is evaluated, 10 to 80 ns."""
 SCHEMA_DEPTH_MAX: Final = 100
 """How deep a document may be nested that is checked; the document itself counts as 1."""
 SCHEMA_CHECK_COST_BYTES: Final = 4 << 20
