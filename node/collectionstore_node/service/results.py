@@ -5,18 +5,20 @@
 
 from __future__ import annotations
 
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from collectionstore_node.documents.values import Value
-from collectionstore_node.query.scanning import Meter
+from collectionstore_node.query.scanning import Meter, Record
 from collectionstore_node.query.sorting import Position
 from collectionstore_node.schemas import Violation
 from collectionstore_node.statemachine.commands import (
     Code,
     Item,
     Outcome,
+    Ref,
+    conflicting,
     inserted_id,
     item_warned,
     refused_document,
@@ -65,6 +67,41 @@ class IndexesResult(msgspec.Struct, frozen=True):
     """The indexes of a collection, in order of creation, and the store's revision when they were read."""
 
     indexes: tuple[IndexInfo, ...]
+    revision: int
+
+
+class LeaseInfo(NamedTuple):
+    """A lease that has not ended; times in milliseconds."""
+
+    id: int
+    ttl_ms: int
+    left_ms: int
+    attached: int
+    """Records that are attached."""
+
+
+class LeaseResult(msgspec.Struct, frozen=True):
+    """A lease, None when it has ended, with the first of what is attached, and the store's revision."""
+
+    lease: LeaseInfo | None
+    attached: tuple[Ref, ...]
+    revision: int
+
+
+class LockInfo(NamedTuple):
+    """Who holds a lock."""
+
+    name: str
+    owner: str
+    token: int
+    left_ms: int | None
+    lease: int
+
+
+class LockResult(msgspec.Struct, frozen=True):
+    """Who holds a lock, None when it is free, and the store's revision when it was read."""
+
+    lock: LockInfo | None
     revision: int
 
 
@@ -136,6 +173,8 @@ class Aggregated(msgspec.Struct, frozen=True):
     revision: int
     meter: Meter
     stages: tuple[StageCounts, ...]
+    joins: tuple[dict[str, Any] | None, ...]
+    """How the documents of each other collection were found at last; None if none were looked for."""
     peak_bytes: int
     """The most that its stages kept at a time."""
     stale_since: float | None = None
@@ -187,15 +226,21 @@ __all__ = [
     "InsertResult",
     "InvalidDocument",
     "Item",
+    "LeaseInfo",
+    "LeaseResult",
     "ListResult",
     "Listed",
+    "LockInfo",
+    "LockResult",
     "Meter",
     "Outcome",
     "ReadResult",
+    "Record",
     "StageCounts",
     "Stored",
     "Validated",
     "Violation",
+    "conflicting",
     "inserted_id",
     "item_warned",
     "refused_document",

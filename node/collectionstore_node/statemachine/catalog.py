@@ -13,7 +13,8 @@ from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.indexes.entries import entries_of
 from collectionstore_node.schemas import CompiledSchema
 from collectionstore_node.statemachine.codec import decode_own
-from collectionstore_node.statemachine.commands import DocumentRef, Ref
+from collectionstore_node.statemachine.commands import Code, DocumentRef, Expiring, Ref
+from collectionstore_node.statemachine.expiry_queue import Deadlines
 from collectionstore_node.statemachine.history import ChangeKind, Row
 from collectionstore_node.statemachine.index_catalog import (
     Index,
@@ -45,6 +46,7 @@ from collectionstore_node.statemachine.options import (
     encode_options,
     read_options,
 )
+from collectionstore_node.statemachine.stored import Expiry
 from collectionstore_node.statemachine.view import Overlay, View
 
 
@@ -125,6 +127,7 @@ class Catalog:
         "_overlay",
         "changes",
         "configured",
+        "deadlines",
         "indexed",
         "revision",
     )
@@ -133,6 +136,8 @@ class Catalog:
         self._overlay = overlay
         self.changes = changes
         """What the batch has changed so far, for the history; None if none is kept."""
+        self.deadlines = Deadlines(overlay)
+        """What expires; `open` it with the header."""
         self.revision = 0
         """Of the command at hand; a put that meets no indexes leaves it as it is."""
         self.indexed: dict[str, tuple[OpenIndex, ...]] = {}
@@ -251,6 +256,18 @@ class Catalog:
         self._overlay.put(options_key(number), record)
         self.note(ChangeKind.CONFIGURE_COLLECTION, name, before, record, position=position)
 
+    def expiry(self, ref: Ref, expiring: Expiring | None, *, attached: int = 0) -> Expiry | Code | None:
+        """Return until when what is written now is there: as the command says, else as its collection does.
+
+        None if neither says it, and a code for why it cannot be. `attached` as for `Deadlines.expiry`.
+        """
+        if expiring is not None:
+            return self.deadlines.expiry(expiring.ttl_ms, expiring.lease, attached=attached)
+        found = self.configured.get(ref.collection) if isinstance(ref, DocumentRef) else None
+        if found is None or not found.options.ttl_ms:
+            return None
+        return Expiry(self.deadlines.deadline_ms(found.options.ttl_ms))
+
     def counted(self, one: OpenIndex) -> None:
         """Note that the statistics of an index have changed: they are stored once, at the end of the batch."""
         self._changed[one.index.id] = one
@@ -271,6 +288,7 @@ class Catalog:
         """Store what was counted. At the end of every batch."""
         for one in self._changed.values():
             self._overlay.put(statistics_key(one.collection_id, one.index.id), encode_statistics(one.statistics))
+        self.deadlines.finish()
 
     def _record(self, name: str, number: int, *, indexed: bool) -> None:
         record = Collection(number, indexed, name in self.configured)

@@ -33,7 +33,7 @@ from collectionstore_node.statemachine.options import (
     unversioned,
     versioned,
 )
-from collectionstore_node.statemachine.stored import encode_stored
+from collectionstore_node.statemachine.stored import NEVER, encode_stored
 from collectionstore_node.statemachine.view import Overlay
 
 _NUMBER: Final = struct.Struct(">Q")
@@ -101,7 +101,10 @@ def insert(overlay: Overlay, catalog: Catalog, action: Insert, revision: int) ->
     conforming = conform(overlay, catalog, ref, action.value, created=True, made=True)
     if isinstance(conforming, Code):
         return Outcome(conforming, revision)
-    record = encode_stored(revision, revision, conforming.text)
+    expiry = catalog.expiry(ref, None)
+    if isinstance(expiry, Code):
+        return Outcome(expiry, revision)
+    record = encode_stored(revision, revision, conforming.text, expiry=expiry or NEVER)
     refused = store(overlay, catalog, (Write(ref, key, None, record),))
     if refused is not None:
         return Outcome(refused.code, revision, items=(refused_item(refused.by),))

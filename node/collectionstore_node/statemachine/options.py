@@ -21,6 +21,7 @@ from collectionstore_node.errors import InvalidPart
 from collectionstore_node.schemas import check_schema
 from collectionstore_node.statemachine.codec import decode_own
 from collectionstore_node.statemachine.keys import options_key
+from collectionstore_node.statemachine.ttl import TTL_ALLOWED, parse_ttl, shown_ttl
 from collectionstore_node.statemachine.view import View
 
 SEQUENCE_MAX: Final = (1 << 53) - 1
@@ -68,6 +69,8 @@ class CollectionOptions(msgspec.Struct, frozen=True, array_like=True):
     ids: Ids = Ids.UUID7
     sequence_start: int = 1
     """The first number of its sequence."""
+    ttl_ms: int = 0
+    """How long a document is there behind its last write, if that does not say it; 0 for ever."""
 
 
 DEFAULTS: Final = CollectionOptions()
@@ -115,7 +118,7 @@ def parse_options(given: Value, pointer: str = "") -> CollectionOptions:
         if option is None:
             raise _invalid(child(pointer, name), f"there is no such option; there are {', '.join(_OPTIONS)}")
         if value is not None:
-            members[name] = option.parse(value, child(pointer, name))
+            members[option.field or name] = option.parse(value, child(pointer, name))
     options = CollectionOptions(**members)
     if options.sequence_start != DEFAULTS.sequence_start and options.ids is not Ids.SEQUENCE:
         raise _invalid(child(pointer, "sequence_start"), 'it goes with "ids": "sequence"')
@@ -127,7 +130,7 @@ def shown_options(options: CollectionOptions) -> dict[str, Any]:
     return {
         name: option.show(value)
         for name, option in _OPTIONS.items()
-        if (value := getattr(options, name)) != getattr(DEFAULTS, name)
+        if (value := getattr(options, option.field or name)) != getattr(DEFAULTS, option.field or name)
     }
 
 
@@ -162,10 +165,11 @@ def versioned(options: CollectionOptions, before: CollectionOptions, revision: i
 
 
 class _Option(NamedTuple):
-    """How an option is read and shown as JSON."""
+    """How an option is read and shown as JSON, and its field."""
 
     parse: Callable[[Any, str], Any]
     show: Callable[[Any], Any]
+    field: str = ""
 
 
 _SCHEMA_MEMBERS: Final = ("document", "mode", "defaults", "version")
@@ -204,6 +208,13 @@ def _parse_name(kind: type[enum.IntEnum], given: Any, pointer: str) -> int:
     return allowed[given]
 
 
+def _parse_ttl(given: Any, pointer: str) -> int:
+    milliseconds = parse_ttl(given) if type(given) is str else None
+    if milliseconds is None:
+        raise _invalid(pointer, f"allowed are {TTL_ALLOWED}, and null for ever")
+    return milliseconds
+
+
 def _parse_start(given: Any, pointer: str) -> int:
     if type(given) is not int or not 1 <= given <= SEQUENCE_MAX:
         raise _invalid(pointer, f"a sequence begins with a whole number from 1 to {SEQUENCE_MAX}")
@@ -214,8 +225,9 @@ _OPTIONS: Final[dict[str, _Option]] = {
     "schema": _Option(_parse_schema, _show_schema),
     "ids": _Option(lambda given, pointer: Ids(_parse_name(Ids, given, pointer)), lambda ids: ids.name.lower()),
     "sequence_start": _Option(_parse_start, lambda start: start),
+    "ttl": _Option(_parse_ttl, shown_ttl, "ttl_ms"),
 }
-"""By the name of the field in `CollectionOptions`, in requests and answers too."""
+"""By their name in requests and answers: that of the field in `CollectionOptions`, where they have no other one."""
 
 
 def _invalid(pointer: str, detail: str) -> InvalidPart:

@@ -32,6 +32,7 @@ from collectionstore_node.statemachine.catalog import Catalog
 from collectionstore_node.statemachine.commands import (
     Code,
     DocumentRef,
+    Expiring,
     Image,
     Item,
     Outcome,
@@ -51,8 +52,9 @@ from collectionstore_node.statemachine.costs import (
     UPDATE_VALUES_MAX,
 )
 from collectionstore_node.statemachine.history import ChangeKind
-from collectionstore_node.statemachine.indexing import Write, store
-from collectionstore_node.statemachine.stored import decode_stored
+from collectionstore_node.statemachine.indexing import Write, live, store
+from collectionstore_node.statemachine.levels import CHANGES
+from collectionstore_node.statemachine.stored import NEVER, Expiry, decode_stored, expiry_of, with_expiry
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.statemachine.writing import allows, current_revision, next_record
 
@@ -172,6 +174,8 @@ def change(overlay: Overlay, update: Update, record: bytes | None) -> Change | R
     try:
         # Again, although the proposer has: what it checked, or was, is not known here.
         parsed = parse(update)
+        if overlay.level < CHANGES and parsed.program is not None and parsed.program.has_bits:
+            return Refused(Code.INVALID_UPDATE)  # as programs that do not know it
         overlay.cost += PATTERN_COST_BYTES * sum(part.patterns for part in parsed if part is not None)
         return _changed(parsed, update, record, current, budget)
     except InvalidRequest:
@@ -221,9 +225,21 @@ def hand_refused(refused: Refused, values: list[Item] | None) -> None:
         values.append(Item(0, value=refused.document))
 
 
-def updated_record(update: Update | Put, made: Change, revision: int, record: bytes | None) -> bytes | None:
-    """Return the record that a change stores, None if it deletes the document."""
-    return None if made.after is None else next_record(Put(update.ref, made.after), revision, record)
+def updated_record(
+    update: Update | Put, made: Change, revision: int, record: bytes | None, expiry: Expiry | None
+) -> bytes | None:
+    """Return the record that a change stores, None if it deletes the document.
+
+    Without an `expiry` a changed document keeps its own; one that replaces it has none, as behind a put.
+    """
+    if made.after is None:
+        return None
+    if record is not None and not made.changed:
+        return record if expiry is None else with_expiry(record, expiry)
+    if expiry is None:
+        replaced = isinstance(update, Put) or update.form is UpdateForm.REPLACE
+        expiry = NEVER if record is None or replaced else expiry_of(record)
+    return next_record(Put(update.ref, made.after), revision, record, expiry)
 
 
 def change_kind(update: Update) -> ChangeKind | None:
@@ -241,7 +257,12 @@ def item_of(made: Change, revision: int, current: int) -> Item:
 
 
 def apply_update(
-    overlay: Overlay, catalog: Catalog, update: Update, revision: int, values: list[Item] | None
+    overlay: Overlay,
+    catalog: Catalog,
+    update: Update,
+    revision: int,
+    values: list[Item] | None,
+    expiring: Expiring | None = None,
 ) -> Outcome:
     """Apply an update at `revision`, or change nothing and return the reason as the outcome.
 
@@ -251,13 +272,18 @@ def apply_update(
     if key is None:
         return Outcome(Code.COLLECTION_NOT_FOUND, revision)
     record = overlay.get(key)
+    if record is not None:
+        record = live(overlay, catalog, update.ref, key, record)
     current = current_revision(record)
     made = conformed(overlay, catalog, update.ref, change(overlay, update, record))
     if isinstance(made, Refused):
         hand_refused(made, values)
         return Outcome(made.code, revision, current_revision=current, failed_operation=made.position)
-    if made.changed:
-        new = updated_record(update, made, revision, record)
+    expiry = catalog.expiry(update.ref, expiring)
+    if isinstance(expiry, Code):
+        return Outcome(expiry, revision, current_revision=current)
+    if made.changed or expiring is not None:
+        new = updated_record(update, made, revision, record, expiry)
         by_index = store(overlay, catalog, (Write(update.ref, key, record, new, change_kind(update)),))
         if by_index is not None:
             items = (refused_item(by_index.by),)
