@@ -96,6 +96,10 @@ class Replica:
         """Whether this node leads, as far as it knows."""
         return self._consensus.raft.is_leader
 
+    def time_ms(self) -> int:
+        """Return the replicated time as it is on the leader; on any other member, as it is applied."""
+        return self._consensus.time_ms
+
     def leader(self) -> MemberInfo | None:
         """Return the leader this node knows, or None."""
         return self._member.record.find(self._consensus.raft.leader)
@@ -220,6 +224,11 @@ class Replica:
             raise TooStale(why) from error
         freshness.confirmed(as_of)
 
+    def is_fresh(self) -> bool:
+        """Whether `stale_barrier` without a bound returns at once."""
+        freshness = self._member.freshness
+        return not freshness.bounded or freshness.staleness_s() <= freshness.max_s
+
     async def revision_barrier(self, revision: int, *, timeout_s: float) -> None:
         """Return when `revision` is applied here, so that `view` has it. Raises `RevisionNotReached`."""
         member = self._member
@@ -229,6 +238,11 @@ class Replica:
     def observe_applied(self, observer: Callable[[int, int], None]) -> Callable[[], None]:
         """Call `observer` with revision and replicated time (ms) whenever entries were applied; see `Revisions`."""
         return self._member.revisions.observe(observer)
+
+    @property
+    def short_of_space(self) -> bool:
+        """Whether this member is short of disk space or, as its leader, any that has reported it."""
+        return self._member.shortage() is not None
 
     def staleness_s(self) -> float | None:
         """Return how stale `view` can be at most, in seconds; None if nothing is known of it."""

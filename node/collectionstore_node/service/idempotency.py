@@ -13,6 +13,7 @@ from collectionstore_node.statemachine.commands import (
     Action,
     Command,
     Commit,
+    Expiring,
     GuardedTransaction,
     Idempotency,
     Operation,
@@ -55,11 +56,13 @@ def stamped(command: Command, *, time_ms: int, bytes_max: int) -> Command:
     action = command.action
     if isinstance(action, Update):
         return replace(command, action=_stamped(action, time_ms, bytes_max))
-    if not any(isinstance(one, Update) for one in steps_of(action)):
+    if isinstance(action, Expiring):
+        return replace(command, action=_stamped_expiring(action, time_ms, bytes_max))
+    if not any(isinstance(one, Update | Expiring) for one in steps_of(action)):
         return command
 
     def branch(steps: tuple[Operation, ...]) -> tuple[Operation, ...]:
-        return tuple(_stamped(one, time_ms, bytes_max) if isinstance(one, Update) else one for one in steps)
+        return tuple(_operation(one, time_ms, bytes_max) for one in steps)
 
     def whole(transaction: Transaction) -> Transaction:
         return replace(transaction, then=branch(transaction.then), otherwise=branch(transaction.otherwise))
@@ -74,9 +77,25 @@ def stamped(command: Command, *, time_ms: int, bytes_max: int) -> Command:
     return command
 
 
+def _operation(operation: Operation, time_ms: int, bytes_max: int) -> Operation:
+    if isinstance(operation, Expiring):
+        return _stamped_expiring(operation, time_ms, bytes_max)
+    return _stamped(operation, time_ms, bytes_max) if isinstance(operation, Update) else operation
+
+
+def _stamped_expiring(expiring: Expiring, time_ms: int, bytes_max: int) -> Expiring:
+    write = expiring.write
+    return replace(expiring, write=_stamped(write, time_ms, bytes_max)) if isinstance(write, Update) else expiring
+
+
 def _stamped(update: Update, time_ms: int, bytes_max: int) -> Update:
     dated = update.form is UpdateForm.OPERATORS and b"$currentDate" in update.body
     return replace(update, time_ms=time_ms if dated else 0, bytes_max=bytes_max)
+
+
+def derived_key(key: str, position: int | str) -> str:
+    """Return the idempotency key of a part of a request."""
+    return hashlib.sha256(f"{key}\0{position}".encode()).hexdigest()
 
 
 def document_id_for(collection: str, key: str) -> str:

@@ -43,6 +43,9 @@ class StoreReplica(Protocol):
     def wall_ms(self) -> int:
         """Return the time of day of this member, in milliseconds since 1970 UTC."""
 
+    def time_ms(self) -> int:
+        """Return the replicated time as it is on the leader; on any other member, as it is applied."""
+
     def leader(self) -> MemberInfo | None:
         """Return the leader this node knows, or None."""
 
@@ -85,11 +88,18 @@ class StoreReplica(Protocol):
     async def stale_barrier(self, staleness_max_s: float | None, *, timeout_s: float) -> None:
         """Wait until `view` is at most that stale; None: as stale as this node allows. Raises `TooStale`."""
 
+    def is_fresh(self) -> bool:
+        """Whether `view` is known to be as recent as this node demands of stale reads, so that they need not wait."""
+
     async def revision_barrier(self, revision: int, *, timeout_s: float) -> None:
         """Wait until `revision` is applied here. Raises `RevisionNotReached`."""
 
     def observe_applied(self, observer: Callable[[int, int], None]) -> Callable[[], None]:
         """Call `observer` with revision and replicated time whenever entries were applied; the result ends that."""
+
+    @property
+    def short_of_space(self) -> bool:
+        """Whether a member is short of disk space, as far as this one knows."""
 
     def staleness_s(self) -> float | None:
         """Return how stale `view` can be at most, in seconds; None if nothing is known of it."""

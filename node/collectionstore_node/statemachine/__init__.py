@@ -31,7 +31,15 @@ another.
                       the fields, ID of the document
     09 statistics     collection ID, index ID            what is counted of an index
     0a builds         collection ID                      name of a collection with an index that is being built
+    0b options        collection ID                      options, and when they were changed
+    0c expiry         00                                 what is counted of the queues, and where they begin
+    0c expiry         01, deadline, key of a record      document or raw value that expires then
+    0c expiry         02, deadline, lease ID             empty
+    0d leases         01, lease ID                       lease
+    0d leases         02, lease ID, key of a record      document or raw value that is attached
     0e history        last revision of an entry          time and changes of the entry
+    0f consumers      name of a consumer                 what it asks for, and its position
+    11 sequences      collection ID                      the last number that a document was given
 
 Revision
 - One number for the whole store: the number of applied commands. Every command takes the next one, also one that fails
@@ -53,11 +61,12 @@ Invariants
   so, because an exception would stop every replica at the same entry, forever.
 
 Modules, from the outside in: `apply` is the meaning of `commands`, with `commits` (transactions that depend on queries,
-or on what a client has read), `searching`, `transactions`, `updates`, `index_commands`,
-`dedupe`, `indexing`, `history`, `catalog` and `writing`; `members` applies membership changes; `reads` serves clients;
-`past` undoes what was changed; `digest` and `header` close every entry; `tokens` has the key of what is signed; `view`
-is the port to storage; `keys`, `stored`, `index_catalog` and `codec` are the layout.
+or on what a client has read), `searching`, `transactions`, `updates`, `index_commands`, `configuring`, `consumers`,
+`expiry_commands`, `dedupe`, `conforming`, `indexing`, `history`, `expiry_queue`, `leases`, `catalog` and `writing`;
+`members` applies membership changes; `reads` serves clients; `past` undoes what was changed; `digest` and `header`
+close every entry; `tokens` has the key of what is signed; `view` is the port to storage; `options`, `ttl`, `keys`,
+`stored`, `index_catalog` and `codec` are the layout.
 
-Twenty-five modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
+Thirty-one modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
 feature level.
 """

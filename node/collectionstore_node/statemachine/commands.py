@@ -22,6 +22,7 @@ import msgspec
 from collectionstore_node.indexes.definition import Definition
 from collectionstore_node.statemachine.codec import decode
 from collectionstore_node.statemachine.levels import CHANGES, ENGINE, FIRST, HIGHEST
+from collectionstore_node.statemachine.options import CollectionOptions
 
 _THREE_ELEMENTS: Final = 0x93
 _FOUR_ELEMENTS: Final = 0x94
@@ -175,7 +176,36 @@ class Update(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
     """The largest text of the new document where the request arrived; 0 for `documents.updates.BYTES_MAX`."""
 
 
-Operation: TypeAlias = Put | Delete | Get | Update
+class Expiring(msgspec.Struct, frozen=True, array_like=True, tag=35, gc=False):
+    """A put or an update whose document or raw value expires; from level `CHANGES` on.
+
+    One of `ttl_ms` and `lease` at most; with neither it does not expire, whatever its collection says. LEASE_NOT_FOUND
+    or LEASE_FULL if it cannot be attached, INVALID_EXPIRY for a ttl out of range.
+    """
+
+    write: Put | Update
+    ttl_ms: int = 0
+    """How long it is there, from the time of the entry on."""
+    lease: int = 0
+    """ID of the lease that it is attached to."""
+
+    @property
+    def ref(self) -> Ref:
+        """What is written."""
+        return self.write.ref
+
+    @property
+    def precondition(self) -> Precondition:
+        """Condition of the write."""
+        return self.write.precondition
+
+
+Operation: TypeAlias = Put | Delete | Get | Update | Expiring
+
+
+def plain(operation: Operation) -> Put | Delete | Get | Update:
+    """Return an operation without what it says of expiry."""
+    return operation.write if isinstance(operation, Expiring) else operation
 
 
 class Transaction(msgspec.Struct, frozen=True, array_like=True, tag=5):
@@ -220,6 +250,71 @@ class BuildIndex(msgspec.Struct, frozen=True, array_like=True, tag=22):
     """ID of the index: the revision of its creation."""
     after: str | None
     """The ID of the last document that has entries; None at the beginning."""
+
+
+class ConfigureCollection(msgspec.Struct, frozen=True, array_like=True, tag=30):
+    """Replace all options of a collection; from level `CHANGES` on.
+
+    PRECONDITION_FAILED if they were last changed at another revision than `expected`. With `create` a collection that
+    does not exist is created with them; one that exists is COLLECTION_EXISTS if it has the same, else OPTIONS_DIFFER.
+    """
+
+    collection: str
+    options: CollectionOptions
+    expected: int = 0
+    """When they were last changed: the collection's creation, if never. 0 for no such condition."""
+    create: bool = False
+
+
+class Insert(msgspec.Struct, frozen=True, array_like=True, tag=31, gc=False):
+    """Store a new document under the next number of the collection's sequence; from level `CHANGES` on.
+
+    ID_REFUSED if the collection has no sequence. The outcome says which number it was: `inserted_id`.
+    """
+
+    collection: str
+    value: bytes
+    """Compact JSON text of a document."""
+
+
+class Touch(msgspec.Struct, frozen=True, array_like=True, tag=36, gc=False):
+    """Change until when the target is there, and nothing else: it keeps its revision. From level `CHANGES` on.
+
+    NOT_FOUND if it is absent, and the codes of `Expiring`.
+    """
+
+    ref: Ref
+    ttl_ms: int = 0
+    lease: int = 0
+    precondition: Precondition = ANY
+
+
+class GrantLease(msgspec.Struct, frozen=True, array_like=True, tag=37, gc=False):
+    """Grant a lease, whose ID is the revision of the command. TOO_MANY_LEASES. From level `CHANGES` on, as those below.
+
+    Records are attached to it, and are gone when it ends: `ttl_ms` after it was granted or kept alive.
+    """
+
+    ttl_ms: int
+
+
+class KeepLease(msgspec.Struct, frozen=True, array_like=True, tag=38, gc=False):
+    """Keep a lease alive for its whole ttl from now on. LEASE_NOT_FOUND if it has ended."""
+
+    lease: int
+
+
+class RevokeLease(msgspec.Struct, frozen=True, array_like=True, tag=39, gc=False):
+    """End a lease now, and with it everything that is attached. LEASE_NOT_FOUND if it has ended."""
+
+    lease: int
+
+
+class Expire(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):
+    """Remove what has expired: a bounded number of records and leases. The leader proposes one after the other.
+
+    It also advances the replicated time, as every entry does, and is proposed for that alone.
+    """
 
 
 class Plan(msgspec.Struct, frozen=True, array_like=True):
@@ -306,6 +401,52 @@ class Settle(msgspec.Struct, frozen=True, array_like=True, tag=55):
     """
 
 
+class LimitHistory(msgspec.Struct, frozen=True, array_like=True, tag=45):
+    """Bound the history of changes by other bytes than those of the level; from level `CHANGES` on.
+
+    The leader proposes it while a member is short of space. INVALID_LIMIT if it is out of range.
+    """
+
+    bytes_max: int
+    """0 for the bound of the level."""
+
+
+class PutConsumer(msgspec.Struct, frozen=True, array_like=True, tag=48):
+    """Create a consumer of changes; from level `CHANGES` on. One of that name that asks for the same is left as it is.
+
+    CONSUMER_EXISTS if it asks for something else, TOO_MANY_CONSUMERS beyond their bound, CONSUMER_POSITION if it would
+    begin at a revision that is not reached.
+    """
+
+    name: str
+    kind: str
+    """`collection`, `bucket` or `store`."""
+    scope: str
+    """Name of the collection or bucket; empty for the store."""
+    request: bytes
+    """What else it asks for: a JSON object."""
+    revision: int | None = None
+    """Where it begins: behind the first `passed` changes of this revision; None for behind the command."""
+    passed: int = 0
+
+
+class AckConsumer(msgspec.Struct, frozen=True, array_like=True, tag=49):
+    """Move a consumer forward; from level `CHANGES` on. It never goes back.
+
+    CONSUMER_NOT_FOUND, or CONSUMER_POSITION for a revision that is not reached.
+    """
+
+    name: str
+    revision: int
+    passed: int
+
+
+class DeleteConsumer(msgspec.Struct, frozen=True, array_like=True, tag=50):
+    """Delete a consumer; from level `CHANGES` on. CONSUMER_NOT_FOUND if there is none."""
+
+    name: str
+
+
 ClientAction: TypeAlias = (
     Put
     | Delete
@@ -315,11 +456,21 @@ ClientAction: TypeAlias = (
     | Update
     | CreateIndex
     | DropIndex
+    | ConfigureCollection
+    | Insert
+    | Expiring
+    | Touch
+    | GrantLease
+    | KeepLease
+    | RevokeLease
     | GuardedTransaction
     | Commit
     | Settle
+    | PutConsumer
+    | AckConsumer
+    | DeleteConsumer
 )
-Action: TypeAlias = ClientAction | BuildIndex
+Action: TypeAlias = ClientAction | BuildIndex | Expire | LimitHistory
 
 
 class Idempotency(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -339,6 +490,8 @@ class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
 def answers_values(command: Command) -> bool:
     """Whether the answer to a command may hold values, and be large."""
     action = command.action
+    if isinstance(action, Expiring):
+        action = action.write
     if isinstance(action, Update):
         return action.image is not Image.NONE
     return any(isinstance(one, Get) for one in steps_of(action))
@@ -356,18 +509,32 @@ def steps_of(action: Action) -> tuple[Operation, ...]:
     return ()
 
 
-_ENGINE: Final = frozenset((Update, CreateIndex, DropIndex, BuildIndex))
-_CHANGES: Final = frozenset((GuardedTransaction, Commit, Settle))
+_LEVELS: Final[dict[type, int]] = {
+    **dict.fromkeys((Update, CreateIndex, DropIndex, BuildIndex), ENGINE),
+    **dict.fromkeys(
+        (ConfigureCollection, Insert, Expiring, Touch, GrantLease, KeepLease, RevokeLease, Expire), CHANGES
+    ),
+    **dict.fromkeys(
+        (GuardedTransaction, Commit, Settle, LimitHistory, PutConsumer, AckConsumer, DeleteConsumer), CHANGES
+    ),
+}
+"""The level of each kind of action that is not of the first one."""
+
+
+def level_known(action: Action) -> int:
+    """Return the feature level from which on programs can decode an action."""
+    if isinstance(action, Transaction):
+        return max((_LEVELS.get(type(one), FIRST) for one in (*action.then, *action.otherwise)), default=FIRST)
+    return _LEVELS.get(type(action), FIRST)
 
 
 def level_needed(action: Action) -> int:
-    """Return the feature level from which on an action may be proposed: earlier programs cannot decode it."""
-    if isinstance(action, Transaction):
-        branches = (action.then, action.otherwise)
-        return ENGINE if any(type(one) is Update for branch in branches for one in branch) else FIRST
-    if type(action) in _CHANGES:
+    """Return the feature level from which on an action may be proposed: earlier programs do not know all of it."""
+    steps = (*action.then, *action.otherwise) if isinstance(action, Transaction) else (action,)
+    # A name that is written with escapes is not found here. Below the level it is an invalid update, as it was before.
+    if any(type(one) is Update and one.form is UpdateForm.OPERATORS and b'"$bit"' in one.body for one in steps):
         return CHANGES
-    return ENGINE if type(action) in _ENGINE else FIRST
+    return level_known(action)
 
 
 class CommandBatch(msgspec.Struct, frozen=True, array_like=True):
@@ -446,6 +613,34 @@ class Code(enum.IntEnum):
     """Another document has the same values in a unique index; see `refused_index`."""
     INDEX_ENTRIES = 46
     """The document would have too many entries in an index, or a value in it is nested too deep; see the same."""
+    CONSUMER_NOT_FOUND = 85
+    CONSUMER_EXISTS = 86
+    """There is one of that name that asks for something else."""
+    TOO_MANY_CONSUMERS = 87
+    CONSUMER_POSITION = 88
+    """The revision is not reached."""
+    SCHEMA_VIOLATION = 60
+    """The schema of the collection does not allow the document; nothing was changed. `refused_document` has it."""
+    SCHEMA_COST = 61
+    """The document is too large for the schema: checking it would take too many steps. The same."""
+    SCHEMA_DEFAULTS = 62
+    """The defaults of the schema would add too much to the document."""
+    INVALID_OPTIONS = 63
+    """The options are not allowed; members check them before they propose."""
+    OPTIONS_DIFFER = 64
+    """The collection to create exists with other options."""
+    ID_REFUSED = 65
+    """The collection takes no new document under this ID, or none without one: see `options.Ids`."""
+    SEQUENCE_TAKEN = 66
+    """The next numbers of the sequence are the IDs of documents; a later insert goes on behind them."""
+    SEQUENCE_EXHAUSTED = 67
+    LEASE_NOT_FOUND = 70
+    """There is no such lease, or it has ended."""
+    LEASE_FULL = 71
+    """The lease has as many records attached as it may."""
+    TOO_MANY_LEASES = 72
+    INVALID_EXPIRY = 73
+    """A ttl is out of range, or comes with a lease; members check it before they propose."""
     TRANSACTION_CONFLICT = 90
     """What a transaction has read is no longer so; nothing was changed. See `Commit`."""
     QUERY_TOO_COSTLY = 91
@@ -462,6 +657,8 @@ class Code(enum.IntEnum):
     """The query at `failed_operation` was read at a revision that there is not yet; nothing was changed."""
     READ_COLLECTION_NOT_FOUND = 96
     """The collection of the query, or of the read, at `failed_operation` does not exist."""
+    INVALID_LIMIT = 80
+    """The history cannot be bounded so; members propose no such bound."""
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -502,6 +699,34 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     failed_operation: int | None = None
     """Position, in the attempted branch, of the operation that failed the transaction; None if it was a compare. Of the
     part that failed an update, None if it was none of them."""
+
+
+SCHEMA_WARNING: Final = "!"
+"""`Item.content_type` of a document that was stored although its schema does not allow it. No type of content has this
+name: it has no slash."""
+
+
+def warned(outcome: Outcome) -> bool:
+    """Whether a schema does not allow a document that the command stored."""
+    return any(map(item_warned, outcome.items))
+
+
+def item_warned(item: Item) -> bool:
+    """The same of the result of one operation."""
+    return item.content_type == SCHEMA_WARNING
+
+
+def inserted_id(outcome: Outcome) -> str:
+    """Return the ID of the document that an `Insert` has stored."""
+    return (outcome.items[0].value or b"").decode()
+
+
+def refused_document(outcome: Outcome) -> bytes | None:
+    """Return the text of the document that an update would have made, for the codes of schemas; None if it is unknown.
+
+    Only the member that answers adds it, and only of a small document.
+    """
+    return outcome.items[0].value if outcome.items else None
 
 
 class RefusedBy(NamedTuple):

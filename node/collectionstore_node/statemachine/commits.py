@@ -221,7 +221,11 @@ def _unchanged(
         except _REFUSED as error:
             return _refusal(error, revision, position)
         asked.setdefault(one.query.collection, []).append(_Asked(position, one.since, condition, one.query.id))
-    oldest = min(one.since for _, one in reads)
+    # The position of the oldest: to read it again makes the most of a difference.
+    position, oldest = min(((at, one.since) for at, one in reads), key=lambda read: read[1])
+    if catalog.deadlines.overdue:
+        # It was there for the reader, and is not now: that it is gone comes into the history when it is removed.
+        return Outcome(Code.CHANGES_UNKNOWN, revision, failed_operation=position)
     try:
         for change in chain(scan_changes(overlay, oldest), _at_hand(catalog, oldest)):
             search.look_at(len(change.before or b"") + len(change.after or b""))
@@ -230,8 +234,6 @@ def _unchanged(
                     name = change.ref.id if isinstance(change.ref, DocumentRef) else ""
                     return _conflict(revision, query.position, name, current_revision(change.after))
     except TooCostly:
-        # The position of the oldest: to read it again makes the most of a difference.
-        position = min(reads, key=lambda read: read[1].since)[0]
         return Outcome(Code.CHANGES_UNKNOWN, revision, failed_operation=position)
     return True
 

@@ -47,6 +47,8 @@ class History(msgspec.Struct, array_like=True):
     """Number of the segments before it."""
     oldest_ms: int = 0
     """When the first of them was closed; undefined if there is none."""
+    bytes_max: int = 0
+    """What `size_bytes` may be; 0 for the bound of the level."""
 
 
 class Header(msgspec.Struct, array_like=True):

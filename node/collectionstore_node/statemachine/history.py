@@ -25,7 +25,7 @@ import msgspec
 
 from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.statemachine.codec import decode_own
-from collectionstore_node.statemachine.commands import DocumentRef, Ref
+from collectionstore_node.statemachine.commands import Code, DocumentRef, LimitHistory, Outcome, Ref
 from collectionstore_node.statemachine.header import Header, History, read_header
 from collectionstore_node.statemachine.keys import HISTORY, SEGMENTS_KEY, history_key, prefix_end
 from collectionstore_node.statemachine.levels import CHANGES
@@ -83,6 +83,10 @@ class Limits(NamedTuple):
 
 
 LIMITS: Final = Limits()
+LIMIT_MIN_BYTES: Final = 8 << 20
+"""The lowest bound that `LimitHistory` may set; the highest is that of LIMITS."""
+_SEGMENTS_MIN: Final = 4
+"""A lower bound of the whole lowers that of a segment: at least so many there are."""
 
 Row: TypeAlias = tuple[int, int, int, Ref | None, str, bytes | None, bytes | None]
 """The fields of a `Change` without its time, as they are stored; the collection is empty where `ref` has it."""
@@ -131,6 +135,9 @@ def keep(overlay: Overlay, header: Header, changes: list[Row], limits: Limits | 
     history, time_ms = header.history, header.time_ms
     if history is None:
         raise InvariantViolated("a state of this level has a history")
+    if history.bytes_max:
+        most = history.bytes_max
+        limits = limits._replace(bytes_max=most, segment_bytes=min(limits.segment_bytes, most // _SEGMENTS_MIN))
     record = None
     if changes:
         record = _encode((time_ms, changes))
@@ -149,6 +156,15 @@ def keep(overlay: Overlay, header: Header, changes: list[Row], limits: Limits | 
         if history.kept_after == header.revision:
             return None  # the record alone was more than may be kept
     return record
+
+
+def limit_history(header: Header, limit: LimitHistory, revision: int) -> Outcome:
+    """Set another bound, which `keep` enforces at the end of the entry."""
+    # Again, although the proposer has: what it checked, or was, is not known here.
+    if header.history is None or not (limit.bytes_max == 0 or LIMIT_MIN_BYTES <= limit.bytes_max <= LIMITS.bytes_max):
+        return Outcome(Code.INVALID_LIMIT, revision)
+    header.history.bytes_max = limit.bytes_max
+    return Outcome(Code.OK, revision)
 
 
 def _tidy(overlay: Overlay, header: Header, history: History, limits: Limits) -> None:

@@ -18,6 +18,7 @@ from collectionstore_node.errors import HistoryGone, UpgradePending
 from collectionstore_node.indexes.entries import NO_ENTRIES, Entries, TooManyEntries
 from collectionstore_node.statemachine.catalog import OpenIndex, find_collection
 from collectionstore_node.statemachine.commands import DocumentRef, Ref
+from collectionstore_node.statemachine.expiry_queue import past_summary
 from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.history import Change, ChangeKind, Entry, decode_entry
 from collectionstore_node.statemachine.index_catalog import (
@@ -29,6 +30,7 @@ from collectionstore_node.statemachine.index_catalog import (
 )
 from collectionstore_node.statemachine.indexing import count_in, document_of, stored_entries
 from collectionstore_node.statemachine.keys import (
+    EXPIRY_SUMMARY_KEY,
     HISTORY,
     bucket_prefix,
     collection_key,
@@ -46,6 +48,8 @@ STEP_BYTES: Final = 256 << 10
 """Of the history, between two pauses: about a millisecond."""
 STEP_DOCUMENTS: Final = 32
 """Whose entries are made between two pauses."""
+LOOK_BACK: Final = 16
+"""Revisions before one that is read, among whose changes its time is looked for."""
 KEPT_BYTES: Final = 200
 """What it takes to keep a record, beside its bytes."""
 
@@ -69,7 +73,7 @@ class Scope(NamedTuple):
 class Undo:
     """What was different at a revision."""
 
-    __slots__ = ("changed", "order", "revision", "values")
+    __slots__ = ("changed", "order", "revision", "time_ms", "values")
 
     def __init__(self, revision: int) -> None:
         self.revision = revision
@@ -77,6 +81,8 @@ class Undo:
         """By storage key: the value at that time, None for none."""
         self.order: list[bytes] = []
         """The keys, sorted, once everything is collected."""
+        self.time_ms = 0
+        """The replicated time at that revision, as far as the history tells: what had expired by then is left out."""
         self.changed = 0
         """Documents and values that were changed since."""
 
@@ -100,6 +106,7 @@ def collect(history: View, now: View, undo: Undo, scope: Scope, *, bytes_max: in
             f"what was changed since revision {undo.revision} is not kept any more; ask for {kept} or a later one",
             oldest=kept,
         )
+    undo.time_ms = _time_at(history, undo.revision)
     collector = _Collector(now, undo, scope, header.revision, bytes_max)
     read = 0
     for _, data in history.scan(history_key(undo.revision + 1), prefix_end(HISTORY)):
@@ -115,6 +122,20 @@ def collect(history: View, now: View, undo: Undo, scope: Scope, *, bytes_max: in
     yield
     yield from collector.finish()
     undo.order = sorted(undo.values)
+
+
+def _time_at(history: View, revision: int) -> int:
+    """Return the replicated time at a revision: that of its entry, or of one not far before it; 0 if neither changed
+    anything."""
+    for _, data in history.scan(history_key(revision), prefix_end(HISTORY)):
+        entry = decode_entry(data)
+        if entry.changes[0].revision <= revision:
+            return entry.time_ms
+        break
+    found = 0
+    for _, data in history.scan(history_key(max(0, revision - LOOK_BACK)), history_key(revision)):
+        found = decode_entry(data).time_ms
+    return found
 
 
 class _Collector:
@@ -275,6 +296,9 @@ class PastView(View):
     def get(self, key: bytes) -> bytes | None:
         """Return the value that `key` had, or None."""
         values = self._undo.values
+        if key == EXPIRY_SUMMARY_KEY:
+            # Nothing to leave out where nothing ever had a deadline: then entries tell of their documents.
+            return None if _get(self._now, key) is None else past_summary(self._undo.time_ms)
         return values[key] if key in values else _get(self._now, key)
 
     def scan(self, lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:

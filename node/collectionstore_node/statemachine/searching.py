@@ -117,7 +117,7 @@ class Search:
             raise NoCollection
         for document_id, record in self._candidates(query, documents):
             self._check()
-            if self.holds(condition, document_id, record):
+            if not self._catalog.deadlines.has_expired(record) and self.holds(condition, document_id, record):
                 yield document_id, current_revision(record)
         self._check()
 
@@ -134,9 +134,10 @@ class Search:
         self._check()
 
     def revision_at(self, key: bytes) -> int:
-        """Return the revision of the record under `key`, 0 if there is none. Raises `TooCostly`."""
+        """Return the revision of the record under `key`, 0 if there is none, or it has expired. Raises `TooCostly`."""
         self._check()
-        return current_revision(self._overlay.get(key))
+        record = self._overlay.get(key)
+        return 0 if record is None or self._catalog.deadlines.has_expired(record) else current_revision(record)
 
     def _candidates(self, query: Query, documents: bytes) -> Iterator[tuple[str, bytes]]:
         """Yield all documents that may match, once, with their records."""

@@ -22,7 +22,7 @@ SIGNATURE_BYTES: Final = 16
 
 def take_token_key(overlay: Overlay, header: Header, drawn: bytes) -> None:
     """Store the key that an entry has brought, if it is one and there is none."""
-    if drawn and header.level >= CHANGES and len(drawn) == TOKEN_KEY_BYTES and overlay.get(TOKEN_KEY) is None:
+    if header.level >= CHANGES and len(drawn) == TOKEN_KEY_BYTES and overlay.get(TOKEN_KEY) is None:
         overlay.put(TOKEN_KEY, drawn)
 
 

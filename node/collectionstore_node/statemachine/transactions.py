@@ -7,6 +7,7 @@ to undo. Operations read the staged writes of earlier ones. What a transaction m
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -16,6 +17,9 @@ from collectionstore_node.statemachine.commands import (
     Compare,
     CompareField,
     CompareOperator,
+    Delete,
+    DocumentRef,
+    Expiring,
     Get,
     Image,
     Item,
@@ -25,6 +29,7 @@ from collectionstore_node.statemachine.commands import (
     Ref,
     Transaction,
     Update,
+    plain,
     refused_item,
 )
 from collectionstore_node.statemachine.costs import (
@@ -33,9 +38,18 @@ from collectionstore_node.statemachine.costs import (
     TRANSACTION_READ_BYTES_MAX,
     TRANSACTION_WRITE_BYTES_MAX,
 )
-from collectionstore_node.statemachine.indexing import Write, store
-from collectionstore_node.statemachine.stored import decode_stored, value_start
-from collectionstore_node.statemachine.updates import Refused, change, change_kind, item_of, updated_record
+from collectionstore_node.statemachine.indexing import Write, live, store
+from collectionstore_node.statemachine.stored import NEVER, Expiry, decode_stored, value_start
+from collectionstore_node.statemachine.updates import (
+    Change,
+    Refused,
+    change,
+    change_kind,
+    conformed,
+    hand_refused,
+    item_of,
+    updated_record,
+)
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.statemachine.writing import allows, current_revision, next_record
 
@@ -68,7 +82,8 @@ def invalid_reason(transaction: Transaction) -> str | None:
                 continue
             if operation.ref in written:
                 return f"{name} {position}: the target is written twice in this branch; allowed: once"
-            if isinstance(operation, Update) and operation.image is not Image.NONE:
+            write = plain(operation)
+            if isinstance(write, Update) and write.image is not Image.NONE:
                 return f"{name} {position}: an update in a transaction has no image; use a get"
             written.add(operation.ref)
     return None
@@ -109,11 +124,11 @@ class _TooMuch(Exception):
 class _Records:
     """The records that one transaction touches: each is read once, and all are counted. Methods raise `_TooMuch`."""
 
-    __slots__ = ("_began", "_known", "_overlay", "_read", "_reads", "_values", "_writes", "_written")
+    __slots__ = ("_began", "_known", "_overlay", "_read", "_reads", "_writes", "_written", "values")
 
     def __init__(self, overlay: Overlay, values: list[Item] | None) -> None:
         self._overlay = overlay
-        self._values = values
+        self.values = values
         self._began = overlay.cost
         self._known: dict[bytes, bytes | None] = {}
         self._read = self._reads = self._written = self._writes = 0
@@ -123,11 +138,13 @@ class _Records:
         """What `Overlay.cost` may be behind the transaction; None for no bound."""
         return self._began + TRANSACTION_COST_MAX
 
-    def get(self, key: bytes) -> bytes | None:
-        """Return the record of `key` before the transaction."""
+    def get(self, key: bytes, ref: Ref, catalog: Catalog) -> bytes | None:
+        """Return the record of `key`, where `ref` is stored, before the transaction."""
         if key in self._known:
             return self._known[key]
         record = self._overlay.get(key)
+        if record is not None:
+            record = live(self._overlay, catalog, ref, key, record)
         # A single record is always allowed: documents may be larger than any bound.
         if self._known and self._overlay.cost - self._began > TRANSACTION_COST_MAX:
             raise _TooMuch
@@ -163,11 +180,11 @@ class _Records:
 
     def hand_over(self, read: list[tuple[int, bytes]], items: list[Item]) -> None:
         """Give the member that answers the items with their values; `read` are records by the position of their get."""
-        if self._values is None or not read:
+        if self.values is None or not read:
             return
-        self._values += items
+        self.values += items
         for position, record in read:
-            self._values[position] = whole_item(record, items[position].revision)
+            self.values[position] = whole_item(record, items[position].revision)
 
 
 class _UnboundedRecords(_Records):
@@ -182,7 +199,8 @@ class _UnboundedRecords(_Records):
     def cost_max(self) -> int | None:
         return None
 
-    def get(self, key: bytes) -> bytes | None:
+    def get(self, key: bytes, ref: Ref, catalog: Catalog) -> bytes | None:
+        del ref, catalog  # nothing expires at level 1
         return self._overlay.get(key)
 
     def answer(self, record: bytes | None, current: int) -> Item:
@@ -213,7 +231,7 @@ def _compare_and_run(
             return Outcome(Code.COLLECTION_NOT_FOUND, revision)
         # No early exit: a missing collection in a later compare fails the transaction whatever the earlier ones gave.
         try:
-            succeeded = succeeded and _holds(compare, records.get(key))
+            succeeded = succeeded and _holds(compare, records.get(key, compare.ref, catalog))
         except _TooMuch:
             return Outcome(Code.COMPARES_TOO_LARGE, revision, failed_operation=position)
     if guard is not None:
@@ -239,6 +257,19 @@ def _holds(compare: Compare, record: bytes | None) -> bool:
     return holds(record[start : start + len(operand) + 1], operand)
 
 
+def _made(
+    overlay: Overlay, catalog: Catalog, operation: Put | Delete | Update, record: bytes | None, current: int
+) -> Change | Refused | None:
+    """Return what an operation makes of a document; None for one that does not depend on what is there."""
+    if isinstance(operation, Update):
+        return conformed(overlay, catalog, operation.ref, change(overlay, operation, record))
+    if not catalog.configured or not isinstance(operation, Put) or not isinstance(operation.ref, DocumentRef):
+        return None
+    if not allows(operation.precondition, current):
+        return None
+    return conformed(overlay, catalog, operation.ref, Change(record, operation.value, changed=True))
+
+
 def _run(
     records: _Records,
     overlay: Overlay,
@@ -252,36 +283,46 @@ def _run(
     written: list[tuple[int, Write]] = []
     items: list[Item] = []
     read: list[tuple[int, bytes]] = []
-    for position, operation in enumerate(branch):
+    attached: Counter[int] = Counter()
+    for position, step in enumerate(branch):
+        operation = plain(step)
         key = catalog.key(operation.ref)
         if key is None:
             return Outcome(Code.COLLECTION_NOT_FOUND, revision, succeeded=succeeded, failed_operation=position)
         try:
-            record = staged[key] if key in staged else records.get(key)
+            record = staged[key] if key in staged else records.get(key, operation.ref, catalog)
             current = current_revision(record)
             if isinstance(operation, Get):
                 items.append(records.answer(record, current))
                 if record is not None:
                     read.append((position, record))
                 continue
-            if isinstance(operation, Put):
-                records.writes(len(operation.value))
-            made = change(overlay, operation, record) if isinstance(operation, Update) else None
+            made = _made(overlay, catalog, operation, record, current)
             if made is not None and not isinstance(made, Refused):
                 records.updates(len(made.after or b""))
+            elif isinstance(operation, Put):
+                records.writes(len(operation.value))
         except _TooMuch:
             return Outcome(Code.TRANSACTION_TOO_LARGE, revision, succeeded=succeeded, failed_operation=position)
         failed = None if allows(operation.precondition, current) else Code.PRECONDITION_FAILED
         if failed is None and isinstance(made, Refused):
             failed = made.code
+            hand_refused(made, records.values)
+        expiry: Expiry | None = None
+        expiring = step if isinstance(step, Expiring) else None
+        if failed is None and (expiring is not None or catalog.configured):
+            number = 0 if expiring is None else expiring.lease
+            found = catalog.expiry(operation.ref, expiring, attached=attached[number])
+            attached[number] += 1
+            failed, expiry = (found, None) if isinstance(found, Code) else (None, found)
         if failed is not None:
             return Outcome(failed, revision, current_revision=current, succeeded=succeeded, failed_operation=position)
-        if isinstance(operation, Update) and made is not None and not isinstance(made, Refused):
-            if made.changed:
-                staged[key] = updated_record(operation, made, revision, record)
+        if not isinstance(operation, Delete) and made is not None and not isinstance(made, Refused):
+            if made.changed or expiring is not None:
+                staged[key] = updated_record(operation, made, revision, record, expiry)
             items.append(item_of(made, revision, current))
         elif isinstance(operation, Put):
-            staged[key] = next_record(operation, revision, record)
+            staged[key] = next_record(operation, revision, record, expiry or NEVER)
             items.append(Item(revision, created=record is None, previous_revision=current))
         else:
             staged[key] = None

@@ -17,6 +17,7 @@ from collectionstore_node.api.handlers.transactions import (
     result_of,
     time_left,
     transaction_answer,
+    written_at,
 )
 from collectionstore_node.api.handlers.write_answers import outcome_lines
 from collectionstore_node.api.http.answers import Answer
@@ -24,7 +25,8 @@ from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.json_bodies import decode
 from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.service.operations import Commit, DocumentRef, KeyRef
+from collectionstore_node.service import Store
+from collectionstore_node.service.operations import Commit, DocumentRef, KeyRef, plain
 from collectionstore_node.service.results import Code, Outcome, conflicting
 
 _OF_READS: Final = frozenset(
@@ -56,16 +58,17 @@ async def commit(call: Call) -> Answer:
         return outcome
     api.metrics.transaction(result_label(outcome))
     if outcome.code is not Code.OK:
-        raise commit_refusal(action, outcome, positions)
-    results = b",".join(map(result_of, action.writes, outcome.items))
+        raise commit_refusal(store, action, outcome, positions)
+    results = b",".join(map(result_of, map(plain, action.writes), outcome.items))
     return transaction_answer(outcome, b'{"revision":%d,"results":[%s]}' % (outcome.revision, results))
 
 
-def commit_refusal(action: Commit, outcome: Outcome, positions: Sequence[int]) -> Problem:
+def commit_refusal(store: Store, action: Commit, outcome: Outcome, positions: Sequence[int]) -> Problem:
     """Return the problem of a commit that changed nothing; `positions` are those of its reads in the body."""
     code, position = outcome.code, outcome.failed_operation
     if position is None or code not in _OF_READS:
-        return refused(outcome, None if position is None else f"writes[{position}]")
+        operation = None if position is None else f"writes[{position}]"
+        return refused(outcome, operation, written_at(store, action.writes, position))
     where = f"reads[{positions[position]}]"
     facts = outcome_lines(outcome)
     if code is Code.TRANSACTION_CONFLICT:

@@ -7,17 +7,20 @@ from typing import Final, Literal
 import msgspec
 
 from collectionstore_node.api.handlers.targets import Target, base64_of, query_of, ref_of
+from collectionstore_node.api.http.names import lock_name
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service.limits import COUNT_MAX
-from collectionstore_node.service.operations import CompareField, CompareOperator, Guard, KeyRef, QueryGuard
+from collectionstore_node.service.operations import LOCKS, CompareField, CompareOperator, Guard, KeyRef, QueryGuard, Ref
 
 
 class Compare(Target, frozen=True, kw_only=True):
     """One guard; `operand` is a revision, a boolean for "exists", or base64 for the value of a raw key.
 
     With `filter` it is about the documents of `collection` that match, or about that with the `id`: whether one
-    "exists", or their number, "count".
+    "exists", or their number, "count". In place of a target it may name a `lock`, whose revision is its fencing token.
     """
+
+    lock: str | None = None
 
     field: Literal["revision", "exists", "value", "count"]
     operator: Literal["==", "!=", ">", "<"] = "=="
@@ -38,9 +41,17 @@ _OPERATORS: Final = {
 }
 
 
+def _guarded(guard: Compare, path: str, key_bytes_max: int) -> Ref:
+    if guard.lock is None:
+        return ref_of(guard, path, key_bytes_max)
+    if (guard.collection, guard.id, guard.bucket, guard.key) != (None,) * 4 or guard.field == "value":
+        raise Problem("invalid_body", f"{path}: of a lock compare revision or exists, and name no other target")
+    return KeyRef(LOCKS, lock_name(guard.lock))
+
+
 def guard_of(guard: Compare, path: str, key_bytes_max: int) -> Guard:
     """Return the condition on a target; `path` is where it is in the body. Raises `Problem`."""
-    ref = ref_of(guard, path, key_bytes_max)
+    ref = _guarded(guard, path, key_bytes_max)
     operator = _OPERATORS[guard.operator]
     operand = guard.operand
     match guard.field:
@@ -60,6 +71,8 @@ def guard_of(guard: Compare, path: str, key_bytes_max: int) -> Guard:
 
 def query_guard_of(guard: Compare, path: str, key_bytes_max: int) -> QueryGuard:
     """Return the condition on what a filter finds. As `guard_of`."""
+    if guard.lock is not None:
+        raise Problem("invalid_body", f"{path}: of a lock compare revision or exists, without a filter")
     query = query_of(guard, bytes(guard.filter), path, key_bytes_max)
     operand = guard.operand
     match guard.field:

@@ -22,7 +22,8 @@ from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.names import bucket_name, key_name
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.service import StoreLimits
+from collectionstore_node.service import Store, StoreLimits
+from collectionstore_node.service.lives import living
 from collectionstore_node.service.operations import ANY, KeyRef, ListKeys, Put
 from collectionstore_node.service.results import Code, Listed, Outcome, ReadResult
 
@@ -39,8 +40,8 @@ async def put(call: Call) -> Answer:
     store = call.api.store
     value = await call.body(store.limits.value_bytes_max)
     write = Put(ref, value, precondition, content_type)
-    outcome = await decided(call, write, key, {"key": ref.key})
-    return outcome if isinstance(outcome, Answer) else _put_answer(ref.key, outcome)
+    outcome = await decided(call, living(call.options.life, write), key, {"key": ref.key})
+    return outcome if isinstance(outcome, Answer) else _put_answer(store, write, outcome)
 
 
 async def get(call: Call) -> Answer:
@@ -88,9 +89,10 @@ def _direct_bytes_max(limits: StoreLimits) -> int:
     return min(BODY_BYTES_MAX, limits.value_bytes_max)
 
 
-def _put_answer(key: str, outcome: Outcome) -> Answer:
+def _put_answer(_store: Store, put: Put, outcome: Outcome) -> Answer:
     if outcome.code is not Code.OK:
         raise refusal(outcome, absent="key_not_found")
+    key = put.ref.key if isinstance(put.ref, KeyRef) else put.ref.id
     return written(201 if outcome.created else 200, outcome, _written(key, outcome.revision))
 
 

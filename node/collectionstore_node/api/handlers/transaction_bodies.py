@@ -5,7 +5,7 @@ Sizes of documents and values, and targets that are written twice, are checked b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Final, Protocol, TypeAlias
 
 import msgspec
@@ -13,6 +13,7 @@ import msgspec
 from collectionstore_node.api.handlers.guards import Compare, guard_of, query_guard_of
 from collectionstore_node.api.handlers.targets import Target, base64_of, ref_of
 from collectionstore_node.api.http.bodies import DEFAULT_CONTENT_TYPE, check_content_type
+from collectionstore_node.api.http.lives import life_of
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import operations
 from collectionstore_node.service.commits import check_query
@@ -27,6 +28,7 @@ from collectionstore_node.service.operations import (
     Transaction,
     TransactionStep,
     UpdateForm,
+    plain,
 )
 from collectionstore_node.service.update_checks import check_patterns, check_text
 
@@ -43,7 +45,14 @@ class ConditionalWrite(Target, frozen=True, kw_only=True):
     """A filter that the document must match."""
 
 
-class Put(ConditionalWrite, frozen=True, kw_only=True, tag_field="op", tag="put"):
+class LivingWrite(ConditionalWrite, frozen=True, kw_only=True):
+    """A write of something that expires, if it has a `ttl` or a `lease`."""
+
+    ttl: str | None = None
+    lease: int | None = None
+
+
+class Put(LivingWrite, frozen=True, kw_only=True, tag_field="op", tag="put"):
     """Store `document`, or `value` (base64) with its `content_type`."""
 
     document: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
@@ -59,7 +68,7 @@ class Get(Target, frozen=True, kw_only=True, tag_field="op", tag="get"):
     """Read the target at the transaction's revision."""
 
 
-class Update(ConditionalWrite, frozen=True, kw_only=True, tag_field="op", tag="update"):
+class Update(LivingWrite, frozen=True, kw_only=True, tag_field="op", tag="update"):
     """Change a document where it is, by one of the three forms."""
 
     update: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
@@ -105,7 +114,13 @@ def compare_positions(body: TransactionBody) -> tuple[int, ...]:
 
 def steps_of(steps: Sequence[Step], name: str, key_bytes_max: int) -> tuple[TransactionStep, ...]:
     """Return the operations of a list; `name` is that of the list in the body. Raises `Problem`."""
-    return tuple(_step(step, f"{name}[{at}]", key_bytes_max) for at, step in enumerate(steps))
+    return tuple(_living(step, f"/{name}/{at}", f"{name}[{at}]", key_bytes_max) for at, step in enumerate(steps))
+
+
+def _living(step: Step, pointer: str, path: str, key_bytes_max: int) -> TransactionStep:
+    made = _step(step, path, key_bytes_max)
+    life = life_of(step.ttl, step.lease, pointer) if isinstance(step, LivingWrite) else None
+    return life.of(made) if life is not None and isinstance(made, operations.Put | operations.Update) else made
 
 
 def _step(step: Step, path: str, key_bytes_max: int) -> TransactionStep:
@@ -206,10 +221,10 @@ def check_guarded(guarded: GuardedTransaction, positions: Sequence[int]) -> None
 
 def check_branches(branches: dict[str, tuple[TransactionStep, ...]]) -> None:
     """Check the updates of the lists of a body, by name, as `check_updates`."""
-    updates = [one for branch in branches.values() for one in branch if isinstance(one, operations.Update)]
-    check_patterns(updates)
+    steps = [plain(one) for branch in branches.values() for one in branch]
+    check_patterns(one for one in steps if isinstance(one, operations.Update))
     for name, branch in branches.items():
-        for at, step in enumerate(branch):
+        for at, step in enumerate(map(plain, branch)):
             if isinstance(step, operations.Update):
                 where = f"/{name}/{at}"
                 pointers = (f"{where}/{FIELDS[step.form]}", f"{where}/when", f"{where}/array_filters")
@@ -218,7 +233,11 @@ def check_branches(branches: dict[str, tuple[TransactionStep, ...]]) -> None:
 
 def has_updates(transaction: Transaction) -> bool:
     """Whether a transaction has updates, which `check_updates` must check."""
-    return any(isinstance(one, operations.Update) for one in (*transaction.then, *transaction.otherwise))
+    return any(isinstance(one, operations.Update) for one in _plain_steps(transaction))
+
+
+def _plain_steps(transaction: Transaction) -> Iterator[TransactionStep]:
+    return map(plain, (*transaction.then, *transaction.otherwise))
 
 
 def _precondition(step: ConditionalWrite) -> Precondition:

@@ -21,7 +21,7 @@ from collectionstore_node.api.handlers.transaction_bodies import (
     has_updates,
     transaction_of,
 )
-from collectionstore_node.api.handlers.write_answers import outcome_lines, refusal
+from collectionstore_node.api.handlers.write_answers import Written, item_warning, outcome_lines, refusal, written_by
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import ApiContext, Call
 from collectionstore_node.api.http.idempotency import idempotency_key
@@ -30,6 +30,7 @@ from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.options import TIMEOUT_MIN_S
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.service import Store
 from collectionstore_node.service.commits import TOO_COSTLY, QueryTooCostly
 from collectionstore_node.service.limits import (
     TRANSACTION_COST_MAX,
@@ -46,6 +47,7 @@ from collectionstore_node.service.operations import (
     Transaction,
     TransactionStep,
     Update,
+    plain,
 )
 from collectionstore_node.service.results import Code, Item, Outcome
 
@@ -71,7 +73,7 @@ async def post(call: Call) -> Answer:
             return outcome
         api.metrics.transaction(result_label(outcome))
         if outcome.code is not Code.OK:
-            raise transaction_refusal(outcome, positions)
+            raise transaction_refusal(outcome, store, guarded.transaction, positions)
         return transaction_answer(outcome, transaction_results(guarded.transaction, outcome))
     if has_updates(transaction):
         await store.queries.checked(partial(check_updates, transaction), timeout_s=call.timeout_s)
@@ -83,7 +85,7 @@ async def post(call: Call) -> Answer:
         return outcome
     api.metrics.transaction(result_label(outcome))
     if outcome.code is not Code.OK:
-        raise transaction_refusal(outcome)
+        raise transaction_refusal(outcome, store, transaction)
     return transaction_answer(outcome, transaction_results(transaction, outcome))
 
 
@@ -152,7 +154,9 @@ def result_label(outcome: Outcome) -> str:
             return "refused"
 
 
-def transaction_refusal(outcome: Outcome, positions: Sequence[int] = ()) -> Problem:
+def transaction_refusal(
+    outcome: Outcome, store: Store, transaction: Transaction, positions: Sequence[int] = ()
+) -> Problem:
     """Return the problem of a transaction that was applied and changed nothing.
 
     `positions` are those of its compares in the body, where they are not the same.
@@ -160,11 +164,21 @@ def transaction_refusal(outcome: Outcome, positions: Sequence[int] = ()) -> Prob
     branch, position = "then" if outcome.succeeded else "else", outcome.failed_operation
     if outcome.code in _OF_COMPARES and position is not None:
         branch, position = "compare", positions[position] if positions else position
-    return refused(outcome, None if position is None else f"{branch}[{position}]")
+    operation = None if position is None else f"{branch}[{position}]"
+    steps = transaction.then if outcome.succeeded else transaction.otherwise
+    return refused(outcome, operation, None if branch == "compare" else written_at(store, steps, position))
 
 
-def refused(outcome: Outcome, operation: str | None) -> Problem:
-    """Return the problem of a refused transaction; `operation` says where in the body its reason is."""
+def written_at(store: Store, steps: Sequence[TransactionStep], position: int | None) -> Written | None:
+    """Return what the operation at `position` writes, None if it writes no document."""
+    return written_by(store, plain(steps[position])) if position is not None and position < len(steps) else None
+
+
+def refused(outcome: Outcome, operation: str | None, document: Written | None = None) -> Problem:
+    """Return the problem of a refused transaction; `operation` says where in the body its reason is.
+
+    `document` is what was to be written there.
+    """
     if outcome.code in (Code.TRANSACTION_TOO_LARGE, Code.COMPARES_TOO_LARGE):
         problem = Problem(
             "transaction_too_large",
@@ -179,7 +193,7 @@ def refused(outcome: Outcome, operation: str | None) -> Problem:
         detail = f"{operation}: {TOO_COSTLY}"
         problem = Problem("query_too_costly", detail, headers=outcome_lines(outcome), revision=outcome.revision)
     else:
-        problem = refusal(outcome, absent="document_not_found")
+        problem = refusal(outcome, absent="document_not_found", document=document)
     if operation is not None:
         problem.members["operation"] = operation
     return problem
@@ -191,7 +205,7 @@ def transaction_results(transaction: Transaction, outcome: Outcome) -> bytes:
     return b'{"succeeded":%s,"revision":%d,"results":[%s]}' % (
         b"true" if outcome.succeeded else b"false",
         outcome.revision,
-        b",".join(result_of(step, item) for step, item in zip(branch, outcome.items, strict=True)),
+        b",".join(result_of(plain(step), item) for step, item in zip(branch, outcome.items, strict=True)),
     )
 
 
@@ -208,9 +222,10 @@ def result_of(step: TransactionStep, item: Item) -> bytes:
             value = None if item.value is None else base64.b64encode(item.value).decode()
             return orjson.dumps({"revision": item.revision, "value": value})
         case Put():
-            return orjson.dumps({"revision": item.revision, "created": item.created})
+            return orjson.dumps({"revision": item.revision, "created": item.created} | item_warning(item))
         case Update() if item.revision:
             modified = item.revision != item.previous_revision
-            return orjson.dumps({"revision": item.revision, "created": item.created, "modified": modified})
+            facts = {"revision": item.revision, "created": item.created, "modified": modified}
+            return orjson.dumps(facts | item_warning(item))
         case _:
             return orjson.dumps({"revision": 0, "deleted": item.previous_revision != 0})

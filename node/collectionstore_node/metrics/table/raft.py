@@ -150,6 +150,10 @@ _STATE: Final = (
         "commands_replayed_total", "Commands answered with the outcome of an earlier one with the same idempotency key"
     ),
     counter(
+        "schema_warnings_total",
+        "Commands that stored a document which the schema of its collection, in the mode warn, does not allow",
+    ),
+    counter(
         "transactions_total",
         "Transactions answered by this member, by executed branch or failure",
         Label("result", BRANCHES),
@@ -162,6 +166,8 @@ _STATE: Final = (
     gauge("revision", "Revision of the last applied command"),
     gauge("feature_level", "Feature level of the applied state; the same on all members that have applied the same"),
     gauge("feature_level_supported", "Highest feature level that this member supports"),
+    gauge("history_bytes", "Bytes of the history of changes, in the applied state"),
+    gauge("history_oldest_revision", "First revision that a read of the past can ask for; 0 before there is a history"),
     gauge(
         "digest_mismatch",
         "Members whose state differs from the majority and that were not replaced yet; leader only",

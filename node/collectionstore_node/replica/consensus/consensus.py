@@ -180,6 +180,15 @@ class Consensus:
         self.raft = self._make_core()
         self._wakeup.wake()
 
+    @property
+    def time_ms(self) -> int:
+        """The replicated time of an entry that is proposed now; where this member does not lead, what it has applied.
+
+        Ask it at level `BOUNDED` or higher.
+        """
+        stamps, raft = self._stamps, self.raft
+        return stamps.time_ms(raft.term, stamps.level) if raft.is_leader else stamps.applied_ms
+
     # The driver's part
 
     def tick(self, now: float, *, may_campaign: bool) -> None:

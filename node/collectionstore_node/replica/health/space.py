@@ -19,11 +19,16 @@ from collectionstore_node.statemachine.commands import (
     Action,
     BuildIndex,
     Commit,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
+    Expiring,
     Get,
+    GrantLease,
     GuardedTransaction,
+    Insert,
     Put,
+    PutConsumer,
     Transaction,
     Update,
     UpdateForm,
@@ -113,9 +118,14 @@ def adds_data(action: Action) -> bool:
     """Whether an action may make the state larger. Deletes and drops may not, nor transactions without a put."""
     if isinstance(action, Transaction | GuardedTransaction | Commit):
         return any(adds_data(step) for step in steps_of(action) if not isinstance(step, Get))
+    if isinstance(action, Expiring):
+        return adds_data(action.write)
     if isinstance(action, Update):
         return action.form is not UpdateForm.DELETE
-    return isinstance(action, Put | CreateCollection | CreateIndex | BuildIndex)
+    return isinstance(
+        action,
+        Put | Insert | CreateCollection | ConfigureCollection | CreateIndex | BuildIndex | GrantLease | PutConsumer,
+    )
 
 
 def refusal(name: str, report: SpaceReport) -> InsufficientStorage:

@@ -19,7 +19,7 @@ from collectionstore_node.replica.reporting.status import ConfigurationStatus, L
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import Action, Command, Outcome, encode_batch, level_needed
 from collectionstore_node.statemachine.header import read_header
-from collectionstore_node.statemachine.levels import HIGHEST
+from collectionstore_node.statemachine.levels import BOUNDED, HIGHEST
 from collectionstore_node.statemachine.members import MemberInfo
 from collectionstore_node.statemachine.reads import read_revision
 from collectionstore_node.statemachine.view import Overlay
@@ -39,8 +39,11 @@ class MemoryReplica:
     def __init__(self) -> None:
         self.view = MemoryView()
         self.level = HIGHEST
+        self.now_ms = 0
+        """The time of the next entries, from level 2 on: a test moves it."""
         self.revision = 0
         self.revisions = Revisions(0)
+        self.short_of_space = False
         self.awaited = asyncio.Event()
         """Set once a request waits for a revision."""
         self.behind = 0
@@ -65,6 +68,7 @@ class MemoryReplica:
         """The bounds of the stale reads."""
         self.stale_error: NodeError | None = None
         self.stale_s: float | None = None
+        self.fresh = False
         self.name = ME.name
         self.cluster_id = "shop"
         self.confirmed = 0
@@ -82,6 +86,9 @@ class MemoryReplica:
     @property
     def is_leader(self) -> bool:
         return self.known_leader is ME
+
+    def time_ms(self) -> int:
+        return self.now_ms
 
     def wall_ms(self) -> int:
         return 1_700_000_000_123
@@ -104,7 +111,8 @@ class MemoryReplica:
         self.proposed.append(command)
         overlay = Overlay(self.view)
         answers: dict[int, Outcome] = {}
-        data = encode_batch(1_700_000_000_000, [command], self.level)
+        time_ms = self.wall_ms() if self.level < BOUNDED else self.now_ms
+        data = encode_batch(time_ms, [command], self.level)
         (outcome,) = apply_batch(overlay, data, b"", answers)
         outcome = answers.get(0, outcome)
         self.view.commit(overlay.writes)
@@ -156,6 +164,9 @@ class MemoryReplica:
 
     async def ready_barrier(self, *, timeout_s: float) -> None:
         await self.read_barrier(timeout_s=timeout_s)
+
+    def is_fresh(self) -> bool:
+        return self.fresh
 
     async def revision_barrier(self, revision: int, *, timeout_s: float) -> None:
         if revision > self.revision:

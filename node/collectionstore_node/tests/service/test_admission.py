@@ -8,16 +8,22 @@ from typing import NoReturn, cast
 
 import pytest
 
+from collectionstore_node.changes import Scope, Selection
 from collectionstore_node.errors import Overloaded
 from collectionstore_node.indexes.definition import Definition, IndexField
 from collectionstore_node.raft.messages import Index, NodeId
 from collectionstore_node.service import Consistency, Store, StoreLimits, StoreReplica
 from collectionstore_node.service.backups import Backups
 from collectionstore_node.service.commits import Commits
+from collectionstore_node.service.configuration import Options
+from collectionstore_node.service.consumers import Consumers
 from collectionstore_node.service.exports import ReadLog, ReadState
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.indexes import Indexes
+from collectionstore_node.service.leases import Leases
 from collectionstore_node.service.lists import Lists
+from collectionstore_node.service.lives import Life
+from collectionstore_node.service.locks import Locks
 from collectionstore_node.service.membership import (
     Bootstrap,
     MemberChange,
@@ -26,8 +32,12 @@ from collectionstore_node.service.membership import (
     TransferLeadership,
 )
 from collectionstore_node.service.operations import (
+    ANY,
+    DEFAULTS,
+    LOCKS,
     Commit,
     CompareOperator,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -35,23 +45,35 @@ from collectionstore_node.service.operations import (
     DocumentRef,
     DropCollection,
     DropIndex,
+    GrantLease,
     GuardedTransaction,
+    KeepLease,
     KeyRef,
     ListCollections,
     ListDocuments,
     ListKeys,
+    ListLeases,
     Operation,
+    Precondition,
     Put,
+    PutConsumer,
     QueryGuard,
     ReadCollection,
+    ReadConsumers,
     ReadIndexes,
+    ReadLease,
     ReadPoint,
     ReadTarget,
+    RevokeLease,
     Settle,
+    Touch,
     Transaction,
+    ValidateDocuments,
+    WatchChanges,
 )
 from collectionstore_node.service.results import Outcome
 from collectionstore_node.service.tickets import Ticket, Tickets
+from collectionstore_node.service.validation import Validation
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 from collectionstore_node.tests.service.conftest import LIMITS, as_is
 from collectionstore_node.tests.service.waiting_call import WaitingCall
@@ -66,7 +88,10 @@ COLLECTIONS, DOCUMENTS, KEYS = (
 )
 MEMBERS = MembersRequest((MemberChange("remove", NodeId(1)),))
 INDEX = Definition("one", (IndexField("a"),))
+VALIDATION = ValidateDocuments("c", None, None, 1, 1)
 NEW = Consistency.LINEARIZABLE
+CONSUMER = PutConsumer("c", "store", "", b"{}")
+WATCH = WatchChanges(Selection(Scope("collection", "people")))
 COMMIT = Commit((ReadTarget(DOCUMENT, 1),))
 GUARDED = GuardedTransaction(TRANSACTION, (QueryGuard(DocumentQuery("people", b"{}"), CompareOperator.EQUAL, 0),))
 TICKET = Ticket(1, "k", bytes(32), 0, 0)
@@ -90,6 +115,10 @@ async def _submit(store: Store) -> object:
         store.count_out(counted, decided=outcome.exception() is None)
 
 
+async def _insertion(store: Store) -> object:
+    return store.insertion("people", b"{}", None)
+
+
 async def _begin_write(store: Store) -> None:
     store.halves.begin_write(WaitingCall(), PUT, 1.0)
 
@@ -100,6 +129,15 @@ async def _queue(store: Store) -> object:
 
 async def _begin_read(store: Store) -> None:
     store.halves.begin_read(WaitingCall(), DOCUMENT, 1.0)
+
+
+LIFE = Life(5_000)
+TOUCH = LIFE.touch(KEY, ANY)
+LOCK = Put(KeyRef(LOCKS, "job"), b'{"owner":"me"}', Precondition(exists=False), "application/json")
+
+
+async def _acquire(store: Store, wait_s: float) -> object:
+    return await store.locks.acquire("job", "me", LIFE, wait_s=wait_s, key=None, timeout_s=1)
 
 
 OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object]]]] = [
@@ -141,6 +179,42 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
         ReadIndexes("c"),
         lambda store: store.indexes.read(ReadIndexes("c"), consistency=NEW, timeout_s=1),
     ),
+    (
+        "create",
+        ConfigureCollection("c", DEFAULTS, create=True),
+        lambda store: store.options.create("c", DEFAULTS, key=None, timeout_s=1),
+    ),
+    (
+        "patch",
+        ReadCollection("c"),
+        lambda store: store.options.patch("c", {}, expected=0, key=None, timeout_s=1),
+    ),
+    ("check", VALIDATION, lambda store: store.validation.check(VALIDATION, consistency=NEW, timeout_s=1)),
+    ("insertion", None, _insertion),
+    ("change", CONSUMER, lambda store: store.consumers.change(CONSUMER, key=None, timeout_s=1)),
+    (
+        "read",
+        ReadConsumers("c"),
+        lambda store: store.consumers.read(ReadConsumers("c"), consistency=NEW, timeout_s=1),
+    ),
+    ("touch", TOUCH, lambda store: store.touch(TOUCH, key=None, timeout_s=1)),
+    ("grant", GrantLease(5_000), lambda store: store.leases.grant(5_000, key=None, timeout_s=1)),
+    ("keep", KeepLease(3), lambda store: store.leases.keep(3, key=None, timeout_s=1)),
+    ("revoke", RevokeLease(3), lambda store: store.leases.revoke(3, key=None, timeout_s=1)),
+    ("read", ReadLease(3), lambda store: store.leases.read(ReadLease(3), consistency=NEW, timeout_s=1)),
+    ("page", ListLeases(0, 5), lambda store: store.leases.page(ListLeases(0, 5), consistency=NEW, timeout_s=1)),
+    *(("acquire", LIFE.of(LOCK), lambda store, wait_s=wait_s: _acquire(store, wait_s)) for wait_s in (0.0, 0.5)),
+    (
+        "release",
+        Delete(LOCK.ref, Precondition(revisions=(7,))),
+        lambda store: store.locks.release("job", 7, key=None, timeout_s=1),
+    ),
+    (
+        "renew",
+        Touch(LOCK.ref, 5_000, 0, Precondition(revisions=(7,))),
+        lambda store: store.locks.renew("job", 7, LIFE, key=None, timeout_s=1),
+    ),
+    ("read", LOCK.ref, lambda store: store.locks.read("job", consistency=NEW, timeout_s=1)),
     ("run", COMMIT, lambda store: store.commits.run(COMMIT, key=None, timeout_s=1)),
     ("planned", GUARDED, lambda store: store.commits.planned(GUARDED, timeout_s=1)),
     ("queue", PUT, _queue),
@@ -159,15 +233,35 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
 ]
 ADMISSION = {"enter", "leave", "inflight", "limits", "in_steps", "long_requests", "writes", "stream_writes"}
 """`in_steps` runs work of the front end, before there is an operation."""
+OPTIONS = {"parsed", "ids_of", "violations"}
+"""`parsed` checks options, before there is an operation; the others read the options of a collection for one."""
 TURNS = {"confirm", "reads_wait", "read_turn", "soon"}
 """What comes between admission and reading, and reads nothing."""
 SECOND_HALVES = {"end_write", "end_read", "count_out"}
 """Of what `begin_write`, `begin_read` and `submit` have admitted."""
-PARTS = {"backups", "commits", "halves", "indexes", "lists", "queries", "tickets", "updates"}
-FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", "name", "staleness_s"}
+PARTS = {
+    "backups",
+    "commits",
+    "consumers",
+    "halves",
+    "imports",
+    "indexes",
+    "leases",
+    "lists",
+    "locks",
+    "options",
+    "queries",
+    "tickets",
+    "updates",
+    "validation",
+    "watches",
+}
+FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", "name", "staleness_s", "wall_ms"}
 """What probes read of a node, whatever the load."""
 SIGNING = {"token_key", "pins"}
 """What cursors are signed by: nothing that clients have stored."""
+COUNTED = {"waiting"}
+"""How many requests wait for locks."""
 TOLD = {"observe_applied"}
 """Who is told of revisions: numbers, and nothing of what they hold."""
 
@@ -200,13 +294,26 @@ def test_every_public_method_is_an_operation_or_a_fact() -> None:
     """A new method of the store must be added to one of the lists, and so be tested here."""
     public = {
         name
-        for part in (Store, Backups, Commits, Halves, Indexes, Lists, Tickets)
+        for part in (
+            Store,
+            Backups,
+            Commits,
+            Consumers,
+            Halves,
+            Indexes,
+            Leases,
+            Lists,
+            Locks,
+            Options,
+            Tickets,
+            Validation,
+        )
         for name in dir(part)
         if not name.startswith("_")
     }
 
-    others = ADMISSION | TURNS | SECOND_HALVES | FACTS | SIGNING | TOLD
-    assert public - PARTS == {name for name, _, _ in OPERATIONS} | others
+    others = OPTIONS | ADMISSION | TURNS | SECOND_HALVES | FACTS | SIGNING | COUNTED | TOLD
+    assert public - PARTS - {"for_streams"} == {name for name, _, _ in OPERATIONS} | others
 
 
 @pytest.mark.parametrize(
@@ -222,6 +329,16 @@ async def test_an_operation_that_is_not_admitted_never_reaches_the_replica(
 
     (asked,) = store.asked
     assert asked == expected or (expected is None and isinstance(asked, Put))
+
+
+async def test_a_watch_that_is_not_admitted_never_reaches_the_replica() -> None:
+    store = ShutStore(cast(StoreReplica, Untouchable()))
+
+    with pytest.raises(Refused):
+        await store.watches.open(WATCH, consistency=NEW, timeout_s=1)
+
+    assert store.asked == [WATCH]
+    assert len(store.watches) == 0
 
 
 def test_requests_in_flight_are_bounded_and_one_that_leaves_makes_room(store: Store) -> None:

@@ -30,6 +30,7 @@ from collectionstore_node.statemachine.commands import (
     Get,
     Idempotency,
     KeyRef,
+    LimitHistory,
     Outcome,
     Precondition,
     Put,
@@ -43,6 +44,8 @@ from collectionstore_node.statemachine.commands import (
 from collectionstore_node.statemachine.digest import read_digest
 from collectionstore_node.statemachine.header import TIME_STEP_MAX_MS, read_header
 from collectionstore_node.statemachine.history import (
+    LIMIT_MIN_BYTES,
+    LIMITS,
     Change,
     ChangeKind,
     Limits,
@@ -370,6 +373,42 @@ def test_what_a_raised_revision_leaves_behind_goes_with_its_segment(
     assert found is not None
     assert found.size_bytes == sum(len(key) + len(value) for key, value in records(view).items())
     assert changes(view, kept_after(view))[-1].revision == read_header(view).revision
+
+
+def test_another_bound_holds_from_its_entry_on(view: MemoryView) -> None:
+    """What is beyond it goes at once; 0 is the bound of the level again."""
+    text = b"x" * (1 << 20)
+    for number in range(12):
+        apply(view, Put(KeyRef("b", f"{number}"), text))
+    (outcome,) = apply(view, LimitHistory(LIMIT_MIN_BYTES))
+    assert outcome.code is Code.OK
+    found = read_header(view).history
+    assert found is not None
+    assert found.size_bytes <= LIMIT_MIN_BYTES
+    assert 0 < kept_after(view) < 12
+    for number in range(12):
+        apply(view, Delete(KeyRef("b", f"{number}")))
+        found = read_header(view).history
+        assert found is not None
+        assert found.size_bytes == sum(len(key) + len(value) for key, value in records(view).items())
+        assert found.size_bytes <= LIMIT_MIN_BYTES
+    kept = kept_after(view)
+    apply(view, LimitHistory(0))
+    for number in range(12):
+        apply(view, Put(KeyRef("b", f"{number}"), text))
+    assert kept_after(view) == kept
+
+
+@pytest.mark.parametrize("bytes_max", [-1, 1, LIMIT_MIN_BYTES - 1, LIMITS.bytes_max + 1, 1 << 62])
+def test_a_bound_out_of_range_changes_nothing(view: MemoryView, bytes_max: int) -> None:
+    """Nor does any before the level."""
+    apply(view, Put(KEY, b"1"))
+    (outcome,) = apply(view, LimitHistory(bytes_max))
+    assert outcome.code is Code.INVALID_LIMIT
+    found = read_header(view).history
+    assert found is not None
+    assert found.bytes_max == 0
+    assert apply(MemoryView(), LimitHistory(0), level=ENGINE)[0].code is Code.LEVEL_TOO_LOW
 
 
 def raised(view: MemoryView, token_key: bytes, *, level: int = CHANGES) -> None:
