@@ -47,7 +47,7 @@ from collectionstore_node.tests.statemachine.indexed import run as run_at
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
 from collectionstore_node.tests.statemachine.pages import list_documents
 from collectionstore_testkit.histories.draft import Draft, Found, QueryRead
-from collectionstore_testkit.histories.serial import Committed, anomalies
+from collectionstore_testkit.histories.serial import Committed, replay
 
 A, B, NONE = DocumentRef("c", "a"), DocumentRef("c", "b"), DocumentRef("c", "none")
 KEY = KeyRef("b", "k")
@@ -364,12 +364,15 @@ def test_what_commits_is_serializable_in_the_order_of_revisions(steps: list[tupl
     for one in steps:
         world.step(*one)
     world.step("flush")
-    assert anomalies({}, world.committed) == []
+    wrong, left = replay({}, world.committed)
+    assert wrong == []
+    assert {name: one for (_, name), one in left.items()} == world.documents()
     for revision, draft in world.conflicts:
         if any(not one.exact for one in draft.queries):
             continue  # a change that was undone again counts, too
         before = [one for one in world.committed if one.revision < revision]
-        assert anomalies({}, [*before, Committed(revision, Draft(draft.reads, draft.queries))]) != []
+        read = Committed(revision, Draft(draft.reads, draft.queries))
+        assert replay({}, [*before, read])[0] != []
 
 
 def test_the_checker_finds_write_skew_and_phantoms() -> None:
@@ -381,13 +384,13 @@ def test_the_checker_finds_write_skew_and_phantoms() -> None:
             draft.saw(("c", name), 1, {"g": 0})
     first.put(("c", "a"), {"g": 1})
     second.put(("c", "b"), {"g": 1})
-    assert anomalies(begin, [Committed(2, first)]) == []
-    assert len(anomalies(begin, [Committed(2, first), Committed(3, second)])) == 1
+    assert replay(begin, [Committed(2, first)])[0] == []
+    assert len(replay(begin, [Committed(2, first), Committed(3, second)])[0]) == 1
     inserts = []
     for number in (2, 3):
         draft = Draft()
         draft.found(QueryRead("c", {"slot": 1}, 1, {}, exact=False))
         draft.put(("c", f"new{number}"), {"slot": 1})
         inserts.append(Committed(number, draft))
-    assert anomalies(begin, inserts[:1]) == []
-    assert len(anomalies(begin, inserts)) == 1
+    assert replay(begin, inserts[:1])[0] == []
+    assert len(replay(begin, inserts)[0]) == 1
