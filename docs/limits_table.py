@@ -434,6 +434,39 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 ("index_build_documents_total",),
             ),
             Limit(
+                "time to live of a document, a value, a lease or a lock",
+                f"{{{_COSTS}:TTL_MIN_MS|ms}} to {{{_COSTS}:TTL_MAX_MS}} ms",
+                (
+                    "api.http.lives:ttl_ms",
+                    "statemachine.admissible:check_life",
+                    "statemachine.expiry_queue:Deadlines.expiry",
+                ),
+                "400 `invalid_parameter`, `invalid_body` or `invalid_ttl`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "step of the removal of what has expired",
+                f"{{{_COSTS}:EXPIRE_ITEMS}} records and leases, {{{_COSTS}:EXPIRE_COST|bytes}} read and removed, "
+                "with the record that reaches it",
+                ("statemachine.expiry_commands:remove_expired",),
+                "the next step goes on",
+                ("expired_total", "expiry_overdue_seconds"),
+            ),
+            Limit(
+                "leases of a store; records of a lease",
+                f"{{{_COSTS}:LEASES_MAX}}; {{{_COSTS}:LEASE_RECORDS_MAX}}",
+                ("statemachine.expiry_commands:grant_lease", "statemachine.expiry_queue:Deadlines.expiry"),
+                "422 `too_many_leases`; 422 `lease_full`",
+                ("leases",),
+            ),
+            Limit(
+                "requests that wait for locks on a member; attempts of one of them",
+                "{service.locks:WAITING_MAX}; {service.locks:ATTEMPTS_MAX}",
+                ("service.locks:Locks.acquire",),
+                "503 `overloaded`; 409 `lock_held`",
+                _PROBLEMS,
+            ),
+            Limit(
                 "schema of a collection: its text, subschemas, those that nest for one value, patterns",
                 "{schemas.tree:SCHEMA_BYTES_MAX|bytes}, {schemas.tree:SUBSCHEMAS_MAX}, {schemas.tree:NESTING_MAX}, "
                 "{schemas.keywords:PATTERNS_MAX} of {schemas.keywords:PATTERN_CHARACTERS_MAX} characters and "
@@ -576,6 +609,37 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 _PROBLEMS,
             ),
             Limit(
+                "exports of a member; what waits of one; how long one lasts",
+                "{service.document_exports:EXPORTS_MAX}; {service.document_exports:PIECE_BYTES|bytes}; "
+                "{service.document_exports:LASTS_S} s, at {service.document_exports:RATE_MIN|bytes}/s at least, beyond "
+                "{service.document_exports:GRACE_S} s",
+                ("service.queries:Queries.export", "service.document_exports:DocumentExport"),
+                "503 `overloaded`; the connection ends without the end of the body",
+                _PROBLEMS,
+            ),
+            Limit(
+                "imports of a member; lines and bytes of a batch; lines that fail",
+                "{service.imports:IMPORTS_MAX}; {service.imports:BATCH_LINES}, {service.imports:BATCH_BYTES|bytes}; "
+                "{api.http.options:IMPORT_ERRORS_MAX}",
+                ("service.imports:Imports", "api.handlers.imports:post"),
+                "503 `overloaded`; another batch; 422 `too_many_errors`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "columns of CSV; a line or record beside its document",
+                "{porting.tables:COLUMNS_MAX}; {api.handlers.imports:RECORD_BYTES|bytes}",
+                ("porting.tables:parse_header", "porting.records:Records"),
+                "400 `invalid_body`; 413 `too_large`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "characters of a format of dates",
+                "{documents.expressions.operators.date_formats:FORMAT_CHARACTERS_MAX}",
+                ("documents.expressions.operators.date_formats:written_by",),
+                "422 `expression_failed`",
+                _PROBLEMS,
+            ),
+            Limit(
                 "tests of one `$elemMatch` times values of a document",
                 "{query.scanning:VISITS_MAX}",
                 ("query.scanning:matching",),
@@ -674,6 +738,7 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "while a member is short of space {statemachine.history:LIMIT_MIN_BYTES|bytes}",
                 ("statemachine.history:keep", "service.history_keeper:HistoryKeeper.look"),
                 "the oldest segments are dropped, as one range; older revisions are 410 `history_gone`",
+                ("history_bytes", "history_oldest_revision"),
             ),
             Limit(
                 "step of the replicated time",

@@ -71,7 +71,8 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("snapshot.failed", ("warning", "error"), "A snapshot could not be sent or received.", ("to", "peer", "reason"), error=True),
     LogEvent("snapshot.not_installed", ("error",), "A received snapshot could not be passed to the member's driver.", ("node_id",), error=True),
     LogEvent("state.exported", ("info",), "A client read the whole state at this index, for a backup.", ("index", "bytes", "seconds")),
-    LogEvent("export.ended", ("info",), "Reading the whole state was ended before its end.", ("reason",)),
+    LogEvent("documents.exported", ("info",), "A client read a collection, or what matched of it.", ("documents", "bytes", "seconds")),
+    LogEvent("export.ended", ("info",), "An export, of a collection or of the whole state, was ended before its end.", ("reason",)),
     LogEvent("export.failed", ("error",), "The whole state could not be read to its end because of a bug or a disk error.", (), error=True),
     # Connections between members
     LogEvent("peer.connected", ("info",), "The outbound connection to a peer is established.", (*_PEER, "address")),

@@ -93,7 +93,7 @@ def _stamped(update: Update, time_ms: int, bytes_max: int) -> Update:
     return replace(update, time_ms=time_ms if dated else 0, bytes_max=bytes_max)
 
 
-def derived_key(key: str, position: int) -> str:
+def derived_key(key: str, position: int | str) -> str:
     """Return the idempotency key of a part of a request."""
     return hashlib.sha256(f"{key}\0{position}".encode()).hexdigest()
 

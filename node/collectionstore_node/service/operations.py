@@ -232,6 +232,14 @@ class AggregateDocuments(msgspec.Struct, frozen=True, gc=False):
         return self.pipeline.find
 
 
+class ExportDocuments(msgspec.Struct, frozen=True, gc=False):
+    """Return all documents of a collection that match `find`, by ID, behind the ID of `after`."""
+
+    collection: str
+    find: Find
+    after: Position | None
+
+
 class ValidateDocuments(msgspec.Struct, frozen=True, gc=False):
     """Check documents of a collection whose ID is greater than `after` against a schema."""
 
@@ -250,7 +258,7 @@ AnyWrite: TypeAlias = Put | Delete | Update | Insert | Expiring
 Read: TypeAlias = DocumentRef | KeyRef
 """A read of one target is the target itself: the hot path allocates nothing more."""
 List: TypeAlias = ListCollections | ListDocuments | ListKeys
-Query: TypeAlias = FindDocuments | CountDocuments | DistinctValues | AggregateDocuments
+Query: TypeAlias = FindDocuments | CountDocuments | DistinctValues | AggregateDocuments | ExportDocuments
 Operation: TypeAlias = (
     AnyWrite
     | CreateCollection
@@ -319,6 +327,7 @@ __all__ = [
     "DropCollection",
     "DropIndex",
     "Expiring",
+    "ExportDocuments",
     "Find",
     "FindDocuments",
     "Get",

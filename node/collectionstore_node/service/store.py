@@ -11,6 +11,7 @@ few streams must not take those of all other clients.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Callable, Generator
 from time import perf_counter
 from typing import Final, TypeVar
@@ -29,6 +30,7 @@ from collectionstore_node.service.consumers import Consumers
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.idempotency import command_for, document_id_for, stamped
+from collectionstore_node.service.imports import Imports
 from collectionstore_node.service.indexes import Indexes
 from collectionstore_node.service.leases import Leases
 from collectionstore_node.service.limits import StoreLimits, check_operation
@@ -110,6 +112,7 @@ class Store:
         "commits",
         "consumers",
         "halves",
+        "imports",
         "indexes",
         "leases",
         "limits",
@@ -156,10 +159,18 @@ class Store:
         self.watches = Watches(door)
         self.consumers = Consumers(door)
         self.updates = Updates(self.queries, self._propose, writes_max=limits.inflight_writes_max)
+        self.imports = Imports(self.queries, self._propose)
         self.tickets = Tickets(door)
         """Writes that are answered before their outcome is known, and what has become of them."""
         self.commits = Commits(door, self.queries, self._propose)
         """Transactions with queries, and the ends of interactive ones."""
+
+    def for_streams(self) -> Store:
+        """Return the same store, whose writes are counted among those of streams."""
+        other = copy.copy(self)
+        other.writes = self.stream_writes
+        other.updates = self.updates.through(other._propose)
+        return other
 
     # Admission
 
@@ -399,6 +410,10 @@ class Store:
         """Return the leader this node knows, or None."""
         leader = self._replica.leader()
         return None if leader is None else LeaderStatus(show_id(leader.node_id), leader.name, leader.http_address)
+
+    def wall_ms(self) -> int:
+        """Return the time of day of this node, in milliseconds since 1970 UTC."""
+        return self._replica.wall_ms()
 
     def status(self) -> NodeStatus:
         """Return the node's status."""

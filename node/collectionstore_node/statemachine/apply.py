@@ -44,7 +44,7 @@ from collectionstore_node.statemachine.commands import (
     Touch,
     Update,
     decode_batch,
-    level_needed,
+    level_known,
     level_of,
     refused_item,
     token_key_in,
@@ -114,7 +114,7 @@ def apply_batch(
     header = read_header(overlay)
     # BEFORE anything else: all of the entry has the level that it brings. One of an earlier level, proposed before the
     # level was raised, is applied by the raised one.
-    header.level = max(header.level, level_of(data))
+    header.level = overlay.level = max(header.level, level_of(data))
     header.advance(batch.time_ms)
     bounded = header.level >= BOUNDED
     changes = begin(header)
@@ -234,7 +234,7 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return _create(catalog, action.name, header)
     if isinstance(action, DropCollection):
         return Outcome(Code.OK if catalog.drop(action.name) else Code.COLLECTION_NOT_FOUND, revision)
-    if header.level < HIGHEST and level_needed(action) > header.level:
+    if header.level < HIGHEST and level_known(action) > header.level:
         # No correct member proposes them before their level; what they would do then is not defined by it.
         return Outcome(Code.LEVEL_TOO_LOW, revision)
     if isinstance(action, _CONSUMERS):

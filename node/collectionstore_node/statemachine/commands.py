@@ -521,11 +521,20 @@ _LEVELS: Final[dict[type, int]] = {
 """The level of each kind of action that is not of the first one."""
 
 
-def level_needed(action: Action) -> int:
-    """Return the feature level from which on an action may be proposed: earlier programs cannot decode it."""
+def level_known(action: Action) -> int:
+    """Return the feature level from which on programs can decode an action."""
     if isinstance(action, Transaction):
         return max((_LEVELS.get(type(one), FIRST) for one in (*action.then, *action.otherwise)), default=FIRST)
     return _LEVELS.get(type(action), FIRST)
+
+
+def level_needed(action: Action) -> int:
+    """Return the feature level from which on an action may be proposed: earlier programs do not know all of it."""
+    steps = (*action.then, *action.otherwise) if isinstance(action, Transaction) else (action,)
+    # A name that is written with escapes is not found here. Below the level it is an invalid update, as it was before.
+    if any(type(one) is Update and one.form is UpdateForm.OPERATORS and b'"$bit"' in one.body for one in steps):
+        return CHANGES
+    return level_known(action)
 
 
 class CommandBatch(msgspec.Struct, frozen=True, array_like=True):
@@ -692,7 +701,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     part that failed an update, None if it was none of them."""
 
 
-SCHEMA_WARNING: Final = "schema"
+SCHEMA_WARNING: Final = "!"
 """`Item.content_type` of a document that was stored although its schema does not allow it. No type of content has this
 name: it has no slash."""
 

@@ -115,7 +115,7 @@ async def list_page(call: Call) -> Answer:
     """Return a page of documents by id, in code point order."""
     collection = collection_name(call.arguments[0])
     options = call.options
-    if options.filter is not None or options.sort is not None or options.fields is not None:
+    if any(one is not None for one in (options.filter, options.sort, options.fields, options.hint)):
         return await queries.list_found(call, collection)
     scope = ("documents", collection, options.prefix)
     request = ListDocuments(collection, options.prefix, after_cursor(call, scope), options.limit)

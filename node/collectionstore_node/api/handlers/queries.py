@@ -71,16 +71,19 @@ async def find(call: Call) -> Answer:
 
 
 async def list_found(call: Call, collection: str) -> Answer:
-    """Do as `find`, for the parameters `filter`, `sort` and `fields` of a list."""
+    """Do as `find`, for the parameters `filter`, `sort`, `fields` and `hint` of a list."""
     options = call.options
     if options.prefix:
-        raise Problem("invalid_parameter", 'prefix does not go with filter, sort or fields; filter by {"_id": ...}')
+        raise Problem(
+            "invalid_parameter", 'prefix does not go with filter, sort, fields or hint; filter by {"_id": ...}'
+        )
     search = Search(
         filter=_NOTHING if options.filter is None else filter_in_url(options.filter, call.api.limits.depth_max),
         sort=_NOTHING if options.sort is None else parse_sort_text(options.sort),
         projection=None if options.fields is None else parse_fields_text(options.fields),
         limit=options.limit,
         cursor=options.cursor,
+        hint=options.hint,
     )
     return await _found(call, collection, search)
 

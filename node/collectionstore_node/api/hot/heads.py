@@ -40,11 +40,11 @@ DIRECT_LINE_BYTES_MAX: Final = 512
 """A request with a longer line is not served in halves."""
 
 _REQUEST_LINE: Final = re.compile(
-    rb"(GET|PUT|POST|DELETE|HEAD) "
-    rb"(/api/v1/(?:(?:kv|collections)/(?![^ ?]*:watch[ ?])|transactions(?= |\?))[!$-;=?-Z_a-z~]*) HTTP/1\.1\r\n"
+    rb"(GET|PUT|POST|DELETE|HEAD) (/api/v1/(?:(?:kv|collections)/(?![^ ?]*:(?:watch|export|import)[ ?])"
+    rb"|transactions(?= |\?))[!$-;=?-Z_a-z~]*) HTTP/1\.1\r\n"
 )
-"""Without `#`, which ends a target, and bytes that readers decode differently. Not of a watch, whose answer has no
-end."""
+"""Without `#`, which ends a target, and bytes that readers decode differently. Not of a watch, an export or an import,
+whose answer or body has no end that is known at its beginning."""
 _CHANGING: Final = re.compile(
     rb"(?:\A|(?<=\r\n))(traceparent|x-request-id|idempotency-key|if-match|if-none-match)"
     rb": ([!-~]{1,1024})\r\n(?![ \t])",

@@ -37,21 +37,30 @@ WATCH: Final = frozenset(
     {"timeout", "consistency", "max_staleness", "from", "filter", "fields", "ops", "before", "wait", "consumer"}
 )
 WATCH_BODY: Final = frozenset({"timeout", "consistency", "max_staleness", "wait"})
-LIST_DOCUMENTS: Final = LIST | READ_PAST | {"filter", "sort", "fields"}
+LIST_DOCUMENTS: Final = LIST | READ_PAST | {"filter", "sort", "fields", "hint"}
 LIST_KEYS: Final = LIST | READ_PAST | {"values"}
 TIMED: Final = frozenset({"timeout"})
 LOCAL: Final = frozenset({"redirect"})
-EXPORT: Final = TIMED | {"consistency"}
+EXPORT_STATE: Final = TIMED | {"consistency"}
 EXPORT_LOG: Final = TIMED | {"after"}
+EXPORT: Final = READ_PAST | {"format"}
+EXPORT_FOUND: Final = EXPORT | {"filter", "fields", "after_id", "hint"}
+IMPORT: Final = WRITE | {"mode", "types", "max_errors", "skip", "progress", "trailer"}
 SAMPLED: Final = frozenset({"seconds"})
 NONE: Final[frozenset[str]] = frozenset()
 
 MODES: Final = ("atomic", "ordered", "unordered")
+"""Of a bulk."""
+IMPORT_MODES: Final = ("insert", "replace", "skip", "upsert")
+FORMATS: Final = ("csv", "ndjson")
+IMPORT_ERRORS_MAX: Final = 1_000
+"""Lines that may fail in one import."""
 
 TIMEOUT_MIN_S: Final = 0.001
 STALENESS_MIN_S: Final = 0.001
 STALENESS_MAX_S: Final = 3_600.0
 PARAMETERS_MAX: Final = 16
+_SKIP_MAX: Final = 1 << 53
 REVISION_MAX: Final = 10**18 - 1
 """Of the digits that `min_revision` and `at_revision` may have."""
 
@@ -98,10 +107,26 @@ class Options(msgspec.Struct, kw_only=True):
     image: Image = Image.NONE
     """Which text of the document a write answers."""
     ack: Ack = Ack.MAJORITY
-    mode: str = "ordered"
-    """How a bulk is carried out."""
+    mode: str | None = None
+    """How a bulk is carried out, or what an import does with documents that exist."""
     after: int = 0
     """Index in the log."""
+    after_id: str | None = None
+    """The ID behind which an export begins."""
+    hint: str | None = None
+    """The index to use."""
+    format: str | None = None
+    """Of an export or import; None for what the headers say."""
+    types: str | None = None
+    """The types of columns of CSV."""
+    max_errors: int = 100
+    """Lines that may fail before an import ends."""
+    skip: int = 0
+    """Lines at the beginning of an import that are not applied."""
+    progress: bool = False
+    """Whether an import says how far it has come."""
+    trailer_required: bool = False
+    """Whether an import must end with its trailer."""
     life: Life | None = None
     """How long it lives what is written; None if the request does not say."""
     seconds: int = 10
@@ -316,9 +341,58 @@ def _ack(options: Options, value: str, limits: HttpLimits) -> None:
 
 
 def _mode(options: Options, value: str, limits: HttpLimits) -> None:
-    if value not in MODES:
-        raise Problem("invalid_parameter", f"mode is {quoted(value)}; allowed are {', '.join(MODES)}")
+    # What a route takes of them is its own, see `mode_of`.
     options.mode = value
+
+
+def mode_of(options: Options, allowed: tuple[str, ...], default: str) -> str:
+    """Return the mode. Raises `Problem` when a route does not know it."""
+    mode = options.mode
+    if mode is None:
+        return default
+    if mode not in allowed:
+        raise Problem("invalid_parameter", f"mode is {quoted(mode)}; allowed are {', '.join(allowed)}")
+    return mode
+
+
+def _after_id(options: Options, value: str, limits: HttpLimits) -> None:
+    options.after_id = check_text(value, limits.key_bytes_max, "after_id")
+
+
+def _hint(options: Options, value: str, limits: HttpLimits) -> None:
+    options.hint = value
+
+
+def _format(options: Options, value: str, limits: HttpLimits) -> None:
+    if value not in FORMATS:
+        raise Problem("invalid_parameter", f"format is {quoted(value)}; allowed are {', '.join(FORMATS)}")
+    options.format = value
+
+
+def _types(options: Options, value: str, limits: HttpLimits) -> None:
+    options.types = value
+
+
+def _max_errors(options: Options, value: str, limits: HttpLimits) -> None:
+    options.max_errors = _whole("max_errors", value, IMPORT_ERRORS_MAX)
+
+
+def _skip(options: Options, value: str, limits: HttpLimits) -> None:
+    options.skip = _whole("skip", value, _SKIP_MAX)
+
+
+def _progress(options: Options, value: str, limits: HttpLimits) -> None:
+    options.progress = _choice("progress", value, "false", "true")
+
+
+def _trailer(options: Options, value: str, limits: HttpLimits) -> None:
+    options.trailer_required = _choice("trailer", value, "optional", "required")
+
+
+def _whole(name: str, value: str, most: int) -> int:
+    if not _LIMIT.fullmatch(value) or int(value) > most:
+        raise Problem("invalid_parameter", f"{name} is {quoted(value)}; allowed are 0 to {most}")
+    return int(value)
 
 
 def _choice(name: str, value: str, off: str, on: str) -> bool:
@@ -342,9 +416,17 @@ _PARSERS: Final[dict[str, Callable[[Options, str, HttpLimits], None]]] = {
     "limit": _limit,
     "cursor": _cursor,
     "after": _after,
+    "after_id": _after_id,
     "filter": _filter,
     "sort": _sort,
     "fields": _fields,
+    "hint": _hint,
+    "format": _format,
+    "types": _types,
+    "max_errors": _max_errors,
+    "skip": _skip,
+    "progress": _progress,
+    "trailer": _trailer,
     "values": _values,
     "when": _when,
     "array_filters": _array_filters,

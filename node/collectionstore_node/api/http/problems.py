@@ -134,6 +134,8 @@ KINDS: Final[dict[str, Kind]] = {
     "result_too_large": Kind(422, "The answer would be too large"),
     "sort_key_too_long": Kind(422, "A value is too long to sort by"),
     "transaction_too_large": Kind(422, "The transaction reads or writes too many bytes"),
+    "too_many_errors": Kind(422, "Too many lines of the import failed"),
+    "trailer_mismatch": Kind(422, "The import is not what was exported"),
     "transaction_conflict": Kind(409, "What the transaction has read is no longer so", retryable=True),
     "invalid_ticket": Kind(400, "This is no ticket of a write"),
     "settled": Kind(409, "The request was settled before it was applied"),

@@ -100,6 +100,19 @@ class BulkResult(msgspec.Struct):
     revision: int
 
 
+class ImportResult(msgspec.Struct):
+    """What became of the lines: `lines` is the number of the last one. `errors` has those that failed."""
+
+    lines: int
+    inserted: int
+    replaced: int
+    skipped: int
+    failed: int
+    errors: list[dict[str, Any]]
+    revision: int
+    failed_before: int | msgspec.UnsetType = msgspec.UNSET
+
+
 class IndexFacts(msgspec.Struct):
     """An index of a collection. Its counts are missing in the answer to its creation."""
 

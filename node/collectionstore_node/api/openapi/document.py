@@ -11,7 +11,7 @@ import msgspec
 from collectionstore_node import __version__
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.names import LOCK_NAME
-from collectionstore_node.api.http.options import MODES, Ack
+from collectionstore_node.api.http.options import FORMATS, IMPORT_ERRORS_MAX, IMPORT_MODES, MODES, Ack
 from collectionstore_node.api.http.problems import KINDS
 from collectionstore_node.api.http.router import Route
 from collectionstore_node.api.openapi.answers import ProblemDetails
@@ -62,6 +62,17 @@ _PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "return": ("Which state of the document is answered.", {"type": "string", "enum": ["before", "after"]}),
     "ack": ("When the write is answered.", {"type": "string", "enum": [one.value for one in Ack]}),
     "mode": ("How the lines are carried out.", {"type": "string", "enum": list(MODES)}),
+    "hint": ("The index to use, or `scan` for none.", {"type": "string"}),
+    "format": ("NDJSON or CSV; the Accept header says it, too.", {"type": "string", "enum": list(FORMATS)}),
+    "after_id": ("The ID behind which to begin.", {"type": "string"}),
+    "types": ("The types of columns, as in `age:number,name:string`.", {"type": "string"}),
+    "max_errors": (
+        "Lines that may fail before the import ends.",
+        {"type": "integer", "minimum": 0, "maximum": IMPORT_ERRORS_MAX},
+    ),
+    "skip": ("Lines at the beginning that are not applied.", {"type": "integer", "minimum": 0}),
+    "progress": ("Whether lines say how far it has come.", {"type": "string", "enum": ["false", "true"]}),
+    "trailer": ("Whether the body must end with its trailer.", {"type": "string", "enum": ["optional", "required"]}),
     "ttl": (
         "How long it is there: a whole number with ms, s, m, h or d; `none` for ever.",
         {"type": "string", "pattern": f"^({TTL.pattern}|none)$"},
@@ -75,6 +86,14 @@ _PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "consumer": ("The consumer that the watch is of.", _NAME),
     "seconds": ("How long to sample.", {"type": "integer", "minimum": 1, "maximum": _LIMITS.profile_seconds_max}),
 }
+
+_PARAMETERS_OF: Final[dict[tuple[str, str], tuple[str, dict[str, Any]]]] = {
+    ("/api/v1/collections/{collection}:import", "mode"): (
+        "What becomes of documents that exist.",
+        {"type": "string", "enum": list(IMPORT_MODES)},
+    ),
+}
+"""Those that mean something else on a route."""
 
 _HEADERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "If-Match": ("Only if the target has one of these revisions, or exists: `*`.", {"type": "string"}),
@@ -160,7 +179,8 @@ class _Schemas:
         if shape is None:
             return {}
         if isinstance(shape, dict):
-            return {"content": {kind: {"schema": self.of(one)} for kind, one in shape.items()}}
+            of = self.of
+            return {"content": {kind: {} if one is None else {"schema": of(one)} for kind, one in shape.items()}}
         if isinstance(shape, str):
             # Of bytes and texts there is nothing to say but their type.
             return {"content": {shape: {}}}
@@ -174,7 +194,7 @@ def _parts(shape: Shape) -> list[Shape]:
     if shape is None or isinstance(shape, str):
         return []
     if isinstance(shape, dict):
-        return list(shape.values())
+        return [one for one in shape.values() if one is not None]
     return list(shape) if isinstance(shape, tuple) else [shape]
 
 
@@ -186,7 +206,10 @@ def _operation(route: Route, operation: Operation, schemas: _Schemas) -> dict[st
         "summary": summary,
         "parameters": [
             *(_parameter("path", name, "", _ARGUMENTS[name]) for name in re.findall(r"\{(\w+)", route.pattern)),
-            *(_parameter("query", name, *_PARAMETERS[name]) for name in sorted(route.parameters)),
+            *(
+                _parameter("query", name, *_PARAMETERS_OF.get((route.pattern, name), _PARAMETERS[name]))
+                for name in sorted(route.parameters)
+            ),
             *(_parameter("header", name, *_HEADERS[name]) for name in sorted(operation.headers)),
         ],
         "responses": {

@@ -14,6 +14,7 @@ from collectionstore_node.api.handlers.commit_bodies import CommitBody
 from collectionstore_node.api.handlers.consumers import Acknowledgement
 from collectionstore_node.api.handlers.debug import NewLevel
 from collectionstore_node.api.handlers.expiry import TouchDocument, TouchValue
+from collectionstore_node.api.handlers.exports import Export
 from collectionstore_node.api.handlers.found_changes import Deletion, FindAndModify, Modification
 from collectionstore_node.api.handlers.indexes import NewIndex
 from collectionstore_node.api.handlers.leases import NewLease
@@ -45,6 +46,7 @@ from collectionstore_node.api.openapi.answers import (
     FoundDeleted,
     FoundUpdated,
     Healthy,
+    ImportResult,
     Index,
     IndexDropped,
     IndexFacts,
@@ -71,7 +73,7 @@ from collectionstore_telemetry.profiling import Tasks
 
 Shape: TypeAlias = Any
 """A struct, or a tuple of several, for JSON; the text of a media type for anything else; a dict of several media types
-with their structs; None for no body."""
+with their structs, or None for text; None for no body."""
 
 DOCUMENT: Final = dict[str, Any]
 PATCHES: Final = {
@@ -80,6 +82,7 @@ PATCHES: Final = {
     "application/json-patch+json": list[dict[str, Any]],
 }
 LINES: Final = "application/x-ndjson"
+TABLE: Final = "text/csv"
 BYTES: Final = "application/octet-stream"
 TEXT: Final = "text/plain"
 
@@ -155,6 +158,14 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         "Documents", {200: Modified, 201: Modified}, FindAndModify, KEYED
     ),
     ("POST", f"{_COLLECTION}:bulk"): Operation("Documents", {200: BulkResult, 207: BulkResult}, LINES, KEYED),
+    ("GET", f"{_COLLECTION}:export"): Operation("Porting", {200: {LINES: None, TABLE: None}}),
+    ("POST", f"{_COLLECTION}:export"): Operation("Porting", {200: {LINES: None, TABLE: None}}, Export),
+    ("POST", f"{_COLLECTION}:import"): Operation(
+        "Porting",
+        {200: ImportResult, 207: {"application/json": ImportResult, LINES: None}},
+        {LINES: None, TABLE: None},
+        KEYED,
+    ),
     ("POST", f"{_COLLECTION}:find"): Operation("Queries", {200: DocumentPage}, Search),
     ("POST", f"{_COLLECTION}:count"): Operation("Queries", {200: Count}, Selection),
     ("POST", f"{_COLLECTION}:distinct"): Operation("Queries", {200: DistinctValues}, Distinct),

@@ -39,6 +39,7 @@ from collectionstore_node.api.stream.rendering import (
     removed_answer,
     transaction_answer,
 )
+from collectionstore_node.api.stream.requests import Requests
 from collectionstore_node.api.stream.watching import Watching
 from collectionstore_node.errors import LeadershipTransferring, NotLeader, OutcomeUnknown
 from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
@@ -98,6 +99,8 @@ class Executor:
             operations.Unwatch: self._watching.close,
             operations.Malformed: self._malformed,
         }
+        requests = Requests(api)
+        self._begin |= dict.fromkeys(requests.kinds, self._in_task(requests.execute))
 
     def begin(self, stream: Stream, flight: Flight) -> None:
         """Begin an operation. Raises `Problem` or `NodeError` when it is refused; otherwise `stream` gets its answer.

@@ -41,9 +41,13 @@ REFERENCE = (PAGES / "api.md").read_text()
 QUERIES = (PAGES / "queries.md").read_text()
 AGGREGATION = (PAGES / "aggregation.md").read_text()
 HISTORY = (PAGES / "history.md").read_text()
+EXPIRY = (PAGES / "expiry.md").read_text()
+LEASES = (PAGES / "leases.md").read_text()
+LOCKS = (PAGES.parent / "concepts" / "locks.md").read_text()
 INDEXES = (PAGES / "indexes.md").read_text()
 SCHEMAS = (PAGES / "schemas.md").read_text()
 UPDATES = (PAGES / "updates.md").read_text()
+PORTING = (PAGES / "porting.md").read_text()
 TRANSACTIONS = (PAGES / "transactions.md").read_text()
 WATCHES = (PAGES / "watch.md").read_text()
 ERRORS = REFERENCE.partition("## Errors")[2]
@@ -136,8 +140,36 @@ def test_limits_of_queries_are_as_written() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [REFERENCE, QUERIES, AGGREGATION, HISTORY, INDEXES, SCHEMAS, UPDATES, TRANSACTIONS, WATCHES],
-    ids=["api", "queries", "aggregation", "history", "indexes", "schemas", "updates", "transactions", "watches"],
+    [
+        REFERENCE,
+        QUERIES,
+        AGGREGATION,
+        HISTORY,
+        INDEXES,
+        SCHEMAS,
+        UPDATES,
+        PORTING,
+        TRANSACTIONS,
+        EXPIRY,
+        LEASES,
+        LOCKS,
+        WATCHES,
+    ],
+    ids=[
+        "api",
+        "queries",
+        "aggregation",
+        "history",
+        "indexes",
+        "schemas",
+        "updates",
+        "porting",
+        "transactions",
+        "expiry",
+        "leases",
+        "locks",
+        "watches",
+    ],
 )
 async def test_the_examples_answer_as_shown(client: Client, replica: MemoryReplica, page: str) -> None:
     """All of them in their order, on a new store; lines that are shown must be in the answer."""

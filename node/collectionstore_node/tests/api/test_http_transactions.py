@@ -261,3 +261,51 @@ async def test_queries_wait_for_their_level(client: Client, replica: MemoryRepli
     query = {"collection": "people", "filter": {}, "field": "exists", "operand": False}
     fields = (await client.post(TRANSACTIONS, {"compare": [query]})).problem(503, "upgrade_pending")
     assert fields["retryable"] is True
+
+
+# Updates
+
+
+async def test_a_transaction_updates(ada: Client) -> None:
+    then = [
+        {"op": "update", "collection": "people", "id": "ada", "update": {"$inc": {"n": 1}}, "when": {"n": 1}},
+        {"op": "update", "collection": "people", "id": "new", "merge_patch": {"a": 1}, "upsert": True},
+        {"op": "put", "collection": "people", "id": "none", "document": {}, "if_exists": False},
+        {"op": "get", "collection": "people", "id": "ada"},
+    ]
+    reply = await ada.post("/api/v1/transactions", {"then": then})
+
+    assert reply.json["results"] == [
+        {"revision": 3, "created": False, "modified": True},
+        {"revision": 3, "created": True, "modified": True},
+        {"revision": 3, "created": True},
+        {"revision": 3, "document": {"name": "Ada", "n": 2, "tags": ["a"]}},
+    ]
+    again = [{"op": "put", "collection": "people", "id": "ada", "document": {"n": 9}, "when": {"n": 1}}]
+    failed = (await ada.post("/api/v1/transactions", {"then": again})).problem(412, "precondition_failed")
+    assert failed["operation"] == "then[0]"
+    gone = [{"op": "delete", "collection": "people", "id": "ada", "when": {"n": 2}}]
+    assert (await ada.post("/api/v1/transactions", {"then": gone})).json["results"] == [
+        {"revision": 0, "deleted": True}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("step", "code", "detail"),
+    [
+        ({"update": {"$inc": {"n": "x"}}}, "invalid_update", "/then/0/update/$inc/n"),
+        ({"update": {"$inc": {"n": 1}}, "when": {"$foo": 1}}, "invalid_filter", "/then/0/when/$foo"),
+        ({"json_patch": {}}, "invalid_update", "/then/0/json_patch"),
+        ({}, "invalid_body", None),
+        ({"update": {}, "merge_patch": {}}, "invalid_body", None),
+    ],
+)
+async def test_a_mistake_in_a_transaction_is_named(ada: Client, step: Any, code: str, detail: str | None) -> None:
+    body = {"then": [{"op": "update", "collection": "people", "id": "ada", **step}]}
+    fields = (await ada.post("/api/v1/transactions", body)).problem(400, code)
+
+    assert detail is None or fields["errors"][0]["pointer"] == detail
+    of_value = {"then": [{"op": "update", "bucket": "b", "key": "k", "update": {"$inc": {"n": 1}}}]}
+    (await ada.post("/api/v1/transactions", of_value)).problem(400, "invalid_body")
+    filtered = {"then": [{"op": "delete", "bucket": "b", "key": "k", "when": {}}]}
+    (await ada.post("/api/v1/transactions", filtered)).problem(400, "invalid_body")
