@@ -434,6 +434,39 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 ("index_build_documents_total",),
             ),
             Limit(
+                "time to live of a document, a value, a lease or a lock",
+                f"{{{_COSTS}:TTL_MIN_MS|ms}} to {{{_COSTS}:TTL_MAX_MS}} ms",
+                (
+                    "api.http.lives:ttl_ms",
+                    "statemachine.admissible:check_life",
+                    "statemachine.expiry_queue:Deadlines.expiry",
+                ),
+                "400 `invalid_parameter`, `invalid_body` or `invalid_ttl`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "step of the removal of what has expired",
+                f"{{{_COSTS}:EXPIRE_ITEMS}} records and leases, {{{_COSTS}:EXPIRE_COST|bytes}} read and removed, "
+                "with the record that reaches it",
+                ("statemachine.expiry_commands:remove_expired",),
+                "the next step goes on",
+                ("expired_total", "expiry_overdue_seconds"),
+            ),
+            Limit(
+                "leases of a store; records of a lease",
+                f"{{{_COSTS}:LEASES_MAX}}; {{{_COSTS}:LEASE_RECORDS_MAX}}",
+                ("statemachine.expiry_commands:grant_lease", "statemachine.expiry_queue:Deadlines.expiry"),
+                "422 `too_many_leases`; 422 `lease_full`",
+                ("leases",),
+            ),
+            Limit(
+                "requests that wait for locks on a member; attempts of one of them",
+                "{service.locks:WAITING_MAX}; {service.locks:ATTEMPTS_MAX}",
+                ("service.locks:Locks.acquire",),
+                "503 `overloaded`; 409 `lock_held`",
+                _PROBLEMS,
+            ),
+            Limit(
                 "schema of a collection: its text, subschemas, those that nest for one value, patterns",
                 "{schemas.tree:SCHEMA_BYTES_MAX|bytes}, {schemas.tree:SUBSCHEMAS_MAX}, {schemas.tree:NESTING_MAX}, "
                 "{schemas.keywords:PATTERNS_MAX} of {schemas.keywords:PATTERN_CHARACTERS_MAX} characters and "
@@ -705,6 +738,7 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "while a member is short of space {statemachine.history:LIMIT_MIN_BYTES|bytes}",
                 ("statemachine.history:keep", "service.history_keeper:HistoryKeeper.look"),
                 "the oldest segments are dropped, as one range; older revisions are 410 `history_gone`",
+                ("history_bytes", "history_oldest_revision"),
             ),
             Limit(
                 "step of the replicated time",

@@ -82,8 +82,9 @@ class Cursor:
         kept = kept_after(view)
         if self.position >= Position(kept):
             return None
+        # Without a token: a client that goes on from the last token that it has seen must not pass the gap unseen.
         restart = self._tokens.encode(Position(kept))
-        told = event(GONE, restart, kept_after=kept, revision=self.position.revision)
+        told = event(GONE, "", kept_after=kept, restart=restart, revision=self.position.revision)
         return Step([told], self.position, ended=True)
 
     def _begin(self, view: View, initial: Initial) -> Step:

@@ -14,6 +14,7 @@ class Event(NamedTuple):
 
     kind: str
     token: str
+    """Empty for initial documents, and for `gone`: there is no place to go on from."""
     text: bytes
     """A JSON object on one line."""
 
@@ -42,7 +43,8 @@ ENDS: Final = frozenset((GONE, SLOW, INVALIDATE, MOVED, FAILED))
 
 def event(kind: str, token: str, **members: Any) -> Event:
     """Return an event that is no change and no document."""
-    return Event(kind, token, orjson.dumps({"event": kind, "token": token} | members))
+    placed = {"event": kind, "token": token} if token else {"event": kind}
+    return Event(kind, token, orjson.dumps(placed | members))
 
 
 def write(events: Sequence[Event], form: Form) -> bytes:
@@ -53,8 +55,8 @@ def write(events: Sequence[Event], form: Form) -> bytes:
         case Form.ITEMS:
             return b",".join([one.text for one in events])
         case Form.SSE:
-            # JSON has no line break outside of strings, and escapes it there: a text is one line of data. The initial
-            # documents have no place to go on from, and so no id.
+            # JSON has no line break outside of strings, and escapes it there: a text is one line of data. A browser
+            # that connects again sends the last id: what has no token must not become one.
             return b"".join(
                 [
                     b"event: %s\n%sdata: %s\n\n"

@@ -9,7 +9,7 @@ import msgspec
 import orjson
 
 from collectionstore_node.changes.events import Event
-from collectionstore_node.changes.shown import STORE, Command, Scope, Shown, asked_about, names_of, value_members
+from collectionstore_node.changes.shown import LAST, STORE, Command, Scope, Shown, asked_about, names_of, value_members
 from collectionstore_node.documents.paths import ID, REVISION
 from collectionstore_node.documents.projection import Project
 from collectionstore_node.query.scanning import Asked, check_values
@@ -17,7 +17,6 @@ from collectionstore_node.statemachine.commands import DocumentRef
 from collectionstore_node.statemachine.stored import Stored
 
 _LEFT: Final = b',"left":true'
-_LAST: Final = b',"last":true}'
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -90,6 +89,8 @@ class Selection(msgspec.Struct, frozen=True):
         return None
 
     def _event(self, shown: Shown, *, left: bool, last: bool) -> Event:
+        if not left and not self.before and self.project is None:
+            return Event("change", shown.token, shown.text(last=last))
         if self.project is None or type(shown.change.ref) is not DocumentRef:
             images = shown.images(before=self.before)
         else:
@@ -100,7 +101,7 @@ class Selection(msgspec.Struct, frozen=True):
         return Event(
             "change",
             shown.token,
-            b"%s%s%s%s" % (shown.body(), images, _LEFT if left else b"", _LAST if last else b"}"),
+            b"%s%s%s%s" % (shown.body(), images, _LEFT if left else b"", LAST if last else b"}"),
         )
 
     def _shown(self, stored: Stored, document: dict[str, Any] | None) -> bytes:

@@ -17,6 +17,7 @@ from collectionstore_node.statemachine.stored import Stored, decode_stored
 
 OPS: Final[dict[ChangeKind, str]] = {kind: kind.name.lower() for kind in ChangeKind}
 """What a change is called in events: insert, replace, update, delete, expire, create_collection, ..."""
+LAST: Final = b',"last":true}'
 CHANGE_BYTES: Final = 512
 """What a change takes in memory beside its records."""
 
@@ -41,6 +42,7 @@ class Shown:
         "_body",
         "_new",
         "_old",
+        "_plain",
         "change",
         "id",
         "op",
@@ -67,6 +69,7 @@ class Shown:
         self._before: dict[str, Any] | None = None
         self._after: dict[str, Any] | None = None
         self._body: bytes | None = None
+        self._plain: dict[bool, bytes] = {}
 
     @property
     def size_bytes(self) -> int:
@@ -105,6 +108,13 @@ class Shown:
         if self._body is None:
             self._body = self._render()
         return self._body
+
+    def text(self, *, last: bool) -> bytes:
+        """Return its event as most watches tell it: the whole document, and not what it was before. Rendered once."""
+        text = self._plain.get(last)
+        if text is None:
+            text = self._plain[last] = self.body() + self.images(before=False) + (LAST if last else b"}")
+        return text
 
     def images(self, *, before: bool) -> bytes:
         """Return the members of its event for the document or value, that before the change too if it is asked for."""

@@ -93,6 +93,8 @@ class Locks:
         now = perf_counter()
         deadline, give_up = now + timeout_s, now + min(wait_s, timeout_s)
         command = life.of(Put(KeyRef(LOCKS, name), orjson.dumps({"owner": owner}), _ABSENT, "application/json"))
+        # BEFORE it waits: each attempt is admitted again.
+        self._door.admit(command)
         tried = _Attempts(key)
         if not wait_s:
             return await self._try(command, tried, deadline)

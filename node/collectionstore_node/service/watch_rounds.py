@@ -8,12 +8,12 @@ from typing import Final
 from collectionstore_node.changes import Cursor, Event, Recent, Tokens, commands, event
 from collectionstore_node.changes.cursor import Step as Told
 from collectionstore_node.changes.events import FAILED
-from collectionstore_node.errors import InvalidRequest, NotNow
+from collectionstore_node.errors import InvalidRequest, ManyDeleted, NotNow
 from collectionstore_node.statemachine.history import kept_after, scan_changes
 from collectionstore_node.statemachine.view import View
 
-RECENT_BYTES_MAX: Final = 16 << 20
-"""What is kept decoded of the last commands; documents take several times that while they are."""
+RECENT_BYTES_MAX: Final = 4 << 20
+"""Records of the last commands that are kept; what is decoded of them takes several times that."""
 CATCH_UP_REVISIONS: Final = 4_096
 CATCH_UP_BYTES: Final = 4 << 20
 """What a round reads for all watches together. If the state is further ahead, each reads the history for itself."""
@@ -26,7 +26,7 @@ __all__ = ["RECENT_BYTES_MAX", "Event", "Round", "Told"]
 class Round:
     """Made in the event loop, run in the thread of watches."""
 
-    __slots__ = ("_cursors", "_recent", "_revision", "_tokens", "_view")
+    __slots__ = ("_cursors", "_recent", "_revision", "_tokens", "_view", "gap")
 
     def __init__(self, view: View, revision: int, recent: Recent, tokens: Tokens, cursors: Sequence[Cursor]) -> None:
         """`view` is a fixed state of at least `revision`; `recent` belongs to the thread."""
@@ -35,6 +35,8 @@ class Round:
         self._recent = recent
         self._tokens = tokens
         self._cursors = cursors
+        self.gap: ManyDeleted | None = None
+        """Deleted keys that no scan could pass, to be reclaimed."""
 
     def run(self) -> list[Told | None]:
         """Take a step of one watch after the other; return what was found for the first ones, in their order.
@@ -59,6 +61,8 @@ class Round:
             return cursor.step(self._view, self._revision, self._recent)
         except NotNow as error:
             cursor.position = before
+            if isinstance(error, ManyDeleted):
+                self.gap = error
             if not cursor.beginning:
                 return None
             # The view of the initial documents is lost, and with it what was told.

@@ -18,7 +18,15 @@ import structlog
 
 from collectionstore_node.changes import Cursor, Event, Initial, Position, Recent, Scope, Selection, Tokens, event
 from collectionstore_node.changes.events import FAILED, MOVED
-from collectionstore_node.errors import HistoryGone, InvalidRequest, NodeError, Overloaded, UpgradePending
+from collectionstore_node.errors import (
+    HistoryGone,
+    InvalidRequest,
+    ManyDeleted,
+    NodeError,
+    NotNow,
+    Overloaded,
+    UpgradePending,
+)
 from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.membership import WatchStatus
@@ -40,6 +48,8 @@ HEARTBEAT_S: Final = 15.0
 """After so long without an event a watch says where it is."""
 SWEEP_S: Final = 1.0
 """How often watches are looked at whose clients have gone, or heard nothing."""
+
+RECLAIM_S: Final = 30.0
 
 log = structlog.get_logger()
 
@@ -124,6 +134,7 @@ class Watches:
         self._wanting: dict[Watch, None] = {}
         self._executor: ThreadPoolExecutor | None = None
         self._rounds: asyncio.Task[None] | None = None
+        self._reclaiming: asyncio.Task[None] | None = None
         self._unobserve: Callable[[], None] | None = None
         self._sweeping = False
         self._tokens: Tokens | None = None
@@ -319,6 +330,8 @@ class Watches:
         finally:
             for watch in due:
                 watch.in_round = False
+        if work.gap is not None:
+            self._reclaim(work.gap)
         for watch, told in zip(due, found, strict=False):
             if told is None:
                 watch.resting = True
@@ -331,6 +344,18 @@ class Watches:
                 self._tell(watch, told)
             elif watch.stash is None:
                 watch.position = told.position
+
+    def _reclaim(self, gap: ManyDeleted) -> None:
+        """Have deleted keys dropped that a watch could not pass, one range at a time; it asks again."""
+        if self._reclaiming is None:
+            work = self._replica.reclaim(gap.lo, gap.hi, timeout_s=RECLAIM_S)
+            self._reclaiming = _loop().create_task(work, name="watches-reclaim")
+            self._reclaiming.add_done_callback(self._reclaimed)
+
+    def _reclaimed(self, task: asyncio.Task[None]) -> None:
+        self._reclaiming = None
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, NotNow):
+            log.error("watch.failed", exc_info=error)
 
     def _tell(self, watch: Watch, told: Told) -> None:
         if watch.closed:

@@ -701,7 +701,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     part that failed an update, None if it was none of them."""
 
 
-SCHEMA_WARNING: Final = "schema"
+SCHEMA_WARNING: Final = "!"
 """`Item.content_type` of a document that was stored although its schema does not allow it. No type of content has this
 name: it has no slash."""
 

@@ -15,7 +15,6 @@ from collectionstore_node.statemachine.codec import decode_own
 from collectionstore_node.statemachine.commands import AckConsumer, Code, DeleteConsumer, Outcome, PutConsumer
 from collectionstore_node.statemachine.header import Header
 from collectionstore_node.statemachine.keys import CONSUMERS, last_text, prefix_end
-from collectionstore_node.statemachine.levels import CHANGES
 from collectionstore_node.statemachine.view import Overlay, View
 
 CONSUMERS_MAX: Final = 64
@@ -63,9 +62,6 @@ def scan_consumers(view: View) -> Iterator[tuple[str, Consumer]]:
 def apply_consumer(overlay: Overlay, action: ConsumerAction, header: Header) -> Outcome:
     """Apply a command about a consumer."""
     revision = header.revision
-    if header.level < CHANGES:
-        # No correct member proposes one before its level.
-        return Outcome(Code.LEVEL_TOO_LOW, revision)
     if isinstance(action, PutConsumer):
         return _put(overlay, action, header)
     known = find_consumer(overlay, action.name)

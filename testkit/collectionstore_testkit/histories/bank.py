@@ -35,6 +35,8 @@ TOTAL: Final = 2 * PEOPLE * BALANCE
 TEAMS: Final = 2
 TEAM: Final = 3
 SLOTS: Final = 40
+PINNED_SHARE: Final = 0.5
+"""Of the transactions whose reads behind the first one are of its revision."""
 PAUSE_S: Final = 0.05
 ATTEMPTS_MAX: Final = 4
 """Of a request whose fate is unknown; those that are left are asked again at the end."""
@@ -248,10 +250,12 @@ class Bank:
     async def _read(self, random: Random, draft: Draft, name: Name) -> Document:
         collection, document_id = name
         status, headers, body = await self._request(
-            random, "GET", f"/collections/{collection}/documents/{document_id}", None
+            random, "GET", f"/collections/{collection}/documents/{document_id}", None, at_revision=draft.pinned
         )
         if status != 200:
             raise _Again
+        if draft.pinned is None and random.random() < PINNED_SHARE:
+            draft.pinned = int(headers["X-Revision"])
         document: Document = orjson.loads(body)
         draft.saw(name, int(headers["ETag"].strip('"')), document)
         return document
@@ -259,7 +263,8 @@ class Bank:
     async def _query(
         self, random: Random, draft: Draft, collection: str, filter_: Document
     ) -> dict[str, tuple[int, Document]]:
-        status, _, body = await self._request(random, "POST", f"/collections/{collection}:find", {"filter": filter_})
+        path = f"/collections/{collection}:find"
+        status, _, body = await self._request(random, "POST", path, {"filter": filter_}, at_revision=draft.pinned)
         if status != 200:
             raise _Again
         page = orjson.loads(body)
@@ -310,7 +315,15 @@ class Bank:
             self._doubtful.append(doubtful)
 
     async def _request(
-        self, random: Random, method: str, path: str, body: Any, *, key: str | None = None, new: bool = False
+        self,
+        random: Random,
+        method: str,
+        path: str,
+        body: Any,
+        *,
+        key: str | None = None,
+        new: bool = False,
+        at_revision: int | None = None,
     ) -> tuple[int, Any, bytes]:
         """Return status, headers and body; status 0 if there was no answer."""
         headers = {"Content-Type": "application/json"} if body is not None else {}
@@ -318,11 +331,14 @@ class Bank:
             headers["Idempotency-Key"] = key
         if new:
             headers["If-None-Match"] = "*"
+        parameters = {"timeout": f"{round(self._timeout_s * 1000)}ms"}
+        if at_revision is not None:
+            parameters["at_revision"] = str(at_revision)
         try:
             async with self._session.request(
                 method,
                 f"{random.choice(list(self._urls()))}/api/v1{path}",
-                params={"timeout": f"{round(self._timeout_s * 1000)}ms"},
+                params=parameters,
                 data=body if body is None or isinstance(body, bytes) else orjson.dumps(body),
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s * 1.5),

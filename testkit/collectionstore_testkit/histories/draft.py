@@ -37,6 +37,8 @@ class Draft:
     queries: list[QueryRead] = field(default_factory=list)
     writes: dict[Name, Document | None] = field(default_factory=dict)
     """New documents; None to delete."""
+    pinned: int | None = None
+    """The revision of all reads, if they are to be of one."""
 
     def saw(self, name: Name, revision: int, document: Document | None) -> None:
         """Note that a document was read; `revision` is 0 and `document` None if it was absent."""

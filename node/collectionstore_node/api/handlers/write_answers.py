@@ -126,7 +126,7 @@ def _refused_by_schema(outcome: Outcome, document: Written | None) -> Problem:
     text = refused_document(outcome) or document.text
     found = None if text is None else document.store.options.violations(document.collection, text)
     if found is None:
-        problem.detail += "; it is too large, or too long ago, to say here what is wrong"
+        problem.detail += "; it is too large, or too many are refused just now, to say what is wrong"
     elif found:
         problem.members["errors"] = [one._asdict() for one in found]
     else:

@@ -166,6 +166,8 @@ _STATE: Final = (
     gauge("revision", "Revision of the last applied command"),
     gauge("feature_level", "Feature level of the applied state; the same on all members that have applied the same"),
     gauge("feature_level_supported", "Highest feature level that this member supports"),
+    gauge("history_bytes", "Bytes of the history of changes, in the applied state"),
+    gauge("history_oldest_revision", "First revision that a read of the past can ask for; 0 before there is a history"),
     gauge(
         "digest_mismatch",
         "Members whose state differs from the majority and that were not replaced yet; leader only",

@@ -41,6 +41,9 @@ REFERENCE = (PAGES / "api.md").read_text()
 QUERIES = (PAGES / "queries.md").read_text()
 AGGREGATION = (PAGES / "aggregation.md").read_text()
 HISTORY = (PAGES / "history.md").read_text()
+EXPIRY = (PAGES / "expiry.md").read_text()
+LEASES = (PAGES / "leases.md").read_text()
+LOCKS = (PAGES.parent / "concepts" / "locks.md").read_text()
 INDEXES = (PAGES / "indexes.md").read_text()
 SCHEMAS = (PAGES / "schemas.md").read_text()
 UPDATES = (PAGES / "updates.md").read_text()
@@ -137,7 +140,21 @@ def test_limits_of_queries_are_as_written() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [REFERENCE, QUERIES, AGGREGATION, HISTORY, INDEXES, SCHEMAS, UPDATES, PORTING, TRANSACTIONS, WATCHES],
+    [
+        REFERENCE,
+        QUERIES,
+        AGGREGATION,
+        HISTORY,
+        INDEXES,
+        SCHEMAS,
+        UPDATES,
+        PORTING,
+        TRANSACTIONS,
+        EXPIRY,
+        LEASES,
+        LOCKS,
+        WATCHES,
+    ],
     ids=[
         "api",
         "queries",
@@ -148,6 +165,9 @@ def test_limits_of_queries_are_as_written() -> None:
         "updates",
         "porting",
         "transactions",
+        "expiry",
+        "leases",
+        "locks",
         "watches",
     ],
 )

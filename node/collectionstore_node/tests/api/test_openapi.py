@@ -146,7 +146,14 @@ LATE = {"read_timeout", "revision_not_reached", "overloaded", "outcome_unknown",
 WANTED = {"status_code_conformance", "content_type_conformance", "response_schema_conformance"}
 EXCLUDED = [check for check in CHECKS.get_all() if check.__name__ not in WANTED]
 
-KNOWN = {"collection": "people", "id": "ada", "name": "by_name", "bucket": "greetings", "key": "hello"}
+KNOWN: dict[str, Any] = {
+    "collection": "people",
+    "id": "ada",
+    "name": "by_name",
+    "bucket": "greetings",
+    "key": "hello",
+    "lock": "job",
+}
 BODIES: dict[str, Any] = {
     "post_collections": {"name": "cities"},
     "put_debug_log_level": {"level": "info"},
@@ -167,6 +174,10 @@ BODIES: dict[str, Any] = {
     "post_collections_collection_validate": {"schema": {"document": {"type": "object"}}},
     "put_kv_bucket_key": b"world",
     "post_consumers_name_ack": {"token": Tokens("shop").encode(Position(1))},
+    "post_collections_collection_touch": {"id": "ada", "ttl": "90s"},
+    "post_kv_bucket_touch": {"key": "hello", "ttl": "none"},
+    "post_leases": {"ttl": "90s"},
+    "post_locks_lock_acquire": {"owner": "me", "ttl": "90s"},
 }
 PAGE: dict[str, Any] = {"query": {"wait": "0s"}}
 """Without it the answer of a watch has no end."""
@@ -175,7 +186,7 @@ UNANSWERED = {"/api/v1/stream": 426, "/debug/profile": 403}
 """What has no answer here but a problem: this is no handshake of a WebSocket, and there is no profiler."""
 
 
-def _seed(url: str) -> None:
+def _seed(url: str, path: str) -> None:
     for target, body in (("people", b""), ("people/documents/ada", b'{"name":"Ada"}')):
         headers = {"Content-Type": "application/json"}
         assert requests.put(f"{url}/api/v1/collections/{target}", body, headers=headers, timeout=20).status_code < 300
@@ -184,11 +195,18 @@ def _seed(url: str) -> None:
     assert requests.put(f"{url}/api/v1/kv/greetings/hello", b"world", timeout=20).status_code < 300
     consumer = requests.put(f"{url}/api/v1/consumers/{KNOWN['name']}", json={}, timeout=20)
     assert consumer.status_code in (200, 201, 409), consumer.text
+    KNOWN["lease"] = requests.post(f"{url}/api/v1/leases", json={"ttl": "1h"}, timeout=20).json()["id"]
+    lock = f"{url}/api/v1/locks/job"
+    assert requests.post(f"{lock}:release", json={"force": True}, timeout=20).status_code in (200, 409)
+    if not path.endswith(":acquire"):
+        token = requests.post(f"{lock}:acquire", json={"owner": "me", "ttl": "90s"}, timeout=20).json()["token"]
+        BODIES["post_locks_lock_renew"] = {"token": token, "ttl": "90s"}
+        BODIES["post_locks_lock_release"] = {"token": token}
 
 
 @pytest.mark.parametrize(("path", "method"), TARGETS)
 def test_a_plain_request_is_answered_as_described(url: str, path: str, method: str) -> None:
-    _seed(url)
+    _seed(url, path)
     operation = SCHEMA[path][method]
     described_operation = DOCUMENT["paths"][path][method]
     names = {one["name"]: KNOWN[one["name"]] for one in described_operation["parameters"] if one["in"] == "path"}
@@ -211,7 +229,7 @@ def test_a_plain_request_is_answered_as_described(url: str, path: str, method: s
 @pytest.mark.parametrize(("path", "method"), TARGETS)
 def test_an_odd_request_is_answered_as_described(url: str, path: str, method: str) -> None:
     """By status, media type and body; and none is an error of the server."""
-    _seed(url)
+    _seed(url, path)
 
     @settings(
         max_examples=8,

@@ -306,7 +306,8 @@ def test_a_place_that_is_not_kept_is_gone_with_where_to_go_on(view: MemoryView) 
 
     assert [one["event"] for one in gone] == ["gone"]
     assert gone[0]["kept_after"] == kept
-    assert TOKENS.decode(gone[0]["token"]) == Position(kept)
+    assert TOKENS.decode(gone[0]["restart"]) == Position(kept)
+    assert "token" not in gone[0]
     assert [one["revision"] for one in found] == list(range(kept + 1, read_revision(view) + 1))
 
 

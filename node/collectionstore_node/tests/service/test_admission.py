@@ -14,12 +14,16 @@ from collectionstore_node.indexes.definition import Definition, IndexField
 from collectionstore_node.raft.messages import Index, NodeId
 from collectionstore_node.service import Consistency, Store, StoreLimits, StoreReplica
 from collectionstore_node.service.backups import Backups
+from collectionstore_node.service.commits import Commits
 from collectionstore_node.service.configuration import Options
 from collectionstore_node.service.consumers import Consumers
 from collectionstore_node.service.exports import ReadLog, ReadState
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.indexes import Indexes
+from collectionstore_node.service.leases import Leases
 from collectionstore_node.service.lists import Lists
+from collectionstore_node.service.lives import Life
+from collectionstore_node.service.locks import Locks
 from collectionstore_node.service.membership import (
     Bootstrap,
     MemberChange,
@@ -28,30 +32,47 @@ from collectionstore_node.service.membership import (
     TransferLeadership,
 )
 from collectionstore_node.service.operations import (
+    ANY,
     DEFAULTS,
+    LOCKS,
+    Commit,
+    CompareOperator,
     ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
+    DocumentQuery,
     DocumentRef,
     DropCollection,
     DropIndex,
+    GrantLease,
+    GuardedTransaction,
+    KeepLease,
     KeyRef,
     ListCollections,
     ListDocuments,
     ListKeys,
+    ListLeases,
     Operation,
+    Precondition,
     Put,
     PutConsumer,
+    QueryGuard,
     ReadCollection,
     ReadConsumers,
     ReadIndexes,
+    ReadLease,
     ReadPoint,
+    ReadTarget,
+    RevokeLease,
+    Settle,
+    Touch,
     Transaction,
     ValidateDocuments,
     WatchChanges,
 )
 from collectionstore_node.service.results import Outcome
+from collectionstore_node.service.tickets import Ticket, Tickets
 from collectionstore_node.service.validation import Validation
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 from collectionstore_node.tests.service.conftest import LIMITS, as_is
@@ -71,6 +92,9 @@ VALIDATION = ValidateDocuments("c", None, None, 1, 1)
 NEW = Consistency.LINEARIZABLE
 CONSUMER = PutConsumer("c", "store", "", b"{}")
 WATCH = WatchChanges(Selection(Scope("collection", "people")))
+COMMIT = Commit((ReadTarget(DOCUMENT, 1),))
+GUARDED = GuardedTransaction(TRANSACTION, (QueryGuard(DocumentQuery("people", b"{}"), CompareOperator.EQUAL, 0),))
+TICKET = Ticket(1, "k", bytes(32), 0, 0)
 PAST = ReadPoint(at_revision=3)
 
 
@@ -99,8 +123,21 @@ async def _begin_write(store: Store) -> None:
     store.halves.begin_write(WaitingCall(), PUT, 1.0)
 
 
+async def _queue(store: Store) -> object:
+    return store.tickets.queue(PUT, key=None, timeout_s=1, told=lambda _: None, request=None)
+
+
 async def _begin_read(store: Store) -> None:
     store.halves.begin_read(WaitingCall(), DOCUMENT, 1.0)
+
+
+LIFE = Life(5_000)
+TOUCH = LIFE.touch(KEY, ANY)
+LOCK = Put(KeyRef(LOCKS, "job"), b'{"owner":"me"}', Precondition(exists=False), "application/json")
+
+
+async def _acquire(store: Store, wait_s: float) -> object:
+    return await store.locks.acquire("job", "me", LIFE, wait_s=wait_s, key=None, timeout_s=1)
 
 
 OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object]]]] = [
@@ -160,6 +197,29 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
         ReadConsumers("c"),
         lambda store: store.consumers.read(ReadConsumers("c"), consistency=NEW, timeout_s=1),
     ),
+    ("touch", TOUCH, lambda store: store.touch(TOUCH, key=None, timeout_s=1)),
+    ("grant", GrantLease(5_000), lambda store: store.leases.grant(5_000, key=None, timeout_s=1)),
+    ("keep", KeepLease(3), lambda store: store.leases.keep(3, key=None, timeout_s=1)),
+    ("revoke", RevokeLease(3), lambda store: store.leases.revoke(3, key=None, timeout_s=1)),
+    ("read", ReadLease(3), lambda store: store.leases.read(ReadLease(3), consistency=NEW, timeout_s=1)),
+    ("page", ListLeases(0, 5), lambda store: store.leases.page(ListLeases(0, 5), consistency=NEW, timeout_s=1)),
+    *(("acquire", LIFE.of(LOCK), lambda store, wait_s=wait_s: _acquire(store, wait_s)) for wait_s in (0.0, 0.5)),
+    (
+        "release",
+        Delete(LOCK.ref, Precondition(revisions=(7,))),
+        lambda store: store.locks.release("job", 7, key=None, timeout_s=1),
+    ),
+    (
+        "renew",
+        Touch(LOCK.ref, 5_000, 0, Precondition(revisions=(7,))),
+        lambda store: store.locks.renew("job", 7, LIFE, key=None, timeout_s=1),
+    ),
+    ("read", LOCK.ref, lambda store: store.locks.read("job", consistency=NEW, timeout_s=1)),
+    ("run", COMMIT, lambda store: store.commits.run(COMMIT, key=None, timeout_s=1)),
+    ("planned", GUARDED, lambda store: store.commits.planned(GUARDED, timeout_s=1)),
+    ("queue", PUT, _queue),
+    ("early", PUT, lambda store: store.tickets.early(PUT, key=None, timeout_s=1, request=None)),
+    ("fate", Settle(), lambda store: store.tickets.fate(TICKET, settle=False, timeout_s=1)),
     ("cluster", ReadCluster(), _cluster),
     ("open_state", ReadState(), lambda store: store.backups.open_state(consistency=NEW, timeout_s=1)),
     ("committed_log", ReadLog(Index(7)), lambda store: store.backups.committed_log(ReadLog(Index(7)), timeout_s=1)),
@@ -200,6 +260,8 @@ FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", 
 """What probes read of a node, whatever the load."""
 SIGNING = {"token_key", "pins"}
 """What cursors are signed by: nothing that clients have stored."""
+COUNTED = {"waiting"}
+"""How many requests wait for locks."""
 TOLD = {"observe_applied"}
 """Who is told of revisions: numbers, and nothing of what they hold."""
 
@@ -232,12 +294,25 @@ def test_every_public_method_is_an_operation_or_a_fact() -> None:
     """A new method of the store must be added to one of the lists, and so be tested here."""
     public = {
         name
-        for part in (Store, Backups, Consumers, Halves, Indexes, Lists, Options, Validation)
+        for part in (
+            Store,
+            Backups,
+            Commits,
+            Consumers,
+            Halves,
+            Indexes,
+            Leases,
+            Lists,
+            Locks,
+            Options,
+            Tickets,
+            Validation,
+        )
         for name in dir(part)
         if not name.startswith("_")
     }
 
-    others = OPTIONS | ADMISSION | TURNS | SECOND_HALVES | FACTS | SIGNING | TOLD
+    others = OPTIONS | ADMISSION | TURNS | SECOND_HALVES | FACTS | SIGNING | COUNTED | TOLD
     assert public - PARTS - {"for_streams"} == {name for name, _, _ in OPERATIONS} | others
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -10,11 +11,19 @@ import pytest
 from structlog.testing import capture_logs
 
 from collectionstore_node.changes import STORE, Position, Scope, Selection
-from collectionstore_node.errors import HistoryGone, InvalidRequest, Overloaded, ReadTimedOut, UpgradePending
+from collectionstore_node.errors import (
+    HistoryGone,
+    InvalidRequest,
+    ManyDeleted,
+    Overloaded,
+    ReadTimedOut,
+    UpgradePending,
+)
 from collectionstore_node.service import Consistency, Store, StoreLimits, watch_rounds, watches
 from collectionstore_node.service.operations import DocumentRef, Put, Start, WatchChanges
 from collectionstore_node.service.watches import Told, Watch
 from collectionstore_node.statemachine.levels import ENGINE
+from collectionstore_node.statemachine.reads import Listed
 from collectionstore_node.statemachine.view import View
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 
@@ -86,6 +95,26 @@ async def test_a_state_that_cannot_be_read_is_asked_again_and_nothing_is_lost(
     store.watches.sweep(0)
 
     assert ids(await waiting) == ["a", "b"]
+
+
+async def test_deleted_documents_that_cannot_be_passed_are_reclaimed(
+    store: Store, replica: MemoryReplica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch that met them ends, as its view is spent; the next one passes."""
+
+    def blocked(*_: object) -> Iterator[tuple[int, Listed]]:
+        raise ManyDeleted(lo=b"a", hi=b"b")
+        yield
+
+    await put(store, "a")
+    with monkeypatch.context() as patched:
+        patched.setattr(watches, "scan_documents", blocked)
+        failed = await following(await opened(store, start=Start.SNAPSHOT))
+    await turns(lambda: replica.reclaimed)
+
+    assert [orjson.loads(one.text)["code"] for one in failed.events] == ["unavailable"]
+    assert replica.reclaimed == [(b"a", b"b")]
+    assert ids(await following(await opened(store, start=Start.SNAPSHOT))) == ["a", "ready"]
 
 
 async def test_what_is_found_while_no_one_waits_is_told_next(store: Store) -> None:

@@ -13,6 +13,7 @@ from collectionstore_node.statemachine.admissible import CommandLimits, check_co
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.catalog import find_collection
 from collectionstore_node.statemachine.commands import (
+    SCHEMA_WARNING,
     Action,
     Code,
     Command,
@@ -186,7 +187,7 @@ def test_a_warning_is_part_of_the_outcome_and_of_its_repetition(view: MemoryView
     assert {one.code for one in (first, update, transaction, image, repeated)} == {Code.OK}
     assert all(map(warned, (first, update, transaction, image, repeated)))
     assert repeated.replayed
-    assert [one.content_type for one in transaction.items] == ["", "schema", ""]
+    assert [one.content_type for one in transaction.items] == ["", SCHEMA_WARNING, ""]
     assert image.items[0].value == b'{"age":"old","n":1}'
     assert text_of(view, "k") == b"{}"
     (good,) = run(view, put("a", {"age": 5}))
