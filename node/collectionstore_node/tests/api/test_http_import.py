@@ -310,6 +310,40 @@ async def test_lines_of_progress_and_the_result(people: Client, monkeypatch: pyt
     assert orjson.loads(failed.body.splitlines()[-1])["problem"]["code"] == "too_many_errors"
 
 
+async def test_a_client_that_waits_for_it_is_told_to_send_before_the_answer_begins(
+    people: Client, raw: RawClient
+) -> None:
+    body = lines({"_id": "a"})
+    reader, writer = await raw.connect()
+    writer.write(
+        f"POST {IMPORT}?progress=true HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+        f"Expect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    )
+    assert await read_head(reader) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(body)
+
+    answer = await reader.read()
+
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 207")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b'{"result":{"lines":1,' in answer
+
+
+async def test_a_client_may_close_its_side_behind_the_body(people: Client, raw: RawClient) -> None:
+    body = lines(*({"_id": f"d{at:04}"} for at in range(3 * BATCH_LINES)))
+    reader, writer = await raw.connect()
+    head = f"POST {IMPORT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+    writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    writer.write_eof()
+
+    answer = await reader.read()
+
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert f'"inserted":{3 * BATCH_LINES},'.encode() in answer
+
+
 async def test_batches_are_applied_while_the_body_arrives(
     people: Client, raw: RawClient, replica: MemoryReplica
 ) -> None:
