@@ -14,7 +14,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collectionstore_node.api import make_client_server
+from collectionstore_node.api import ApiServer, make_client_server
 from collectionstore_node.errors import OutcomeUnknown, Overloaded
 from collectionstore_node.service import Store, imports
 from collectionstore_node.service.imports import BATCH_LINES, IMPORTS_MAX
@@ -418,6 +418,20 @@ async def test_imports_at_a_time_are_bounded(people: Client, raw: RawClient) -> 
         await asyncio.sleep(0)
     for writer in waiting:
         writer.transport.abort()
+
+
+async def test_an_import_lasts_and_is_not_slow(
+    people: Client, server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = server._around.exchange  # type: ignore[attr-defined]
+    slow: list[object] = []
+    monkeypatch.setattr(exchange, "_slow_s", 0.0)
+    monkeypatch.setattr(exchange, "_log_slow", lambda *given: slow.append(given[1].pattern))
+
+    assert (await people.send("POST", IMPORT, lines({"_id": "a"}), NDJSON)).status == 200
+    assert (await people.get(f"{PEOPLE}:export")).status == 200
+
+    assert slow == ["/api/v1/collections/{collection}:export"]
 
 
 @pytest.mark.parametrize(
