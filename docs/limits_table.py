@@ -240,6 +240,62 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "closed with 1008; reset",
                 ("stream_closed_total",),
             ),
+            Limit(
+                "watches of a member, of one address, and of one stream",
+                "{service.watches:WATCHES_MAX}; {service.watches:OWNER_WATCHES_MAX}, loopback excepted; "
+                f"{{{_STREAM}:STREAM_WATCHES_MAX}}",
+                ("service.watches:Watches.open", "api.stream.watching:Watching.open"),
+                "503 `overloaded`; on a stream 400",
+                ("watches_open", "http_problems_total"),
+            ),
+            Limit(
+                "watches that tell initial documents, each with a view of the state",
+                "{service.watches:BEGINNING_MAX}",
+                ("service.watches:Watches.open",),
+                "503 `overloaded`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "step of a watch: events, commands, initial documents, bytes of the history",
+                "{changes.cursor:STEP_EVENT_BYTES|bytes}, {changes.cursor:STEP_COMMANDS}, "
+                "{changes.cursor:STEP_DOCUMENTS}, {changes.cursor:STEP_READ_BYTES|bytes}; at least one command",
+                ("changes.cursor:Cursor.step",),
+                "goes on in the next step",
+            ),
+            Limit(
+                "round of all watches, and what it reads for all of them together",
+                "{service.watch_rounds:ROUND_BYTES|bytes} of events; {service.watch_rounds:CATCH_UP_BYTES|bytes} of "
+                "the history, {service.watch_rounds:CATCH_UP_REVISIONS} revisions",
+                ("service.watch_rounds:Round.run",),
+                "the others go first in the next one; each reads the history for itself",
+                ("watch_lag_revisions",),
+            ),
+            Limit(
+                "commands kept in memory for watches",
+                "{service.watch_rounds:RECENT_BYTES_MAX|bytes} of records",
+                ("changes.recent:Recent.add",),
+                "the oldest are read from the history",
+            ),
+            Limit(
+                "client of a watch that takes nothing",
+                "{api.handlers.watch_answers:SLOW_S|s}",
+                ("api.handlers.watch_answers:WatchedAnswer", "api.stream.watching:StreamWatch"),
+                "the watch ends with `slow`",
+                ("watches_ended_total",),
+            ),
+            Limit(
+                "events that a watch of a stream sends without another grant",
+                f"{{{_STREAM}:WATCH_CREDIT_DEFAULT}}, at most {{{_STREAM}:WATCH_CREDIT_MAX}}",
+                ("api.stream.watching:StreamWatch",),
+                "it waits",
+            ),
+            Limit(
+                "consumers of a cluster, and what each asks for",
+                "{statemachine.consumers:CONSUMERS_MAX}; {statemachine.consumers:REQUEST_BYTES_MAX|bytes}",
+                ("statemachine.consumers:apply_consumer", "statemachine.admissible:check_command"),
+                "422 `too_many_consumers`; 400",
+                _PROBLEMS,
+            ),
         ),
     ),
     (
@@ -338,6 +394,13 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "400; the page ends with `next_cursor`",
             ),
             Limit(
+                "what was changed since the revision of a read of the past, and is kept in memory",
+                "{service.limits:StoreLimits.query_memory_bytes_max|bytes}",
+                ("statemachine.past:collect",),
+                "410 `history_gone`",
+                _PROBLEMS,
+            ),
+            Limit(
                 "a query that sorts, counts or collects",
                 "{service.limits:StoreLimits.query_documents_max} documents, "
                 "{service.limits:StoreLimits.query_bytes_max|bytes} read, "
@@ -369,6 +432,84 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 ("statemachine.index_commands:build_index",),
                 "the next step goes on",
                 ("index_build_documents_total",),
+            ),
+            Limit(
+                "time to live of a document, a value, a lease or a lock",
+                f"{{{_COSTS}:TTL_MIN_MS|ms}} to {{{_COSTS}:TTL_MAX_MS}} ms",
+                (
+                    "api.http.lives:ttl_ms",
+                    "statemachine.admissible:check_life",
+                    "statemachine.expiry_queue:Deadlines.expiry",
+                ),
+                "400 `invalid_parameter`, `invalid_body` or `invalid_ttl`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "step of the removal of what has expired",
+                f"{{{_COSTS}:EXPIRE_ITEMS}} records and leases, {{{_COSTS}:EXPIRE_COST|bytes}} read and removed, "
+                "with the record that reaches it",
+                ("statemachine.expiry_commands:remove_expired",),
+                "the next step goes on",
+                ("expired_total", "expiry_overdue_seconds"),
+            ),
+            Limit(
+                "leases of a store; records of a lease",
+                f"{{{_COSTS}:LEASES_MAX}}; {{{_COSTS}:LEASE_RECORDS_MAX}}",
+                ("statemachine.expiry_commands:grant_lease", "statemachine.expiry_queue:Deadlines.expiry"),
+                "422 `too_many_leases`; 422 `lease_full`",
+                ("leases",),
+            ),
+            Limit(
+                "requests that wait for locks on a member; attempts of one of them",
+                "{service.locks:WAITING_MAX}; {service.locks:ATTEMPTS_MAX}",
+                ("service.locks:Locks.acquire",),
+                "503 `overloaded`; 409 `lock_held`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "schema of a collection: its text, subschemas, those that nest for one value, patterns",
+                "{schemas.tree:SCHEMA_BYTES_MAX|bytes}, {schemas.tree:SUBSCHEMAS_MAX}, {schemas.tree:NESTING_MAX}, "
+                "{schemas.keywords:PATTERNS_MAX} of {schemas.keywords:PATTERN_CHARACTERS_MAX} characters and "
+                "{schemas.keywords:INSTRUCTIONS_MAX} instructions",
+                ("schemas.tree:Tree", "schemas.keywords:instructions_of"),
+                "400 `invalid_schema`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "what a schema takes for a value, and for each value inside of it; checking one document",
+                f"{{schemas.costs:WEIGHT_MAX}} steps; {{{_COSTS}:SCHEMA_STEPS_MAX}} steps, nested "
+                f"{{{_COSTS}:SCHEMA_DEPTH_MAX}} deep",
+                ("schemas.costs:weigh", "statemachine.conforming:conform"),
+                "400 `invalid_schema`; 422 `schema_too_costly` or `schema_violation`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "what the defaults of a schema add to a document",
+                "{schemas.defaults:DEFAULTS_BYTES_MAX|bytes}",
+                ("schemas.defaults:fill",),
+                "422 `schema_violation`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "violations in an answer; the document, and the steps, for which they are told",
+                "{schemas.violations:VIOLATIONS_MAX}; {service.configuration:SHOWN_BYTES_MAX|bytes}, "
+                "{service.configuration:SHOWN_STEPS_MAX}",
+                ("service.configuration:Options.violations",),
+                "the refusal has no list",
+            ),
+            Limit(
+                "a check of old documents: how many, and of how many it says what is wrong",
+                "{service.limits:VALIDATED_MAX}, {service.limits:VALIDATED_SHOWN_MAX}; half of the request's time",
+                ("service.validation:Validation.check",),
+                "400 `invalid_query`; `next_after`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "taken numbers that an insert into a sequence passes",
+                f"{{{_COSTS}:SEQUENCE_TRIES_MAX}}",
+                ("statemachine.configuring:insert",),
+                "409 `sequence_taken`",
+                _PROBLEMS,
             ),
             Limit(
                 "ranges of an index that a query reads; entries counted to choose one; IDs collected from it",
@@ -468,6 +609,37 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 _PROBLEMS,
             ),
             Limit(
+                "exports of a member; what waits of one; how long one lasts",
+                "{service.document_exports:EXPORTS_MAX}; {service.document_exports:PIECE_BYTES|bytes}; "
+                "{service.document_exports:LASTS_S} s, at {service.document_exports:RATE_MIN|bytes}/s at least, beyond "
+                "{service.document_exports:GRACE_S} s",
+                ("service.queries:Queries.export", "service.document_exports:DocumentExport"),
+                "503 `overloaded`; the connection ends without the end of the body",
+                _PROBLEMS,
+            ),
+            Limit(
+                "imports of a member; lines and bytes of a batch; lines that fail",
+                "{service.imports:IMPORTS_MAX}; {service.imports:BATCH_LINES}, {service.imports:BATCH_BYTES|bytes}; "
+                "{api.http.options:IMPORT_ERRORS_MAX}",
+                ("service.imports:Imports", "api.handlers.imports:post"),
+                "503 `overloaded`; another batch; 422 `too_many_errors`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "columns of CSV; a line or record beside its document",
+                "{porting.tables:COLUMNS_MAX}; {api.handlers.imports:RECORD_BYTES|bytes}",
+                ("porting.tables:parse_header", "porting.records:Records"),
+                "400 `invalid_body`; 413 `too_large`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "characters of a format of dates",
+                "{documents.expressions.operators.date_formats:FORMAT_CHARACTERS_MAX}",
+                ("documents.expressions.operators.date_formats:written_by",),
+                "422 `expression_failed`",
+                _PROBLEMS,
+            ),
+            Limit(
                 "tests of one `$elemMatch` times values of a document",
                 "{query.scanning:VISITS_MAX}",
                 ("query.scanning:matching",),
@@ -518,6 +690,27 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 ("commands_applied_total",),
             ),
             Limit(
+                "queries of a transaction; documents that they may state as seen",
+                f"{{{_COSTS}:TRANSACTION_QUERIES_MAX}}; {{{_COSTS}:QUERY_SEEN_MAX}}",
+                ("statemachine.commits:queries_reason",),
+                "400 `invalid_body`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "what the queries of a transaction look at: documents, entries of indexes, changes since",
+                f"{{{_COSTS}:TRANSACTION_COST_MAX|bytes}}",
+                ("statemachine.searching:Search",),
+                "422 `query_too_costly`; of changes 409 `transaction_conflict`",
+                ("commands_applied_total",),
+            ),
+            Limit(
+                "writes that were answered early and are not decided",
+                "a part of the writes in flight",
+                ("service.tickets:Tickets.queue",),
+                "503 `overloaded`",
+                ("writes_inflight", "writes_inflight_max"),
+            ),
+            Limit(
                 "entry: bytes, commands",
                 "{replica.consensus.proposals:ENTRY_BYTES_MAX|bytes}, {replica.consensus.proposals:ENTRY_COMMANDS_MAX}",
                 ("replica.consensus.proposals:Proposals.take",),
@@ -537,6 +730,15 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "{statemachine.dedupe:LIMITS.entries_max}, {statemachine.dedupe:LIMITS.size_bytes_max|bytes}, 24 h",
                 ("statemachine.dedupe:IdempotencyTable",),
                 "the oldest are removed",
+            ),
+            Limit(
+                "history of changes; a segment of it",
+                "{statemachine.history:LIMITS.bytes_max|bytes}, 6 h; "
+                "{statemachine.history:LIMITS.segment_bytes|bytes} and one record, 20 min; "
+                "while a member is short of space {statemachine.history:LIMIT_MIN_BYTES|bytes}",
+                ("statemachine.history:keep", "service.history_keeper:HistoryKeeper.look"),
+                "the oldest segments are dropped, as one range; older revisions are 410 `history_gone`",
+                ("history_bytes", "history_oldest_revision"),
             ),
             Limit(
                 "step of the replicated time",

@@ -39,11 +39,13 @@ from collectionstore_node.lifecycle import (
 from collectionstore_node.logs import SlowLog
 from collectionstore_node.memory import MemoryBudget
 from collectionstore_node.metrics import (
+    ExpirySeries,
     HttpSeries,
     IndexSeries,
     PortSeries,
     ReplicaMetrics,
     TransportSeries,
+    WatchSeries,
     WriteSeries,
     member_metrics,
     stored_series,
@@ -88,7 +90,7 @@ from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.security.admin_token import AdminToken
 from collectionstore_node.security.client_tls import ClientTls, is_operator
 from collectionstore_node.security.node_certificate import keep_certificate
-from collectionstore_node.service import IndexBuilder, Store, StoreLimits
+from collectionstore_node.service import Expirer, HistoryKeeper, IndexBuilder, Store, StoreLimits
 from collectionstore_node.settings import Settings
 from collectionstore_node.space import SpaceLimits
 from collectionstore_node.storage import Database, Tuning
@@ -273,6 +275,13 @@ async def start(
     building = asyncio.create_task(builder.run(), name="indexes")
     building.add_done_callback(partial(_ended, local))
     stack.push_async_callback(cancel_and_wait, building)
+    expirer = Expirer(replica, ExpirySeries(metrics), loop.time, asyncio.sleep)
+    expiring = asyncio.create_task(expirer.run(), name="expiry")
+    expiring.add_done_callback(partial(_ended, local))
+    stack.push_async_callback(cancel_and_wait, expiring)
+    keeping = asyncio.create_task(HistoryKeeper(replica, asyncio.sleep).run(), name="history")
+    keeping.add_done_callback(partial(_ended, local))
+    stack.push_async_callback(cancel_and_wait, keeping)
     await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics, environment.serve)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
     reloading.add_done_callback(partial(_ended, local))
@@ -356,9 +365,11 @@ async def _serve(
     store, limits = Store(replica, store_limits, asyncio.get_running_loop().time), http_limits(budget(settings))
     # Stopped BEHIND the servers, whose requests it works for, and BEFORE storage, which it reads.
     stack.callback(store.queries.close)
+    stack.callback(store.watches.close)
     series = HttpSeries(metrics, inflight_max=store_limits.inflight_requests_max)
     WriteSeries(metrics, store.writes)
     WriteSeries(metrics, store.stream_writes, prefix="stream_")
+    WatchSeries(metrics, store.watches)
     clients = make_client_server(
         store,
         limits,

@@ -3,6 +3,7 @@
 NodeError
 ├── InvalidRequest            the caller's fault: say what is wrong, where, and what is allowed (4xx)
 │   ├── InvalidPart           `pointer` says where in the body (RFC 6901)
+│   ├── HistoryGone           what changed since that revision is not kept any more (410)
 │   └── TooLarge              a document or value is over its limit in bytes (413)
 ├── NotNow                    not applied: retry, elsewhere or later (503)
 │   ├── NotLeader             `leader` is a hint, 0 if no leader is known
@@ -11,6 +12,7 @@ NodeError
 │   ├── ChangePending         a membership change is in progress, or this one is not safe yet
 │   ├── LeadershipTransferring  proposals are refused until the transfer completes or aborts
 │   ├── ReadTimedOut          a linearizable read was not confirmed by its deadline
+│   │   └── RevisionNotReached  this member has not applied so much yet
 │   ├── UpgradePending       the cluster's feature level is too low for the command; it is being upgraded
 │   ├── TooStale              the state may be older than a stale read may be
 │   └── ManyDeleted           a scan met too many deleted keys in a row; they are being reclaimed
@@ -47,6 +49,14 @@ class InvalidPart(InvalidRequest):
     def __init__(self, code: str, pointer: str, detail: str) -> None:
         super().__init__(code, detail)
         self.pointer = pointer
+
+
+class HistoryGone(InvalidRequest):
+    """The state of a revision cannot be told any more; `oldest` is the first one that can be, as far as is known."""
+
+    def __init__(self, detail: str, *, oldest: int) -> None:
+        super().__init__("history_gone", detail)
+        self.oldest = oldest
 
 
 class TooLarge(InvalidRequest):
@@ -97,6 +107,15 @@ class LeadershipTransferring(NotNow):
 
 class ReadTimedOut(NotNow):
     """A linearizable read was not confirmed by its deadline; nothing was read."""
+
+
+class RevisionNotReached(ReadTimedOut):
+    """The member had not applied a revision by the read's deadline; nothing was read. It may not exist at all."""
+
+    def __init__(self, revision: int, applied: int) -> None:
+        super().__init__(f"this member has applied revision {applied}, and the read is of {revision} or a later one")
+        self.revision = revision
+        self.applied = applied
 
 
 class TooStale(NotNow):

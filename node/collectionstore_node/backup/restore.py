@@ -215,7 +215,7 @@ def adopted(state: StateStore, node_id: NodeId, member: NewMember, bump_revision
     overlay = Overlay(state)
     header, before = read_header(overlay), read_membership(overlay)
     if bump_revision:
-        header.revision += bump_revision
+        header.bump(bump_revision)
         write_header(overlay, header)
     applied = state.applied
     info = MemberInfo(node_id, member.name, member.peer_address, member.client_address)

@@ -9,7 +9,7 @@ from collectionstore_node.metrics.table.process import STALLS
 from collectionstore_node.metrics.table.raft import FAILED_PROPOSALS, FAILED_READS, RESULTS, ROLES
 from collectionstore_node.metrics.table.storage import BATCHES, OPERATIONS, SHORTAGES
 from collectionstore_node.raft.ready import Role
-from collectionstore_node.statemachine.commands import Code, Outcome
+from collectionstore_node.statemachine.commands import Code, Outcome, warned
 from collectionstore_telemetry.metrics.recorders import Counter, Gauge
 from collectionstore_telemetry.metrics.registry import Metrics
 
@@ -40,6 +40,7 @@ class ReplicaMetrics:
         counters = [metrics.counter("commands_applied_total", result) for result in RESULTS]
         self._results = dict(zip(Code, counters, strict=True))
         self._replayed = metrics.counter("commands_replayed_total")
+        self._warned = metrics.counter("schema_warnings_total")
         self._apply_seconds = metrics.histogram("raft_apply_duration_seconds")
         self._last_leader = 0
         self._campaigning = False
@@ -71,6 +72,8 @@ class ReplicaMetrics:
                 self._results[outcome.code].inc()
             if outcome.replayed:
                 replayed += 1
+            elif outcome.items and warned(outcome):
+                self._warned.inc()
         self._results[succeeded].inc(good)
         self._replayed.inc(replayed)
 

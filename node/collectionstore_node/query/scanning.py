@@ -37,7 +37,7 @@ class Record(NamedTuple):
     id: str
     revision: int
     text: bytes
-    """Compact JSON."""
+    """Compact JSON; empty for a document that has expired, which is looked at and matches nothing."""
     size: int
     """Stored bytes."""
 
@@ -45,7 +45,7 @@ class Record(NamedTuple):
 class Meter:
     """What a query has read so far."""
 
-    __slots__ = ("bytes", "documents", "keys", "last", "plan")
+    __slots__ = ("bytes", "documents", "keys", "last", "plan", "undone")
 
     def __init__(self) -> None:
         self.documents = 0
@@ -56,6 +56,8 @@ class Meter:
         """How an index is used, for an explanation; None if none is."""
         self.last = ""
         """The ID of the document that was looked at last, and is counted."""
+        self.undone = 0
+        """Of a read of the past: the documents that were changed since."""
 
 
 class Asked(NamedTuple):
@@ -72,6 +74,24 @@ class Asked(NamedTuple):
     """The steps of their expressions."""
 
 
+def check_values(text: bytes, asked: Asked) -> int:
+    """Return about how many values a document has, 0 for a small one.
+
+    Raises `InvalidRequest("query_too_costly")` if asking it would hold up everything else.
+    """
+    size = len(text)
+    if size <= FEW_BYTES:
+        return 0
+    values = 1 + text.count(b",")
+    if values * asked.heaviest > VISITS_MAX:
+        raise InvalidRequest(
+            "query_too_costly",
+            f"a document of {size} bytes has too many values for the {asked.heaviest} tests of one $elemMatch; "
+            "make fewer tests, or split the document",
+        )
+    return values
+
+
 def matching(records: Iterator[Record], asked: Asked, meter: Meter) -> Iterator[tuple[Record, dict[str, Any]] | None]:
     """Yield the records that match, each with its decoded document, and None at the end of each step.
 
@@ -86,15 +106,15 @@ def matching(records: Iterator[Record], asked: Asked, meter: Meter) -> Iterator[
         size = len(record.text)
         spent += fixed + BYTE_NS * size
         visits = 0
-        if size > FEW_BYTES:
-            values = 1 + record.text.count(b",")
-            if values * asked.heaviest > VISITS_MAX:
-                raise InvalidRequest(
-                    "query_too_costly",
-                    f"a document of {size} bytes has too many values for the {asked.heaviest} tests of one $elemMatch; "
-                    "make fewer tests, or split the document",
-                )
-            visits = VISIT_NS * values * weight
+        if not size:
+            meter.documents += 1
+            meter.bytes += record.size
+            meter.last = record.id
+            if spent >= STEP_NS:
+                spent = 0
+                yield None
+            continue
+        visits = VISIT_NS * check_values(record.text, asked) * weight
         document = orjson.loads(record.text)
         document[ID], document[REVISION] = record.id, record.revision
         if visits <= STEP_NS:

@@ -316,7 +316,7 @@ def _switch(database: Database, own: Identity, info: MemberInfo, mark: Mark, *, 
         raise InvariantViolated(f"the log ends at {log.last_index()}, but only {applied.index} is applied")
     overlay = Overlay(state)
     header, before = read_header(overlay), read_membership(overlay)
-    header.revision += mark.bump_revision
+    header.bump(mark.bump_revision)
     write_header(overlay, header)
     # In place the epoch stays: it fences the operators before this one, which may still run.
     epoch = before.fencing_epoch if keeps_epoch else 0

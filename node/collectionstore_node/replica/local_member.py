@@ -21,6 +21,7 @@ from collectionstore_node.metrics import ReplicaMetrics
 from collectionstore_node.raft.ready import RaftStatus
 from collectionstore_node.replica.consensus.consensus import Consensus
 from collectionstore_node.replica.consensus.freshness import Freshness
+from collectionstore_node.replica.consensus.revisions import Revisions
 from collectionstore_node.replica.consensus.stamps import Stamps
 from collectionstore_node.replica.consensus.wakeup import Wakeup
 from collectionstore_node.replica.health.self_check import SelfCheck
@@ -78,6 +79,7 @@ class LocalMember:
             storage.log, metrics.disk, observer, synced=self.wakeup.wake, failed=self.wakeup.fail, worker=worker
         )
         self.applier = Applier(storage.state, metrics.disk, storage.raise_level)
+        self.revisions = Revisions(self.applier.revision)
         stamps = Stamps(self.applier, wall_ms=clocks.wall_ms, clock=clocks.pause_clock)
         self.wall_ms = clocks.wall_ms
         """The time of day in milliseconds since 1970 UTC, where clients ask for it to be stored. It decides nothing."""
@@ -173,6 +175,7 @@ class LocalMember:
     def close(self) -> None:
         """Fail pending requests and shut down the executors."""
         self.consensus.close()
+        self.revisions.close()
         self.log_writer.close()
         self.file_executor.shutdown()
         self.export_executor.shutdown()

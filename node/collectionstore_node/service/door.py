@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from collectionstore_node.service.admission import WriteAdmission
@@ -13,6 +14,7 @@ from collectionstore_node.service.operations import (
     Operation,
     Read,
     ReadConsistency,
+    ReadPoint,
 )
 from collectionstore_node.service.results import ReadResult
 from collectionstore_node.service.store_replica import StoreReplica
@@ -58,8 +60,18 @@ class Door:
         return self.replica.view
 
     async def confirm(self, consistency: ReadConsistency, timeout_s: float) -> None:
-        """Return when reads that began before the call are as current; one confirmation serves any number of them."""
-        if consistency is Consistency.LINEARIZABLE:
+        """Return when reads that began before the call are as current; one confirmation serves any number of them.
+
+        Of a pinned revision, once it is applied here: it is the same on every member.
+        """
+        if isinstance(consistency, ReadPoint):
+            clock = asyncio.get_running_loop().time
+            deadline = clock() + timeout_s
+            if consistency.at_revision is None:
+                await self.confirm(consistency.consistency, timeout_s)
+            revision = consistency.min_revision if consistency.at_revision is None else consistency.at_revision
+            await self.replica.revision_barrier(revision, timeout_s=max(0.0, deadline - clock()))
+        elif consistency is Consistency.LINEARIZABLE:
             await self.replica.read_barrier(timeout_s=timeout_s)
         else:
             bound_s = consistency.max_s if isinstance(consistency, BoundedStaleness) else None

@@ -10,28 +10,46 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from collectionstore_node.errors import InvalidRequest
+from collectionstore_node.errors import InvalidPart, InvalidRequest
+from collectionstore_node.schemas import DEFAULTS_BYTES_MAX, SCHEMA_BYTES_MAX
 from collectionstore_node.service.operations import (
+    Commit,
+    Expiring,
     FindDocuments,
+    GrantLease,
+    GuardedTransaction,
+    KeepLease,
     List,
     ListCollections,
     ListDocuments,
     ListKeys,
+    ListLeases,
     Operation,
     Put,
+    ReadLease,
+    RevokeLease,
+    Touch,
     Transaction,
     Update,
+    ValidateDocuments,
 )
 from collectionstore_node.statemachine.admissible import (
     RESERVED_NAMES,
     CommandLimits,
+    check_commit,
     check_counts,
+    check_guarded,
+    check_life,
     check_size,
     check_transaction,
     check_update_size,
     has_reserved_name,
 )
+from collectionstore_node.statemachine.commits import COUNT_MAX
 from collectionstore_node.statemachine.costs import (
+    QUERY_SEEN_MAX,
+    SCHEMA_DEPTH_MAX,
+    SCHEMA_STEPS_MAX,
     TRANSACTION_COST_MAX,
     TRANSACTION_READ_BYTES_MAX,
     TRANSACTION_WRITE_BYTES_MAX,
@@ -39,7 +57,13 @@ from collectionstore_node.statemachine.costs import (
 )
 
 __all__ = [
+    "COUNT_MAX",
+    "DEFAULTS_BYTES_MAX",
+    "QUERY_SEEN_MAX",
     "RESERVED_NAMES",
+    "SCHEMA_BYTES_MAX",
+    "SCHEMA_DEPTH_MAX",
+    "SCHEMA_STEPS_MAX",
     "TRANSACTION_COST_MAX",
     "TRANSACTION_READ_BYTES_MAX",
     "TRANSACTION_WRITE_BYTES_MAX",
@@ -49,6 +73,12 @@ __all__ = [
     "check_transaction_items",
     "has_reserved_name",
 ]
+
+
+VALIDATED_MAX: Final = 100_000
+"""Documents that one request checks against a schema."""
+VALIDATED_SHOWN_MAX: Final = 100
+"""Of how many it says what is wrong."""
 
 
 class StoreLimits(CommandLimits, frozen=True, kw_only=True):
@@ -91,7 +121,33 @@ def check_transaction_items(limits: StoreLimits, *, compare: int, then: int, oth
     check_counts(limits, compare=compare, then=then, otherwise=otherwise)
 
 
-def _check_list(request: List | FindDocuments, limits: StoreLimits) -> None:
+def _check_expiring(request: Expiring, limits: StoreLimits) -> None:
+    check_life(request.ttl_ms, request.lease)
+    _CHECKS[type(request.write)](request.write, limits)
+
+
+def _check_touch(request: Touch, limits: StoreLimits) -> None:
+    check_life(request.ttl_ms, request.lease)
+
+
+def _check_grant(request: GrantLease, limits: StoreLimits) -> None:
+    check_life(request.ttl_ms or -1, 0)
+
+
+def _check_lease(request: KeepLease | RevokeLease | ReadLease, limits: StoreLimits) -> None:
+    check_life(0, request.lease)
+
+
+def _check_validation(request: ValidateDocuments, limits: StoreLimits) -> None:
+    for name, given, least, most in (
+        ("limit", request.limit, 1, VALIDATED_MAX),
+        ("show", request.shown, 0, VALIDATED_SHOWN_MAX),
+    ):
+        if not least <= given <= most:
+            raise InvalidPart("invalid_query", f"/{name}", f"{name} is {given}; allowed are {least} to {most}")
+
+
+def _check_list(request: List | FindDocuments | ListLeases, limits: StoreLimits) -> None:
     if not 1 <= request.limit <= limits.list_items_max:
         raise InvalidRequest("invalid_parameter", f"limit is {request.limit}; allowed are 1 to {limits.list_items_max}")
 
@@ -100,9 +156,19 @@ def _check_list(request: List | FindDocuments, limits: StoreLimits) -> None:
 _CHECKS: Final[dict[type, Callable[[Any, StoreLimits], None]]] = {
     Put: check_size,
     Transaction: check_transaction,
+    GuardedTransaction: check_guarded,
+    Commit: check_commit,
     Update: check_update_size,
     ListCollections: _check_list,
     ListDocuments: _check_list,
     ListKeys: _check_list,
     FindDocuments: _check_list,
+    ListLeases: _check_list,
+    Expiring: _check_expiring,
+    Touch: _check_touch,
+    GrantLease: _check_grant,
+    KeepLease: _check_lease,
+    RevokeLease: _check_lease,
+    ReadLease: _check_lease,
+    ValidateDocuments: _check_validation,
 }

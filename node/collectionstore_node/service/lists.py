@@ -9,7 +9,15 @@ from typing import TypeVar
 
 from collectionstore_node.errors import ManyDeleted
 from collectionstore_node.service.door import Door
-from collectionstore_node.service.operations import List, ListCollections, ListDocuments, ListKeys, ReadConsistency
+from collectionstore_node.service.operations import (
+    List,
+    ListCollections,
+    ListDocuments,
+    ListKeys,
+    ReadConsistency,
+    pinned_revision,
+)
+from collectionstore_node.service.past import Past
 from collectionstore_node.service.results import CollectionInfo, Listed, ListResult
 from collectionstore_node.service.turns import Work
 from collectionstore_node.statemachine.reads import Page, list_collections, list_documents, list_keys
@@ -21,10 +29,11 @@ T = TypeVar("T")
 class Lists:
     """The lists of a store: part of `Store`, whose errors they raise."""
 
-    __slots__ = ("_door",)
+    __slots__ = ("_door", "_past")
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, past: Past) -> None:
         self._door = door
+        self._past = past
 
     async def documents(
         self, request: ListDocuments, *, show: Callable[[Listed], T], consistency: ReadConsistency, timeout_s: float
@@ -99,6 +108,9 @@ class Lists:
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_s
         await self._door.view(request, consistency, timeout_s)
+        revision = pinned_revision(consistency)
+        if revision is not None:
+            return await self._past.page(request, read, revision, timeout_s=deadline - clock())
         try:
             return await self._door.turns.run(Work.LIST, self._page(read), timeout_s=deadline - clock())
         except ManyDeleted as gap:

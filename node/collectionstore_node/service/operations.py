@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from collectionstore_node.changes import Position as HistoryPosition
+from collectionstore_node.changes import Selection
 from collectionstore_node.documents.paths import Path
 from collectionstore_node.query.aggregation import Pipeline
 from collectionstore_node.query.find import Find
@@ -22,6 +24,7 @@ from collectionstore_node.statemachine.admissible import (
     CONTENT_TYPE,
     CONTENT_TYPE_CHARACTERS_MAX,
     IDEMPOTENCY_KEY,
+    LOCKS,
     NAME,
     REVISIONS_MAX,
     key_violation,
@@ -29,27 +32,54 @@ from collectionstore_node.statemachine.admissible import (
 )
 from collectionstore_node.statemachine.commands import (
     ANY,
+    AckConsumer,
+    Commit,
     CompareField,
     CompareOperator,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
+    DeleteConsumer,
     DocumentRef,
     DropCollection,
     DropIndex,
+    Expiring,
     Get,
+    GrantLease,
+    GuardedTransaction,
     Image,
+    Insert,
+    KeepLease,
     KeyRef,
     Precondition,
     Put,
+    PutConsumer,
+    QueryGuard,
+    ReadQuery,
+    ReadTarget,
     Ref,
+    RevokeLease,
+    Settle,
+    Touch,
     Transaction,
     Update,
     UpdateForm,
+    plain,
 )
 from collectionstore_node.statemachine.commands import ClientAction as Action
 from collectionstore_node.statemachine.commands import Compare as Guard
 from collectionstore_node.statemachine.commands import Operation as TransactionStep
+from collectionstore_node.statemachine.commands import Query as DocumentQuery
+from collectionstore_node.statemachine.options import (
+    DEFAULTS,
+    CollectionOptions,
+    Ids,
+    Schema,
+    parse_options,
+    shown_options,
+    versioned,
+)
 
 
 class Consistency(enum.Enum):
@@ -67,7 +97,29 @@ class BoundedStaleness(msgspec.Struct, frozen=True):
     max_s: float
 
 
-ReadConsistency: TypeAlias = Consistency | BoundedStaleness
+class ReadPoint(msgspec.Struct, frozen=True):
+    """A read of a certain revision of the store."""
+
+    consistency: Consistency | BoundedStaleness = Consistency.LINEARIZABLE
+    min_revision: int = 0
+    """The read waits until this is applied, besides what `consistency` demands."""
+    at_revision: int | None = None
+    """The read is of the state at exactly this revision; `consistency` is of no account then."""
+
+
+ReadConsistency: TypeAlias = Consistency | BoundedStaleness | ReadPoint
+
+
+def pinned_revision(consistency: ReadConsistency) -> int | None:
+    """Return the revision at whose state a read is, None for one that is not of the past."""
+    return consistency.at_revision if isinstance(consistency, ReadPoint) else None
+
+
+def at_least(consistency: ReadConsistency, revision: int) -> ReadPoint:
+    """Return the demand of a read that must see `revision`, too."""
+    if isinstance(consistency, ReadPoint):
+        return msgspec.structs.replace(consistency, min_revision=max(consistency.min_revision, revision))
+    return ReadPoint(consistency, revision)
 
 
 class ReadCollection(msgspec.Struct, frozen=True, gc=False):
@@ -80,6 +132,20 @@ class ReadIndexes(msgspec.Struct, frozen=True, gc=False):
     """Read the indexes of a collection."""
 
     collection: str
+
+
+class ReadLease(msgspec.Struct, frozen=True, gc=False):
+    """Read a lease, and with `attached` what is attached to it."""
+
+    lease: int
+    attached: bool = False
+
+
+class ListLeases(msgspec.Struct, frozen=True, gc=False):
+    """List leases by ID: those with a greater one than `after`, at most `limit`."""
+
+    after: int
+    limit: int
 
 
 class ListCollections(msgspec.Struct, frozen=True, gc=False):
@@ -132,6 +198,28 @@ class DistinctValues(msgspec.Struct, frozen=True, gc=False):
     path: Path
 
 
+class Start(enum.Enum):
+    """Where a watch begins that is given no place in the history."""
+
+    NOW = "now"
+    """Behind the state as it is."""
+    SNAPSHOT = "snapshot"
+    """There, and the documents of that state come first."""
+
+
+class WatchChanges(msgspec.Struct, frozen=True):
+    """Watch changes from a place on."""
+
+    selection: Selection
+    start: Start | HistoryPosition = Start.NOW
+
+
+class ReadConsumers(msgspec.Struct, frozen=True):
+    """Read the named consumers of changes: all of them, or the one called `name`."""
+
+    name: str | None = None
+
+
 class AggregateDocuments(msgspec.Struct, frozen=True, gc=False):
     """Run a pipeline over the documents of a collection."""
 
@@ -144,24 +232,61 @@ class AggregateDocuments(msgspec.Struct, frozen=True, gc=False):
         return self.pipeline.find
 
 
+class ExportDocuments(msgspec.Struct, frozen=True, gc=False):
+    """Return all documents of a collection that match `find`, by ID, behind the ID of `after`."""
+
+    collection: str
+    find: Find
+    after: Position | None
+
+
+class ValidateDocuments(msgspec.Struct, frozen=True, gc=False):
+    """Check documents of a collection whose ID is greater than `after` against a schema."""
+
+    collection: str
+    schema: Schema | None
+    """None for that of the collection."""
+    after: str | None
+    limit: int
+    """How many are checked at most."""
+    shown: int
+    """Of how many the result says what is wrong."""
+
+
 Write: TypeAlias = Put | Delete
-AnyWrite: TypeAlias = Put | Delete | Update
+AnyWrite: TypeAlias = Put | Delete | Update | Insert | Expiring
 Read: TypeAlias = DocumentRef | KeyRef
 """A read of one target is the target itself: the hot path allocates nothing more."""
 List: TypeAlias = ListCollections | ListDocuments | ListKeys
-Query: TypeAlias = FindDocuments | CountDocuments | DistinctValues | AggregateDocuments
+Query: TypeAlias = FindDocuments | CountDocuments | DistinctValues | AggregateDocuments | ExportDocuments
 Operation: TypeAlias = (
     AnyWrite
     | CreateCollection
     | DropCollection
     | CreateIndex
     | DropIndex
+    | ConfigureCollection
     | Transaction
+    | Touch
+    | GrantLease
+    | KeepLease
+    | RevokeLease
+    | ReadLease
+    | ListLeases
+    | GuardedTransaction
+    | Commit
+    | Settle
     | Read
     | ReadCollection
     | ReadIndexes
     | List
     | Query
+    | ValidateDocuments
+    | WatchChanges
+    | PutConsumer
+    | AckConsumer
+    | DeleteConsumer
+    | ReadConsumers
     | ReadCluster
     | ReadLog
     | ReadState
@@ -175,48 +300,84 @@ __all__ = [
     "ANY",
     "CONTENT_TYPE",
     "CONTENT_TYPE_CHARACTERS_MAX",
+    "DEFAULTS",
     "IDEMPOTENCY_KEY",
+    "LOCKS",
     "NAME",
     "REVISIONS_MAX",
+    "AckConsumer",
     "Action",
     "AggregateDocuments",
     "AnyWrite",
     "BoundedStaleness",
+    "CollectionOptions",
+    "Commit",
     "CompareField",
     "CompareOperator",
+    "ConfigureCollection",
     "Consistency",
     "CountDocuments",
     "CreateCollection",
     "CreateIndex",
     "Delete",
+    "DeleteConsumer",
     "DistinctValues",
+    "DocumentQuery",
     "DocumentRef",
     "DropCollection",
     "DropIndex",
+    "Expiring",
+    "ExportDocuments",
     "Find",
     "FindDocuments",
     "Get",
+    "GrantLease",
     "Guard",
+    "GuardedTransaction",
+    "Ids",
     "Image",
+    "Insert",
+    "KeepLease",
     "KeyRef",
     "List",
     "ListCollections",
     "ListDocuments",
     "ListKeys",
+    "ListLeases",
     "Operation",
     "Precondition",
     "Put",
+    "PutConsumer",
     "Query",
+    "QueryGuard",
     "Read",
     "ReadCollection",
     "ReadConsistency",
+    "ReadConsumers",
     "ReadIndexes",
+    "ReadLease",
+    "ReadPoint",
+    "ReadQuery",
+    "ReadTarget",
     "Ref",
+    "RevokeLease",
+    "Schema",
+    "Settle",
+    "Start",
+    "Touch",
     "Transaction",
     "TransactionStep",
     "Update",
     "UpdateForm",
+    "ValidateDocuments",
+    "WatchChanges",
     "Write",
+    "at_least",
     "key_violation",
+    "parse_options",
+    "pinned_revision",
+    "plain",
+    "shown_options",
     "text_violation",
+    "versioned",
 ]

@@ -5,15 +5,28 @@
 
 from __future__ import annotations
 
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from collectionstore_node.documents.values import Value
-from collectionstore_node.query.scanning import Meter
+from collectionstore_node.query.scanning import Meter, Record
 from collectionstore_node.query.sorting import Position
-from collectionstore_node.statemachine.commands import Code, Item, Outcome, refused_index
+from collectionstore_node.schemas import Violation
+from collectionstore_node.statemachine.commands import (
+    Code,
+    Item,
+    Outcome,
+    Ref,
+    conflicting,
+    inserted_id,
+    item_warned,
+    refused_document,
+    refused_index,
+    warned,
+)
 from collectionstore_node.statemachine.index_catalog import Index, IndexState, Statistics
+from collectionstore_node.statemachine.options import Configured
 from collectionstore_node.statemachine.reads import Listed
 from collectionstore_node.statemachine.stored import Stored
 
@@ -32,6 +45,8 @@ class CollectionInfo(NamedTuple):
 
     name: str
     revision: int
+    configured: Configured | None = None
+    """Its options, None if it never had any; lists leave them out."""
 
 
 class CollectionResult(msgspec.Struct, frozen=True):
@@ -52,6 +67,41 @@ class IndexesResult(msgspec.Struct, frozen=True):
     """The indexes of a collection, in order of creation, and the store's revision when they were read."""
 
     indexes: tuple[IndexInfo, ...]
+    revision: int
+
+
+class LeaseInfo(NamedTuple):
+    """A lease that has not ended; times in milliseconds."""
+
+    id: int
+    ttl_ms: int
+    left_ms: int
+    attached: int
+    """Records that are attached."""
+
+
+class LeaseResult(msgspec.Struct, frozen=True):
+    """A lease, None when it has ended, with the first of what is attached, and the store's revision."""
+
+    lease: LeaseInfo | None
+    attached: tuple[Ref, ...]
+    revision: int
+
+
+class LockInfo(NamedTuple):
+    """Who holds a lock."""
+
+    name: str
+    owner: str
+    token: int
+    left_ms: int | None
+    lease: int
+
+
+class LockResult(msgspec.Struct, frozen=True):
+    """Who holds a lock, None when it is free, and the store's revision when it was read."""
+
+    lock: LockInfo | None
     revision: int
 
 
@@ -123,9 +173,34 @@ class Aggregated(msgspec.Struct, frozen=True):
     revision: int
     meter: Meter
     stages: tuple[StageCounts, ...]
+    joins: tuple[dict[str, Any] | None, ...]
+    """How the documents of each other collection were found at last; None if none were looked for."""
     peak_bytes: int
     """The most that its stages kept at a time."""
     stale_since: float | None = None
+
+
+class InvalidDocument(NamedTuple):
+    """A document that a schema does not allow."""
+
+    id: str
+    revision: int
+    violations: list[Violation]
+
+
+class Validated(msgspec.Struct):
+    """What a check of documents found."""
+
+    revision: int
+    """The store's revision when they were read."""
+    version: int
+    """Of the schema; 0 for one that was tried."""
+    checked: int = 0
+    invalid: int = 0
+    documents: list[InvalidDocument] = msgspec.field(default_factory=list)
+    """The first of those that are not allowed."""
+    next_after: str | None = None
+    """The `after` with which a next check goes on, None when all were checked."""
 
 
 class InsertResult(NamedTuple):
@@ -140,6 +215,7 @@ __all__ = [
     "Code",
     "CollectionInfo",
     "CollectionResult",
+    "Configured",
     "Counted",
     "DistinctResult",
     "FindResult",
@@ -148,13 +224,26 @@ __all__ = [
     "IndexState",
     "IndexesResult",
     "InsertResult",
+    "InvalidDocument",
     "Item",
+    "LeaseInfo",
+    "LeaseResult",
     "ListResult",
     "Listed",
+    "LockInfo",
+    "LockResult",
     "Meter",
     "Outcome",
     "ReadResult",
+    "Record",
     "StageCounts",
     "Stored",
+    "Validated",
+    "Violation",
+    "conflicting",
+    "inserted_id",
+    "item_warned",
+    "refused_document",
     "refused_index",
+    "warned",
 ]

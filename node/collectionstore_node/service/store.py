@@ -11,23 +11,32 @@ few streams must not take those of all other clients.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Callable, Generator
 from time import perf_counter
 from typing import Final, TypeVar
 
+import msgspec
 import uuid_utils
 
-from collectionstore_node.errors import Overloaded
+from collectionstore_node.errors import InvalidRequest, Overloaded
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.observation.command import Waiter, tell
 from collectionstore_node.service.admission import WriteAdmission
 from collectionstore_node.service.backups import Backups
+from collectionstore_node.service.commits import Commits
+from collectionstore_node.service.configuration import Options
+from collectionstore_node.service.consumers import Consumers
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.idempotency import command_for, document_id_for, stamped
+from collectionstore_node.service.imports import Imports
 from collectionstore_node.service.indexes import Indexes
+from collectionstore_node.service.leases import Leases
 from collectionstore_node.service.limits import StoreLimits, check_operation
 from collectionstore_node.service.lists import Lists
+from collectionstore_node.service.lives import Life
+from collectionstore_node.service.locks import Locks
 from collectionstore_node.service.membership import (
     Bootstrap,
     LeaderStatus,
@@ -43,28 +52,41 @@ from collectionstore_node.service.operations import (
     CreateCollection,
     DocumentRef,
     DropCollection,
+    Ids,
+    Insert,
     Operation,
     Precondition,
     Put,
     Read,
     ReadCollection,
     ReadConsistency,
+    Touch,
     Transaction,
+    pinned_revision,
 )
+from collectionstore_node.service.past import Past
 from collectionstore_node.service.queries import Queries
 from collectionstore_node.service.results import (
+    Code,
     CollectionInfo,
     CollectionResult,
     InsertResult,
     Outcome,
     ReadResult,
+    inserted_id,
 )
 from collectionstore_node.service.store_replica import StoreReplica
+from collectionstore_node.service.tickets import Tickets
 from collectionstore_node.service.turns import Work
 from collectionstore_node.service.updates import Updates
+from collectionstore_node.service.validation import Validation
+from collectionstore_node.service.watches import Watches
 from collectionstore_node.statemachine.catalog import find_collection
 from collectionstore_node.statemachine.commands import Command, level_needed
-from collectionstore_node.statemachine.levels import ENGINE
+from collectionstore_node.statemachine.header import read_header
+from collectionstore_node.statemachine.levels import CHANGES, ENGINE
+from collectionstore_node.statemachine.options import read_options
+from collectionstore_node.statemachine.tokens import read_token_key
 from collectionstore_telemetry.tracing.active import active
 
 T = TypeVar("T")
@@ -83,16 +105,26 @@ class Store:
     __slots__ = (
         "_door",
         "_inflight",
+        "_past",
         "_replica",
         "_turns",
         "backups",
+        "commits",
+        "consumers",
         "halves",
+        "imports",
         "indexes",
+        "leases",
         "limits",
         "lists",
+        "locks",
+        "options",
         "queries",
         "stream_writes",
+        "tickets",
         "updates",
+        "validation",
+        "watches",
         "writes",
     )
 
@@ -113,13 +145,32 @@ class Store:
         """The writes in flight, and how many there may be."""
         self.stream_writes = door.stream_writes
         """Those of `submit` and `execute`."""
-        self.lists = Lists(door)
         self.queries = Queries(door)
+        self._past = Past(door, self.queries.thread)
+        self.lists = Lists(door, self._past)
         self.halves = Halves(door)
         """Single reads and writes, for callers that await nothing."""
         self.backups = Backups(door)
         self.indexes = Indexes(door)
+        self.leases = Leases(door, self._propose)
+        self.locks = Locks(door, self._propose)
+        self.options = Options(door, self.queries)
+        self.validation = Validation(door, self.queries)
+        self.watches = Watches(door)
+        self.consumers = Consumers(door)
         self.updates = Updates(self.queries, self._propose, writes_max=limits.inflight_writes_max)
+        self.imports = Imports(self.queries, self._propose)
+        self.tickets = Tickets(door)
+        """Writes that are answered before their outcome is known, and what has become of them."""
+        self.commits = Commits(door, self.queries, self._propose)
+        """Transactions with queries, and the ends of interactive ones."""
+
+    def for_streams(self) -> Store:
+        """Return the same store, whose writes are counted among those of streams."""
+        other = copy.copy(self)
+        other.writes = self.stream_writes
+        other.updates = self.updates.through(other._propose)
+        return other
 
     # Admission
 
@@ -159,10 +210,34 @@ class Store:
         """
         return self._propose(write, key, timeout_s)
 
-    async def insert(self, collection: str, document: bytes, *, key: str | None, timeout_s: float) -> InsertResult:
-        """Store a new document under a generated ID. Raises `OutcomeUnknown`."""
-        made, put = insertion(collection, document, key)
-        return InsertResult(made, await self._propose(put, key, timeout_s))
+    async def insert(
+        self, collection: str, document: bytes, *, key: str | None, timeout_s: float, life: Life | None = None
+    ) -> InsertResult:
+        """Store a new document under a generated ID, for its `life` if that is given. Raises `OutcomeUnknown`."""
+        made, action = self.insertion(collection, document, key)
+        outcome = await self._propose(action if life is None else life.of_new(action), key, timeout_s)
+        numbered = isinstance(action, Insert) and outcome.code is Code.OK
+        return InsertResult(inserted_id(outcome) if numbered else made, outcome)
+
+    def touch(self, touch: Touch, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
+        """Change until when a document or raw value is there, and nothing else. Raises `OutcomeUnknown`."""
+        return self._propose(touch, key, timeout_s)
+
+    def insertion(self, collection: str, document: bytes, key: str | None) -> tuple[str, Put | Insert]:
+        """Return the ID of a new document, empty for one of a sequence, and the write that stores it.
+
+        `key` is its idempotency key. Raises `InvalidRequest("id_not_allowed")` if clients make the IDs of the
+        collection. What this member knows of its options may be old: the write is checked again where it is applied.
+        """
+        made = str(uuid_utils.uuid7()) if key is None else document_id_for(collection, key)
+        # Absent also for a fresh id: an expired key derives the same ID again, and must not overwrite the document that
+        # its first request made.
+        put = Put(DocumentRef(collection, made), document, _ABSENT)
+        self._door.admit(put)
+        ids = self.options.ids_of(collection)
+        if ids is Ids.CLIENT:
+            raise InvalidRequest("id_not_allowed", "the collection takes no document without an ID: name it, with PUT")
+        return ("", Insert(collection, document)) if ids is Ids.SEQUENCE else (made, put)
 
     def transact(self, transaction: Transaction, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
         """Compare, then run one of two branches at one revision. Raises `OutcomeUnknown`."""
@@ -222,6 +297,9 @@ class Store:
     async def read(self, target: Read, *, consistency: ReadConsistency, timeout_s: float) -> ReadResult:
         """Read one document or raw value. Raises `InvalidRequest("collection_not_found")`."""
         self._door.admit(target)
+        revision = pinned_revision(consistency)
+        if revision is not None:
+            return await self._past.read(target, consistency, revision, timeout_s=timeout_s)
         await self.confirm(consistency, timeout_s=timeout_s)
         if self._turns.reads_wait:
             # One barrier confirms many reads at once, and a thousand large values would hold the loop for a second.
@@ -253,10 +331,13 @@ class Store:
         await self._turns.read_turn()
 
     async def read_collection(self, name: str, *, consistency: ReadConsistency, timeout_s: float) -> CollectionResult:
-        """Read a collection's catalog record."""
-        found = find_collection(await self._door.view(ReadCollection(name), consistency, timeout_s), name)
-        info = None if found is None else CollectionInfo(name, found.id)
-        return CollectionResult(info, self._replica.revision)
+        """Read a collection's catalog record, and its options."""
+        view = await self._door.view(ReadCollection(name), consistency, timeout_s)
+        found = find_collection(view, name)
+        if found is None:
+            return CollectionResult(None, self._replica.revision)
+        configured = read_options(view, found.id) if found.configured else None
+        return CollectionResult(CollectionInfo(name, found.id, configured), self._replica.revision)
 
     def soon(self, callback: Callable[[], None]) -> None:
         """Run `callback`, which raises nothing, once all results were told that are known now."""
@@ -300,6 +381,22 @@ class Store:
         """Whether this node leads, as far as it knows."""
         return self._replica.is_leader
 
+    def observe_applied(self, observer: Callable[[int, int], None]) -> Callable[[], None]:
+        """Call `observer` with revision and replicated time (ms) whenever entries were applied here.
+
+        It raises nothing, and takes no time; what this returns ends it.
+        """
+        return self._replica.observe_applied(observer)
+
+    def token_key(self) -> bytes:
+        """Return the key that signs what clients hand back: the same on all members of this cluster."""
+        return read_token_key(self._replica.view, self._replica.cluster_id)
+
+    @property
+    def pins(self) -> bool:
+        """Whether pages can go on at the revision of the first one: the cluster has the feature level for it."""
+        return read_header(self._replica.view).level >= CHANGES
+
     def staleness_s(self) -> float | None:
         """Return how stale what this node has applied can be at most, in seconds; None if nothing is known of it."""
         return self._replica.staleness_s()
@@ -314,9 +411,13 @@ class Store:
         leader = self._replica.leader()
         return None if leader is None else LeaderStatus(show_id(leader.node_id), leader.name, leader.http_address)
 
+    def wall_ms(self) -> int:
+        """Return the time of day of this node, in milliseconds since 1970 UTC."""
+        return self._replica.wall_ms()
+
     def status(self) -> NodeStatus:
         """Return the node's status."""
-        return self._replica.status()
+        return msgspec.structs.replace(self._replica.status(), watches=self.watches.status())
 
     def inspect(self) -> RaftReport:
         """Return the state of consensus for diagnostics."""
@@ -366,11 +467,3 @@ class Store:
     def in_steps(self, kind: Work, steps: Generator[None, None, T], *, timeout_s: float) -> Awaitable[T]:
         """Run long work of a front end between other requests. Raises what it raises, and `Overloaded`."""
         return self._turns.run(kind, steps, timeout_s=timeout_s)
-
-
-def insertion(collection: str, document: bytes, key: str | None) -> tuple[str, Put]:
-    """Return the generated ID of a new document, and the write that stores it; `key` is its idempotency key."""
-    made = str(uuid_utils.uuid7()) if key is None else document_id_for(collection, key)
-    # Absent also for a fresh id: an expired key derives the same ID again, and must not overwrite the document that its
-    # first request made.
-    return made, Put(DocumentRef(collection, made), document, _ABSENT)

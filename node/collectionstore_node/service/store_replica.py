@@ -12,7 +12,7 @@ from collectionstore_node.replica.observation.command import Waiter
 from collectionstore_node.replica.reporting.inspection import RaftReport
 from collectionstore_node.replica.reporting.status import NodeStatus
 from collectionstore_node.service.exports import StateExport
-from collectionstore_node.statemachine.commands import Command, Outcome
+from collectionstore_node.statemachine.commands import Action, Command, Outcome
 from collectionstore_node.statemachine.members import MemberInfo
 from collectionstore_node.statemachine.view import View
 
@@ -33,11 +33,18 @@ class StoreReplica(Protocol):
         """Name of this member."""
 
     @property
+    def cluster_id(self) -> str:
+        """ID of the cluster."""
+
+    @property
     def is_leader(self) -> bool:
         """Whether this node leads, as far as it knows."""
 
     def wall_ms(self) -> int:
         """Return the time of day of this member, in milliseconds since 1970 UTC."""
+
+    def time_ms(self) -> int:
+        """Return the replicated time as it is on the leader; on any other member, as it is applied."""
 
     def leader(self) -> MemberInfo | None:
         """Return the leader this node knows, or None."""
@@ -50,6 +57,12 @@ class StoreReplica(Protocol):
 
     async def propose(self, command: Command, *, timeout_s: float) -> Outcome:
         """Apply `command`, here or on the leader. Raises `NotNow` or `OutcomeUnknown`."""
+
+    async def propose_early(self, command: Command, *, timeout_s: float) -> Outcome | None:
+        """Do as `propose`, but return None as soon as the leader has it on its own disk, if that is earlier."""
+
+    def check_level(self, action: Action) -> None:
+        """Refuse a command of a feature level that is not reached. Raises `UpgradePending`."""
 
     def submit(self, command: Command, *, timeout_s: float, parent: bytes | None = None) -> asyncio.Future[Outcome]:
         """Begin what `propose` does, without waiting for another leader. Raises `NotNow`.
@@ -74,6 +87,19 @@ class StoreReplica(Protocol):
 
     async def stale_barrier(self, staleness_max_s: float | None, *, timeout_s: float) -> None:
         """Wait until `view` is at most that stale; None: as stale as this node allows. Raises `TooStale`."""
+
+    def is_fresh(self) -> bool:
+        """Whether `view` is known to be as recent as this node demands of stale reads, so that they need not wait."""
+
+    async def revision_barrier(self, revision: int, *, timeout_s: float) -> None:
+        """Wait until `revision` is applied here. Raises `RevisionNotReached`."""
+
+    def observe_applied(self, observer: Callable[[int, int], None]) -> Callable[[], None]:
+        """Call `observer` with revision and replicated time whenever entries were applied; the result ends that."""
+
+    @property
+    def short_of_space(self) -> bool:
+        """Whether a member is short of disk space, as far as this one knows."""
 
     def staleness_s(self) -> float | None:
         """Return how stale `view` can be at most, in seconds; None if nothing is known of it."""

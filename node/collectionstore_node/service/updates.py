@@ -12,7 +12,7 @@ is the one of the beginning, and what is later is left alone.
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import copy
 from collections.abc import Awaitable, Sequence
 from time import perf_counter
 from typing import Final, Protocol
@@ -24,6 +24,7 @@ from collectionstore_node.documents.updates import STEPS_MAX
 from collectionstore_node.errors import InvalidRequest, NodeError, NotNow, OutcomeUnknown
 from collectionstore_node.query.find import Find
 from collectionstore_node.query.spans import Ids
+from collectionstore_node.service.idempotency import derived_key
 from collectionstore_node.service.operations import (
     Action,
     AnyWrite,
@@ -36,7 +37,7 @@ from collectionstore_node.service.operations import (
 )
 from collectionstore_node.service.queries import Queries
 from collectionstore_node.service.races import Races
-from collectionstore_node.service.results import Code, Found, Outcome
+from collectionstore_node.service.results import Code, Found, Outcome, warned
 from collectionstore_node.service.update_checks import upserted_id
 
 __all__ = [
@@ -139,6 +140,8 @@ class Progress(msgspec.Struct):
     modified: int = 0
     skipped: int = 0
     """Documents that were left alone because they were written since the request began."""
+    warned: int = 0
+    """Documents that their schema does not allow, in the mode warn."""
     revision: int = 0
     """Of its last command, or of the state that was searched."""
     place: Place | None = None
@@ -161,6 +164,12 @@ class Updates:
         self._propose = propose
         self._races = Races()
         self._window = max(1, min(BATCH_DOCUMENTS, writes_max // WRITES_SHARE))
+
+    def through(self, propose: Propose) -> Updates:
+        """Return the same, whose commands are made by `propose`."""
+        other = copy.copy(self)
+        other._propose = propose
+        return other
 
     async def one(self, changes: Changes, *, key: str | None, timeout_s: float) -> Changed:
         """Change the first document that matches; with `template.upsert`, insert one if there is none.
@@ -293,6 +302,7 @@ class Updates:
             progress.matched += 1
             item = result.items[0]
             progress.modified += item.revision != item.previous_revision
+            progress.warned += warned(result)
         elif result.code is Code.PRECONDITION_FAILED:
             progress.skipped += 1
         elif result.code not in _GONE and progress.failed is None:
@@ -337,11 +347,6 @@ class Updates:
             if page.next_after is None:
                 return None
             after = page.next_after
-
-
-def derived_key(key: str, position: int) -> str:
-    """Return the idempotency key of a part of a request."""
-    return hashlib.sha256(f"{key}\0{position}".encode()).hexdigest()
 
 
 def _itself(found: Found) -> Found:

@@ -8,6 +8,7 @@ Data model
   entry ends with the fields. Entries are part of the state as documents are: of its digest, of snapshots and backups.
 - A *raw value* is bytes with a content type, identified by a bucket and a key. Buckets need no creation.
 - The *idempotency table* stores the outcomes of requests with an idempotency key, for 24 hours unless it is full.
+- The *history* stores what was changed in the last hours, with the records before and behind each change; `history`.
 - The *membership record* stores name and addresses of the members, and the node IDs that must not return.
 
 Key layout. The first byte is the family; numbers are 8 bytes, big-endian; texts are UTF-8, whose byte order is the
@@ -18,6 +19,8 @@ another.
     family            rest of the key                    value
     01 meta           "header"                           revision, time, ends of the expiry queue, digest
     01 meta           "membership"                       membership record
+    01 meta           "history"                          segments of the history
+    01 meta           "token"                            key of the cursors and tokens that members sign
     02 catalog        collection name                    collection ID
     03 documents      collection ID, document ID         stored record
     04 raw values     bucket (escaped), key              stored record
@@ -28,6 +31,15 @@ another.
                       the fields, ID of the document
     09 statistics     collection ID, index ID            what is counted of an index
     0a builds         collection ID                      name of a collection with an index that is being built
+    0b options        collection ID                      options, and when they were changed
+    0c expiry         00                                 what is counted of the queues, and where they begin
+    0c expiry         01, deadline, key of a record      document or raw value that expires then
+    0c expiry         02, deadline, lease ID             empty
+    0d leases         01, lease ID                       lease
+    0d leases         02, lease ID, key of a record      document or raw value that is attached
+    0e history        last revision of an entry          time and changes of the entry
+    0f consumers      name of a consumer                 what it asks for, and its position
+    11 sequences      collection ID                      the last number that a document was given
 
 Revision
 - One number for the whole store: the number of applied commands. Every command takes the next one, also one that fails
@@ -48,11 +60,13 @@ Invariants
 - A committed batch raises no exception, unless it is not a batch at all: an invalid command has an outcome that says
   so, because an exception would stop every replica at the same entry, forever.
 
-Modules, from the outside in: `apply` is the meaning of `commands`, with `transactions`, `updates`, `index_commands`,
-`dedupe`, `indexing`, `catalog` and `writing`; `members` applies membership changes; `reads` serves clients; `digest`
-and `header` close every entry; `view` is the port to storage; `keys`, `stored`, `index_catalog` and `codec` are the
-layout.
+Modules, from the outside in: `apply` is the meaning of `commands`, with `commits` (transactions that depend on queries,
+or on what a client has read), `searching`, `transactions`, `updates`, `index_commands`, `configuring`, `consumers`,
+`expiry_commands`, `dedupe`, `conforming`, `indexing`, `history`, `expiry_queue`, `leases`, `catalog` and `writing`;
+`members` applies membership changes; `reads` serves clients; `past` undoes what was changed; `digest` and `header`
+close every entry; `tokens` has the key of what is signed; `view` is the port to storage; `options`, `ttl`, `keys`,
+`stored`, `index_catalog` and `codec` are the layout.
 
-Twenty-two modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
+Thirty-one modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
 feature level.
 """

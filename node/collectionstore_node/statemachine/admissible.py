@@ -21,31 +21,57 @@ from collectionstore_node.documents.updates.dates import TIME_MS_MAX
 from collectionstore_node.errors import InvalidRequest, TooLarge
 from collectionstore_node.indexes.definition import definition_violation
 from collectionstore_node.statemachine.commands import (
+    AckConsumer,
     Action,
     BuildIndex,
     Command,
+    Commit,
     Compare,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
+    DeleteConsumer,
     DocumentRef,
     DropCollection,
     DropIndex,
+    Expiring,
+    GrantLease,
+    GuardedTransaction,
     Idempotency,
+    Insert,
+    KeepLease,
     KeyRef,
+    LimitHistory,
     Operation,
     Precondition,
     Put,
+    PutConsumer,
+    Query,
     Ref,
+    RevokeLease,
+    Touch,
     Transaction,
     Update,
     UpdateForm,
+    plain,
 )
-from collectionstore_node.statemachine.costs import TRANSACTION_ITEMS_MAX, UPDATE_BYTES_MAX
+from collectionstore_node.statemachine.commits import queries_reason
+from collectionstore_node.statemachine.consumers import PASSED_MAX, REQUEST_BYTES_MAX
+from collectionstore_node.statemachine.costs import (
+    TRANSACTION_ITEMS_MAX,
+    TTL_MAX_MS,
+    TTL_MIN_MS,
+    UPDATE_BYTES_MAX,
+)
+from collectionstore_node.statemachine.options import options_violation
+from collectionstore_node.statemachine.searching import parse_query
 from collectionstore_node.statemachine.transactions import invalid_reason
 from collectionstore_node.statemachine.updates import check_patterns, parse
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+LOCKS: Final = "_locks"
+"""The bucket of locks: raw values that clients write as locks only."""
 UPDATED_BYTES_MAX: Final = 16 << 20
 """The largest document that any member may be set to take."""
 KEY_BYTES_MAX: Final = 1 << 10
@@ -137,6 +163,24 @@ def check_transaction(transaction: Transaction, limits: CommandLimits) -> None:
         raise InvalidRequest("invalid_body", reason.replace("otherwise", "else", 1))
 
 
+def check_guarded(guarded: GuardedTransaction, limits: CommandLimits) -> None:
+    """Refuse a transaction with queries, as `check_transaction` does."""
+    check_transaction(guarded.transaction, limits)
+    _check_queries(guarded)
+
+
+def check_commit(commit: Commit, limits: CommandLimits) -> None:
+    """Refuse the end of an interactive transaction, as `check_transaction` does."""
+    check_transaction(Transaction(then=commit.writes), limits)
+    _check_queries(commit)
+
+
+def _check_queries(action: GuardedTransaction | Commit) -> None:
+    reason = queries_reason(action)
+    if reason is not None:
+        raise InvalidRequest("invalid_body", reason)
+
+
 def check_command(command: Command, limits: CommandLimits) -> None:
     """Refuse a whole command that no front end would have made of a request. Raises `InvalidRequest` or `TooLarge`.
 
@@ -157,15 +201,44 @@ def _check_action(action: Action, limits: CommandLimits) -> None:
         case DropIndex(collection, name):
             _check_name(collection, "collection")
             _check_name(name, "index")
+        case LimitHistory(bytes_max):
+            if not 0 <= bytes_max < 1 << 63:
+                raise InvalidRequest("invalid_body", "a bound of the history is out of range")
         case BuildIndex(collection, _, after):
             _check_name(collection, "collection")
             if after is not None:
                 _check_key(after, "document id")
+        case ConfigureCollection(collection, options, expected):
+            _check_name(collection, "collection")
+            violation = options_violation(options)
+            if violation is not None:
+                raise InvalidRequest("invalid_options", violation)
+            if not 0 <= expected < 1 << 63:
+                raise InvalidRequest("invalid_body", "a revision of options is out of range")
+        case Insert(collection, value):
+            _check_name(collection, "collection")
+            check_size(Put(DocumentRef(collection, "1"), value), limits)
+            _check_document(value)
+        case PutConsumer() | AckConsumer() | DeleteConsumer():
+            _check_consumer(action)
         case CreateCollection() | DropCollection():
             _check_name(action.name, "collection")
+        case GuardedTransaction():
+            check_guarded(action, limits)
+            _check_action(action.transaction, limits)
+            for guard in action.guards:
+                _check_query(guard.query)
+        case Commit():
+            check_commit(action, limits)
+            _check_action(Transaction(then=action.writes), limits)
+            for target in action.targets:
+                _check_ref(target.ref)
+            for read in action.queries:
+                _check_query(read.query)
         case Transaction():
             check_transaction(action, limits)
-            check_patterns(one for one in (*action.then, *action.otherwise) if isinstance(one, Update))
+            steps = map(plain, (*action.then, *action.otherwise))
+            check_patterns(one for one in steps if isinstance(one, Update))
             for compare in action.compare:
                 _check_compare(compare)
             for step in (*action.then, *action.otherwise):
@@ -178,9 +251,51 @@ def _check_action(action: Action, limits: CommandLimits) -> None:
         case Update():
             check_update_size(action, limits)
             _check_operation(action)
+        case Expiring(write):
+            _check_action(write, limits)
+            _check_operation(action)
+        case Touch():
+            _check_ref(action.ref)
+            _check_precondition(action.precondition)
+            check_life(action.ttl_ms, action.lease)
+        case GrantLease(ttl_ms):
+            check_life(ttl_ms or -1, 0)
+        case KeepLease(lease) | RevokeLease(lease):
+            check_life(0, lease)
+
+
+def check_life(ttl_ms: int, lease: int) -> None:
+    """Refuse a ttl that is out of range, or comes with a lease; 0 is none. Raises `InvalidRequest`."""
+    if ttl_ms and not TTL_MIN_MS <= ttl_ms <= TTL_MAX_MS:
+        raise InvalidRequest("invalid_ttl", f"a ttl has {TTL_MIN_MS} to {TTL_MAX_MS} milliseconds")
+    if ttl_ms and lease:
+        raise InvalidRequest("invalid_ttl", "what is attached to a lease has no ttl of its own")
+    if not 0 <= lease < 1 << 63:
+        raise InvalidRequest("invalid_ttl", "the ID of a lease is out of range")
+
+
+def _check_consumer(action: PutConsumer | AckConsumer | DeleteConsumer) -> None:
+    _check_name(action.name, "consumer")
+    if isinstance(action, DeleteConsumer):
+        return
+    if not 0 <= (action.revision or 0) < 1 << 63 or not 0 <= action.passed <= PASSED_MAX:
+        raise InvalidRequest("invalid_body", "the position of a consumer is out of range")
+    if isinstance(action, AckConsumer):
+        return
+    if action.kind not in ("collection", "bucket", "store") or (action.kind == "store") != (not action.scope):
+        raise InvalidRequest("invalid_body", "a consumer is of a collection, of a bucket, or of the store")
+    if action.scope:
+        _check_name(action.scope, action.kind)
+    if len(action.request) > REQUEST_BYTES_MAX:
+        raise TooLarge(f"a consumer asks with at most {REQUEST_BYTES_MAX} bytes", limit_bytes=REQUEST_BYTES_MAX)
 
 
 def _check_operation(operation: Operation) -> None:
+    if isinstance(operation, Expiring):
+        check_life(operation.ttl_ms, operation.lease)
+        operation = operation.write
+        if isinstance(operation, Update) and operation.form is UpdateForm.DELETE:
+            raise InvalidRequest("invalid_ttl", "a delete has no ttl")
     _check_ref(operation.ref)
     if isinstance(operation, Put | Delete | Update):
         _check_precondition(operation.precondition)
@@ -206,12 +321,20 @@ def _check_compare(compare: Compare) -> None:
         raise InvalidRequest("invalid_body", "an operand is below 0")
 
 
+def _check_query(query: Query) -> None:
+    _check_name(query.collection, "collection")
+    if query.id is not None:
+        _check_key(query.id, "document id")
+    parse_query(query.filter)
+
+
 def _check_ref(ref: Ref) -> None:
     if type(ref) is DocumentRef:
         _check_name(ref.collection, "collection")
         _check_key(ref.id, "document id")
     elif type(ref) is KeyRef:
-        _check_name(ref.bucket, "bucket")
+        if ref.bucket != LOCKS:
+            _check_name(ref.bucket, "bucket")
         _check_key(ref.key, "key")
 
 
@@ -265,7 +388,7 @@ def _check_document(value: bytes) -> None:
 
 
 def _check_sizes(branch: str, steps: Sequence[Operation], limits: CommandLimits) -> None:
-    for position, step in enumerate(steps):
+    for position, step in enumerate(map(plain, steps)):
         if isinstance(step, Put | Update):
             try:
                 if isinstance(step, Put):

@@ -14,34 +14,63 @@ import msgspec
 from collectionstore_node.errors import InvariantViolated, NodeError
 from collectionstore_node.statemachine.catalog import Catalog
 from collectionstore_node.statemachine.commands import (
+    AckConsumer,
     Action,
     BuildIndex,
     Code,
     Command,
     CommandBatch,
+    Commit,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
+    DeleteConsumer,
     DropCollection,
     DropIndex,
+    Expire,
+    Expiring,
+    GrantLease,
+    GuardedTransaction,
+    Insert,
     Item,
+    KeepLease,
+    LimitHistory,
     Outcome,
     Put,
+    PutConsumer,
+    RevokeLease,
+    Settle,
+    Touch,
     Update,
     decode_batch,
-    level_needed,
+    level_known,
     level_of,
     refused_item,
+    token_key_in,
 )
+from collectionstore_node.statemachine.commits import apply_commit, apply_guarded
+from collectionstore_node.statemachine.configuring import configure_collection, insert
+from collectionstore_node.statemachine.conforming import conform
+from collectionstore_node.statemachine.consumers import apply_consumer
 from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
 from collectionstore_node.statemachine.dedupe import IdempotencyTable
 from collectionstore_node.statemachine.digest import update_digest
+from collectionstore_node.statemachine.expiry_commands import (
+    grant_lease,
+    keep_lease,
+    remove_expired,
+    revoke_lease,
+    touch,
+)
 from collectionstore_node.statemachine.header import Header, read_header
+from collectionstore_node.statemachine.history import ChangeKind, begin, keep, limit_history
 from collectionstore_node.statemachine.index_commands import build_index, create_index, drop_index
-from collectionstore_node.statemachine.indexing import Write, store
-from collectionstore_node.statemachine.keys import idempotency_key
-from collectionstore_node.statemachine.levels import BOUNDED, ENGINE
-from collectionstore_node.statemachine.stored import encode_stored, revisions_of
+from collectionstore_node.statemachine.indexing import Write, live, store
+from collectionstore_node.statemachine.keys import history_key, idempotency_key
+from collectionstore_node.statemachine.levels import BOUNDED, HIGHEST
+from collectionstore_node.statemachine.stored import EXPIRING, NEVER, encode_stored, revisions_of
+from collectionstore_node.statemachine.tokens import take_token_key
 from collectionstore_node.statemachine.transactions import apply_transaction, apply_unbounded
 from collectionstore_node.statemachine.updates import apply_update
 from collectionstore_node.statemachine.view import Overlay
@@ -49,6 +78,9 @@ from collectionstore_node.statemachine.writing import allows, current_revision
 
 _OK: Final = Code.OK
 """Looking up a member of an enumeration takes longer than making an outcome."""
+_CONSUMERS: Final = (PutConsumer, AckConsumer, DeleteConsumer)
+_INSERT: Final = int(ChangeKind.INSERT)
+_REPLACE: Final = int(ChangeKind.REPLACE)
 
 READ_AHEAD_COMMANDS: Final = 16
 """Commands whose records are read together, before it is known what those of the commands before them cost: so many
@@ -82,10 +114,14 @@ def apply_batch(
     header = read_header(overlay)
     # BEFORE anything else: all of the entry has the level that it brings. One of an earlier level, proposed before the
     # level was raised, is applied by the raised one.
-    header.level = max(header.level, level_of(data))
+    header.level = overlay.level = max(header.level, level_of(data))
     header.advance(batch.time_ms)
     bounded = header.level >= BOUNDED
-    catalog, table, queue = Catalog(overlay), IdempotencyTable(overlay, header), header.queue
+    changes = begin(header)
+    if changes is not None and (token_key := token_key_in(data)):
+        take_token_key(overlay, header, token_key)
+    catalog, table, queue = Catalog(overlay, changes), IdempotencyTable(overlay, header), header.queue
+    catalog.deadlines.open(header)
     outcomes: list[Outcome] = []
     values: list[Item] | None = None if answers is None else []
     # From here on: an entry costs the same, whichever entries are applied together with it.
@@ -123,9 +159,12 @@ def apply_batch(
             answers[position] = msgspec.structs.replace(outcome, items=tuple(values))
             values = []
     catalog.finish()
+    record = None if changes is None else keep(overlay, header, changes)
     # LAST: it takes all writes of the entry into the digest and stores the header, in the same batch as the writes, so
     # that a crash cannot leave one without the other.
     update_digest(overlay, header, chain, outcomes)
+    if record is not None:
+        overlay.put_unhashed(history_key(header.revision), record)
     return outcomes
 
 
@@ -186,7 +225,7 @@ def _apply_once(
 
 
 def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, values: list[Item] | None) -> Outcome:
-    revision = header.revision
+    revision = catalog.revision = header.revision
     if isinstance(action, Put):
         return _put(overlay, catalog, catalog.key(action.ref), action, revision)
     if isinstance(action, Delete):
@@ -195,9 +234,11 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return _create(catalog, action.name, header)
     if isinstance(action, DropCollection):
         return Outcome(Code.OK if catalog.drop(action.name) else Code.COLLECTION_NOT_FOUND, revision)
-    if header.level < ENGINE and level_needed(action) >= ENGINE:
+    if header.level < HIGHEST and level_known(action) > header.level:
         # No correct member proposes them before their level; what they would do then is not defined by it.
         return Outcome(Code.LEVEL_TOO_LOW, revision)
+    if isinstance(action, _CONSUMERS):
+        return apply_consumer(overlay, action, header)
     if isinstance(action, Update):
         return apply_update(overlay, catalog, action, revision, values)
     if isinstance(action, BuildIndex):
@@ -206,9 +247,48 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return create_index(catalog, action, revision)
     if isinstance(action, DropIndex):
         return drop_index(catalog, action, revision)
+    if isinstance(action, Expiring | Touch | GrantLease | KeepLease | RevokeLease | Expire):
+        return _expiry(overlay, catalog, action, revision, values)
+    if isinstance(action, ConfigureCollection):
+        return configure_collection(overlay, catalog, action, revision)
+    if isinstance(action, Insert):
+        return insert(overlay, catalog, action, revision)
+    if isinstance(action, GuardedTransaction):
+        return apply_guarded(overlay, catalog, action, revision, values)
+    if isinstance(action, Commit):
+        return apply_commit(overlay, catalog, action, revision, values)
+    if isinstance(action, Settle):
+        # With the key of another command: there was no outcome of that one, and this is it from now on.
+        return Outcome(Code.SETTLED, revision)
+    if isinstance(action, LimitHistory):
+        return limit_history(header, action, revision)
     if header.level >= BOUNDED:
         return apply_transaction(overlay, catalog, action, revision, values)
     return apply_unbounded(overlay, catalog, action, revision)
+
+
+def _expiry(
+    overlay: Overlay,
+    catalog: Catalog,
+    action: Expiring | Touch | GrantLease | KeepLease | RevokeLease | Expire,
+    revision: int,
+    values: list[Item] | None,
+) -> Outcome:
+    match action:
+        case Expiring(write):
+            if isinstance(write, Put):
+                return _put(overlay, catalog, catalog.key(write.ref), write, revision, action)
+            return apply_update(overlay, catalog, write, revision, values, action)
+        case Touch():
+            return touch(overlay, catalog, action, revision)
+        case GrantLease():
+            return grant_lease(catalog, action, revision)
+        case KeepLease():
+            return keep_lease(catalog, action, revision)
+        case RevokeLease():
+            return revoke_lease(catalog, action, revision)
+        case Expire():
+            return remove_expired(overlay, catalog, action, revision)
 
 
 def _create(catalog: Catalog, name: str, header: Header) -> Outcome:
@@ -219,24 +299,49 @@ def _create(catalog: Catalog, name: str, header: Header) -> Outcome:
     return Outcome(Code.COLLECTION_EXISTS, header.revision, current_revision=current)
 
 
-def _put(overlay: Overlay, catalog: Catalog, key: bytes | None, put: Put, revision: int) -> Outcome:
+def _put(
+    overlay: Overlay, catalog: Catalog, key: bytes | None, put: Put, revision: int, expiring: Expiring | None = None
+) -> Outcome:
     """Apply a put to `key`, None if its collection does not exist."""
     if key is None:
         return Outcome(Code.COLLECTION_NOT_FOUND, revision)
     previous = overlay.get(key)
+    if expires := previous is not None and previous[:1] == EXPIRING:
+        catalog.revision = revision
+        previous = live(overlay, catalog, put.ref, key, previous)
     current, created_revision = (0, revision) if previous is None else revisions_of(previous)
     precondition = put.precondition
     # Most have none, and need not be asked.
     if (precondition.exists is not None or precondition.revisions is not None) and not allows(precondition, current):
         return Outcome(Code.PRECONDITION_FAILED, revision, current_revision=current)
-    record = encode_stored(revision, created_revision, put.value, put.content_type)
-    if catalog.indexed:
+    value, mark = put.value, ""
+    if catalog.configured:
+        conforming = conform(overlay, catalog, put.ref, value, created=previous is None)
+        if isinstance(conforming, Code):
+            return Outcome(conforming, revision, current_revision=current)
+        value, mark = conforming
+    expiry = None
+    if expiring is not None or catalog.configured:
+        found = catalog.expiry(put.ref, expiring)
+        if isinstance(found, Code):
+            return Outcome(found, revision, current_revision=current)
+        expiry, expires = found, expires or found is not None
+    record = encode_stored(revision, created_revision, value, put.content_type, expiry or NEVER)
+    changes = catalog.changes
+    if catalog.indexed or expires:
+        catalog.revision = revision
         refused = store(overlay, catalog, (Write(put.ref, key, previous, record),))
         if refused is not None:
             return Outcome(refused.code, revision, current_revision=current, items=(refused_item(refused.by),))
     else:
         # As `store` does, without the call: this runs for every write.
         overlay.put(key, record)
+        if changes is not None:
+            changes.append((revision, 0, _INSERT if previous is None else _REPLACE, put.ref, "", previous, record))
+    if mark:
+        return Outcome(
+            _OK, revision, previous is None, current, items=(Item(revision, previous is None, None, current, mark),)
+        )
     return Outcome(_OK, revision, previous is None, current)
 
 
@@ -245,6 +350,8 @@ def _delete(overlay: Overlay, catalog: Catalog, delete: Delete, revision: int) -
     if key is None:
         return Outcome(Code.COLLECTION_NOT_FOUND, revision)
     previous = overlay.get(key)
+    if previous is not None:
+        previous = live(overlay, catalog, delete.ref, key, previous)
     current = current_revision(previous)
     if not allows(delete.precondition, current):
         return Outcome(Code.PRECONDITION_FAILED, revision, current_revision=current)

@@ -11,8 +11,11 @@ import msgspec
 
 from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.indexes.entries import entries_of
+from collectionstore_node.schemas import CompiledSchema
 from collectionstore_node.statemachine.codec import decode_own
-from collectionstore_node.statemachine.commands import DocumentRef, Ref
+from collectionstore_node.statemachine.commands import Code, DocumentRef, Expiring, Ref
+from collectionstore_node.statemachine.expiry_queue import Deadlines
+from collectionstore_node.statemachine.history import ChangeKind, Row
 from collectionstore_node.statemachine.index_catalog import (
     Index,
     IndexState,
@@ -32,9 +35,18 @@ from collectionstore_node.statemachine.keys import (
     index_prefix,
     indexes_key,
     last_text,
+    options_key,
     prefix_end,
+    sequence_key,
     statistics_key,
 )
+from collectionstore_node.statemachine.options import (
+    DEFAULTS,
+    Configured,
+    encode_options,
+    read_options,
+)
+from collectionstore_node.statemachine.stored import Expiry
 from collectionstore_node.statemachine.view import Overlay, View
 
 
@@ -45,10 +57,14 @@ class Collection(msgspec.Struct, frozen=True, array_like=True):
     """Revision of its creation."""
     indexed: bool = False
     """Whether it has indexes (`index_catalog`). Stored if it has, so that others are as at earlier levels."""
+    configured: bool = False
+    """Whether it has a record of options (`options`). Stored if it has, for the same reason."""
 
     def stored(self) -> object:
         """Return what is encoded of it."""
-        return self if self.indexed else (self.id,)
+        if self.configured:
+            return self
+        return (self.id, True) if self.indexed else (self.id,)
 
 
 class OpenIndex:
@@ -56,12 +72,12 @@ class OpenIndex:
 
     __slots__ = ("collection_id", "enter", "index", "prefix", "statistics")
 
-    def __init__(self, overlay: Overlay, collection_id: int, index: Index) -> None:
+    def __init__(self, view: View, collection_id: int, index: Index) -> None:
         self.collection_id = collection_id
         self.index = index
         self.prefix = index_prefix(collection_id, index.id)
         self.enter = entries_of(index.definition)
-        self.statistics = read_statistics(overlay, collection_id, index.id)
+        self.statistics = read_statistics(view, collection_id, index.id)
 
     def maintains(self, document_id: str) -> bool:
         """Whether a write of the document changes entries; while the index is built, what is ahead is left to that."""
@@ -70,6 +86,19 @@ class OpenIndex:
             after = self.index.after
             return after is not None and document_id <= after
         return state is IndexState.READY
+
+
+class OpenOptions:
+    """The options of a collection as one batch uses them."""
+
+    __slots__ = ("collection_id", "compiled", "options", "revision")
+
+    def __init__(self, collection_id: int, configured: Configured) -> None:
+        self.collection_id = collection_id
+        self.options = configured.options
+        self.revision = configured.revision
+        self.compiled: CompiledSchema | None = None
+        """Its schema, once it was needed."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -91,12 +120,30 @@ def scan_collections(view: View, lo: bytes, hi: bytes) -> Iterator[tuple[str, Co
 class Catalog:
     """The catalog as one batch reads and writes it. It caches lookups, so all its writes must go through it."""
 
-    __slots__ = ("_buckets", "_changed", "_collections", "_overlay", "indexed")
+    __slots__ = (
+        "_buckets",
+        "_changed",
+        "_collections",
+        "_overlay",
+        "changes",
+        "configured",
+        "deadlines",
+        "indexed",
+        "revision",
+    )
 
-    def __init__(self, overlay: Overlay) -> None:
+    def __init__(self, overlay: Overlay, changes: list[Row] | None = None) -> None:
         self._overlay = overlay
+        self.changes = changes
+        """What the batch has changed so far, for the history; None if none is kept."""
+        self.deadlines = Deadlines(overlay)
+        """What expires; `open` it with the header."""
+        self.revision = 0
+        """Of the command at hand; a put that meets no indexes leaves it as it is."""
         self.indexed: dict[str, tuple[OpenIndex, ...]] = {}
         """The indexes of those collections that were looked up and have some."""
+        self.configured: dict[str, OpenOptions] = {}
+        """The options of those collections that were looked up and have some."""
         self._changed: dict[int, OpenIndex] = {}
         self._collections: dict[str, bytes | None] = {}
         self._buckets: dict[str, bytes] = {}
@@ -122,7 +169,9 @@ class Catalog:
         """Create an empty collection; return False if it exists."""
         if self._documents(name) is not None:
             return False
-        self._overlay.put(collection_key(name), _encoder.encode(Collection(revision).stored()))
+        record = _encoder.encode(Collection(revision).stored())
+        self._overlay.put(collection_key(name), record)
+        self.note(ChangeKind.CREATE_COLLECTION, name, None, record)
         self._collections[name] = documents_prefix(revision)
         return True
 
@@ -136,6 +185,8 @@ class Catalog:
         documents = self._documents(name)
         if documents is None:
             return False
+        if self.changes is not None:
+            self.note(ChangeKind.DROP_COLLECTION, name, self._overlay.get(collection_key(name)), None)
         # One range, whatever the number of documents. The ID in the keys is never reused, so a collection that is
         # created again under this name cannot see documents that are still on disk.
         self._overlay.drop_range(documents, prefix_end(documents))
@@ -148,6 +199,10 @@ class Catalog:
                 self._clear(one)
             self._overlay.delete(indexes_key(number))
             self._overlay.delete(builds_key(number))
+        if self.configured.pop(name, None) is not None:
+            number = collection_id_of(documents)
+            self._overlay.delete(options_key(number))
+            self._overlay.delete(sequence_key(number))
         return True
 
     def documents_of(self, name: str) -> bytes | None:
@@ -167,7 +222,7 @@ class Catalog:
             if known.index.id not in kept:
                 self._clear(known)
         if bool(before) != bool(indexes):
-            overlay.put(collection_key(name), _encoder.encode(Collection(number, bool(indexes)).stored()))
+            self._record(name, number, indexed=bool(indexes))
         if not indexes:
             overlay.delete(indexes_key(number))
         else:
@@ -179,6 +234,40 @@ class Catalog:
         elif was_building and not building:
             overlay.delete(builds_key(number))
 
+    def options_of(self, name: str) -> Configured:
+        """Return the options of an existing collection, and when they were set: at its creation, if never."""
+        known = self.configured.get(name)
+        return (
+            Configured(DEFAULTS, self.revision_of(name)) if known is None else Configured(known.options, known.revision)
+        )
+
+    def set_options(self, name: str, configured: Configured, *, position: int = 0) -> None:
+        """Store the options of an existing collection; `position` is that of the change within its command."""
+        documents = self._documents(name)
+        if documents is None:
+            raise InvariantViolated("options of a collection that does not exist")
+        number = collection_id_of(documents)
+        known = self.configured.get(name)
+        before = None if known is None else encode_options(Configured(known.options, known.revision))
+        record = encode_options(configured)
+        self.configured[name] = OpenOptions(number, configured)
+        if known is None:
+            self._record(name, number, indexed=name in self.indexed)
+        self._overlay.put(options_key(number), record)
+        self.note(ChangeKind.CONFIGURE_COLLECTION, name, before, record, position=position)
+
+    def expiry(self, ref: Ref, expiring: Expiring | None, *, attached: int = 0) -> Expiry | Code | None:
+        """Return until when what is written now is there: as the command says, else as its collection does.
+
+        None if neither says it, and a code for why it cannot be. `attached` as for `Deadlines.expiry`.
+        """
+        if expiring is not None:
+            return self.deadlines.expiry(expiring.ttl_ms, expiring.lease, attached=attached)
+        found = self.configured.get(ref.collection) if isinstance(ref, DocumentRef) else None
+        if found is None or not found.options.ttl_ms:
+            return None
+        return Expiry(self.deadlines.deadline_ms(found.options.ttl_ms))
+
     def counted(self, one: OpenIndex) -> None:
         """Note that the statistics of an index have changed: they are stored once, at the end of the batch."""
         self._changed[one.index.id] = one
@@ -188,10 +277,22 @@ class Catalog:
         self._clear(one)
         one.statistics = Statistics()
 
+    def note(
+        self, kind: ChangeKind, name: str, before: bytes | None, after: bytes | None, *, position: int = 0
+    ) -> None:
+        """Keep a change of a collection as a whole, with the records before and behind it, in the history."""
+        if self.changes is not None:
+            self.changes.append((self.revision, position, int(kind), None, name, before, after))
+
     def finish(self) -> None:
         """Store what was counted. At the end of every batch."""
         for one in self._changed.values():
             self._overlay.put(statistics_key(one.collection_id, one.index.id), encode_statistics(one.statistics))
+        self.deadlines.finish()
+
+    def _record(self, name: str, number: int, *, indexed: bool) -> None:
+        record = Collection(number, indexed, name in self.configured)
+        self._overlay.put(collection_key(name), _encoder.encode(record.stored()))
 
     def _clear(self, one: OpenIndex) -> None:
         self._changed.pop(one.index.id, None)
@@ -215,6 +316,8 @@ class Catalog:
                 self.indexed[name] = tuple(
                     OpenIndex(self._overlay, found.id, one) for one in read_indexes(self._overlay, found.id)
                 )
+            if found is not None and found.configured:
+                self.configured[name] = OpenOptions(found.id, read_options(self._overlay, found.id))
             prefix = None if found is None else documents_prefix(found.id)
             self._collections[name] = prefix
             return prefix

@@ -21,9 +21,11 @@ import msgspec
 
 from collectionstore_node.indexes.definition import Definition
 from collectionstore_node.statemachine.codec import decode
-from collectionstore_node.statemachine.levels import ENGINE, FIRST, HIGHEST
+from collectionstore_node.statemachine.levels import CHANGES, ENGINE, FIRST, HIGHEST
+from collectionstore_node.statemachine.options import CollectionOptions
 
 _THREE_ELEMENTS: Final = 0x93
+_FOUR_ELEMENTS: Final = 0x94
 _FIXED_ARRAY_MAX: Final = 0x9F
 """Range of the second byte of a batch with more than time and commands: msgpack arrays of 3 to 15 elements."""
 
@@ -174,7 +176,36 @@ class Update(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
     """The largest text of the new document where the request arrived; 0 for `documents.updates.BYTES_MAX`."""
 
 
-Operation: TypeAlias = Put | Delete | Get | Update
+class Expiring(msgspec.Struct, frozen=True, array_like=True, tag=35, gc=False):
+    """A put or an update whose document or raw value expires; from level `CHANGES` on.
+
+    One of `ttl_ms` and `lease` at most; with neither it does not expire, whatever its collection says. LEASE_NOT_FOUND
+    or LEASE_FULL if it cannot be attached, INVALID_EXPIRY for a ttl out of range.
+    """
+
+    write: Put | Update
+    ttl_ms: int = 0
+    """How long it is there, from the time of the entry on."""
+    lease: int = 0
+    """ID of the lease that it is attached to."""
+
+    @property
+    def ref(self) -> Ref:
+        """What is written."""
+        return self.write.ref
+
+    @property
+    def precondition(self) -> Precondition:
+        """Condition of the write."""
+        return self.write.precondition
+
+
+Operation: TypeAlias = Put | Delete | Get | Update | Expiring
+
+
+def plain(operation: Operation) -> Put | Delete | Get | Update:
+    """Return an operation without what it says of expiry."""
+    return operation.write if isinstance(operation, Expiring) else operation
 
 
 class Transaction(msgspec.Struct, frozen=True, array_like=True, tag=5):
@@ -221,10 +252,225 @@ class BuildIndex(msgspec.Struct, frozen=True, array_like=True, tag=22):
     """The ID of the last document that has entries; None at the beginning."""
 
 
+class ConfigureCollection(msgspec.Struct, frozen=True, array_like=True, tag=30):
+    """Replace all options of a collection; from level `CHANGES` on.
+
+    PRECONDITION_FAILED if they were last changed at another revision than `expected`. With `create` a collection that
+    does not exist is created with them; one that exists is COLLECTION_EXISTS if it has the same, else OPTIONS_DIFFER.
+    """
+
+    collection: str
+    options: CollectionOptions
+    expected: int = 0
+    """When they were last changed: the collection's creation, if never. 0 for no such condition."""
+    create: bool = False
+
+
+class Insert(msgspec.Struct, frozen=True, array_like=True, tag=31, gc=False):
+    """Store a new document under the next number of the collection's sequence; from level `CHANGES` on.
+
+    ID_REFUSED if the collection has no sequence. The outcome says which number it was: `inserted_id`.
+    """
+
+    collection: str
+    value: bytes
+    """Compact JSON text of a document."""
+
+
+class Touch(msgspec.Struct, frozen=True, array_like=True, tag=36, gc=False):
+    """Change until when the target is there, and nothing else: it keeps its revision. From level `CHANGES` on.
+
+    NOT_FOUND if it is absent, and the codes of `Expiring`.
+    """
+
+    ref: Ref
+    ttl_ms: int = 0
+    lease: int = 0
+    precondition: Precondition = ANY
+
+
+class GrantLease(msgspec.Struct, frozen=True, array_like=True, tag=37, gc=False):
+    """Grant a lease, whose ID is the revision of the command. TOO_MANY_LEASES. From level `CHANGES` on, as those below.
+
+    Records are attached to it, and are gone when it ends: `ttl_ms` after it was granted or kept alive.
+    """
+
+    ttl_ms: int
+
+
+class KeepLease(msgspec.Struct, frozen=True, array_like=True, tag=38, gc=False):
+    """Keep a lease alive for its whole ttl from now on. LEASE_NOT_FOUND if it has ended."""
+
+    lease: int
+
+
+class RevokeLease(msgspec.Struct, frozen=True, array_like=True, tag=39, gc=False):
+    """End a lease now, and with it everything that is attached. LEASE_NOT_FOUND if it has ended."""
+
+    lease: int
+
+
+class Expire(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):
+    """Remove what has expired: a bounded number of records and leases. The leader proposes one after the other.
+
+    It also advances the replicated time, as every entry does, and is proposed for that alone.
+    """
+
+
+class Plan(msgspec.Struct, frozen=True, array_like=True):
+    """Where the documents are that may match a query: chosen where the request arrived, as the log must say it.
+
+    A planner may change from one version to the next; what a command costs may not.
+    """
+
+    index: int = 0
+    """ID of the index whose entries are read; 0 for the documents themselves."""
+    ranges: tuple[tuple[bytes, bytes], ...] = ((b"", b""),)
+    """Parts `[lo, hi)` of its keys, without the prefix; an empty `hi` is the end."""
+    single: bool = False
+    """Whether it holds only while no document has several entries in the index."""
+
+
+SCAN: Final = Plan()
+
+
+class Query(msgspec.Struct, frozen=True, array_like=True):
+    """The documents of a collection that match a filter, or of them the one with the ID `id`."""
+
+    collection: str
+    filter: bytes
+    """Compact JSON text of a filter without `$expr`."""
+    id: str | None = None
+    plan: Plan = SCAN
+
+
+class QueryGuard(msgspec.Struct, frozen=True, array_like=True):
+    """One condition of a transaction: the number of documents that match, compared with `operand`."""
+
+    query: Query
+    operator: CompareOperator
+    operand: int
+
+
+class GuardedTransaction(msgspec.Struct, frozen=True, array_like=True, tag=53):
+    """A transaction whose compares include queries; from level `CHANGES` on.
+
+    READ_COLLECTION_NOT_FOUND for the collection of a query, QUERY_TOO_COSTLY if what the queries look at is beyond the
+    bounds of a transaction.
+    """
+
+    transaction: Transaction
+    guards: tuple[QueryGuard, ...]
+
+
+class ReadTarget(msgspec.Struct, frozen=True, array_like=True):
+    """What a client has read of a single target: its revision, 0 if it was absent."""
+
+    ref: Ref
+    revision: int
+
+
+class ReadQuery(msgspec.Struct, frozen=True, array_like=True):
+    """What a client has read by a query: at which revision, or the IDs and revisions of all that matched."""
+
+    query: Query
+    since: int = 0
+    """The revision of the answer: no document that matches before or behind a later change may have been changed."""
+    seen: tuple[tuple[str, int], ...] | None = None
+    """If given, `since` is not asked: the query must find just these now."""
+
+
+class Commit(msgspec.Struct, frozen=True, array_like=True, tag=54):
+    """Run `writes` if all that was read would be read now, too; from level `CHANGES` on.
+
+    TRANSACTION_CONFLICT otherwise: `failed_operation` is the position among `targets`, then `queries`, and the only
+    item says which document is another one (`conflicting`). All reads and writes have one place in the order of
+    commands then: the revision of this one.
+    """
+
+    targets: tuple[ReadTarget, ...] = ()
+    queries: tuple[ReadQuery, ...] = ()
+    writes: tuple[Operation, ...] = ()
+
+
+class Settle(msgspec.Struct, frozen=True, array_like=True, tag=55):
+    """Decide the fate of the command with the same idempotency key; from level `CHANGES` on.
+
+    If that one was applied, this one is answered with its outcome. Otherwise SETTLED takes the place of its outcome in
+    the idempotency table, and it is never applied, however late it comes.
+    """
+
+
+class LimitHistory(msgspec.Struct, frozen=True, array_like=True, tag=45):
+    """Bound the history of changes by other bytes than those of the level; from level `CHANGES` on.
+
+    The leader proposes it while a member is short of space. INVALID_LIMIT if it is out of range.
+    """
+
+    bytes_max: int
+    """0 for the bound of the level."""
+
+
+class PutConsumer(msgspec.Struct, frozen=True, array_like=True, tag=48):
+    """Create a consumer of changes; from level `CHANGES` on. One of that name that asks for the same is left as it is.
+
+    CONSUMER_EXISTS if it asks for something else, TOO_MANY_CONSUMERS beyond their bound, CONSUMER_POSITION if it would
+    begin at a revision that is not reached.
+    """
+
+    name: str
+    kind: str
+    """`collection`, `bucket` or `store`."""
+    scope: str
+    """Name of the collection or bucket; empty for the store."""
+    request: bytes
+    """What else it asks for: a JSON object."""
+    revision: int | None = None
+    """Where it begins: behind the first `passed` changes of this revision; None for behind the command."""
+    passed: int = 0
+
+
+class AckConsumer(msgspec.Struct, frozen=True, array_like=True, tag=49):
+    """Move a consumer forward; from level `CHANGES` on. It never goes back.
+
+    CONSUMER_NOT_FOUND, or CONSUMER_POSITION for a revision that is not reached.
+    """
+
+    name: str
+    revision: int
+    passed: int
+
+
+class DeleteConsumer(msgspec.Struct, frozen=True, array_like=True, tag=50):
+    """Delete a consumer; from level `CHANGES` on. CONSUMER_NOT_FOUND if there is none."""
+
+    name: str
+
+
 ClientAction: TypeAlias = (
-    Put | Delete | CreateCollection | DropCollection | Transaction | Update | CreateIndex | DropIndex
+    Put
+    | Delete
+    | CreateCollection
+    | DropCollection
+    | Transaction
+    | Update
+    | CreateIndex
+    | DropIndex
+    | ConfigureCollection
+    | Insert
+    | Expiring
+    | Touch
+    | GrantLease
+    | KeepLease
+    | RevokeLease
+    | GuardedTransaction
+    | Commit
+    | Settle
+    | PutConsumer
+    | AckConsumer
+    | DeleteConsumer
 )
-Action: TypeAlias = ClientAction | BuildIndex
+Action: TypeAlias = ClientAction | BuildIndex | Expire | LimitHistory
 
 
 class Idempotency(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -244,22 +490,51 @@ class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
 def answers_values(command: Command) -> bool:
     """Whether the answer to a command may hold values, and be large."""
     action = command.action
+    if isinstance(action, Expiring):
+        action = action.write
     if isinstance(action, Update):
         return action.image is not Image.NONE
-    if not isinstance(action, Transaction):
-        return False
-    return any(isinstance(one, Get) for branch in (action.then, action.otherwise) for one in branch)
+    return any(isinstance(one, Get) for one in steps_of(action))
 
 
-_ENGINE: Final = frozenset((Update, CreateIndex, DropIndex, BuildIndex))
+def steps_of(action: Action) -> tuple[Operation, ...]:
+    """Return the operations of all branches of a transaction; none of any other action."""
+    match action:
+        case Transaction():
+            return (*action.then, *action.otherwise)
+        case GuardedTransaction():
+            return steps_of(action.transaction)
+        case Commit():
+            return action.writes
+    return ()
+
+
+_LEVELS: Final[dict[type, int]] = {
+    **dict.fromkeys((Update, CreateIndex, DropIndex, BuildIndex), ENGINE),
+    **dict.fromkeys(
+        (ConfigureCollection, Insert, Expiring, Touch, GrantLease, KeepLease, RevokeLease, Expire), CHANGES
+    ),
+    **dict.fromkeys(
+        (GuardedTransaction, Commit, Settle, LimitHistory, PutConsumer, AckConsumer, DeleteConsumer), CHANGES
+    ),
+}
+"""The level of each kind of action that is not of the first one."""
+
+
+def level_known(action: Action) -> int:
+    """Return the feature level from which on programs can decode an action."""
+    if isinstance(action, Transaction):
+        return max((_LEVELS.get(type(one), FIRST) for one in (*action.then, *action.otherwise)), default=FIRST)
+    return _LEVELS.get(type(action), FIRST)
 
 
 def level_needed(action: Action) -> int:
-    """Return the feature level from which on an action may be proposed: earlier programs cannot decode it."""
-    if isinstance(action, Transaction):
-        branches = (action.then, action.otherwise)
-        return ENGINE if any(type(one) is Update for branch in branches for one in branch) else FIRST
-    return ENGINE if type(action) in _ENGINE else FIRST
+    """Return the feature level from which on an action may be proposed: earlier programs do not know all of it."""
+    steps = (*action.then, *action.otherwise) if isinstance(action, Transaction) else (action,)
+    # A name that is written with escapes is not found here. Below the level it is an invalid update, as it was before.
+    if any(type(one) is Update and one.form is UpdateForm.OPERATORS and b'"$bit"' in one.body for one in steps):
+        return CHANGES
+    return level_known(action)
 
 
 class CommandBatch(msgspec.Struct, frozen=True, array_like=True):
@@ -283,6 +558,15 @@ class _Traced(msgspec.Struct, frozen=True, array_like=True):
     time_ms: msgspec.Raw
     commands: msgspec.Raw
     contexts: tuple[tuple[int, Annotated[bytes, msgspec.Meta(min_length=24, max_length=24)]], ...] = ()
+
+
+class _Keyed(msgspec.Struct, frozen=True, array_like=True):
+    """A batch of which only the key of tokens is decoded."""
+
+    time_ms: msgspec.Raw
+    commands: msgspec.Raw
+    contexts: msgspec.Raw
+    token_key: bytes
 
 
 class Code(enum.IntEnum):
@@ -329,6 +613,52 @@ class Code(enum.IntEnum):
     """Another document has the same values in a unique index; see `refused_index`."""
     INDEX_ENTRIES = 46
     """The document would have too many entries in an index, or a value in it is nested too deep; see the same."""
+    CONSUMER_NOT_FOUND = 85
+    CONSUMER_EXISTS = 86
+    """There is one of that name that asks for something else."""
+    TOO_MANY_CONSUMERS = 87
+    CONSUMER_POSITION = 88
+    """The revision is not reached."""
+    SCHEMA_VIOLATION = 60
+    """The schema of the collection does not allow the document; nothing was changed. `refused_document` has it."""
+    SCHEMA_COST = 61
+    """The document is too large for the schema: checking it would take too many steps. The same."""
+    SCHEMA_DEFAULTS = 62
+    """The defaults of the schema would add too much to the document."""
+    INVALID_OPTIONS = 63
+    """The options are not allowed; members check them before they propose."""
+    OPTIONS_DIFFER = 64
+    """The collection to create exists with other options."""
+    ID_REFUSED = 65
+    """The collection takes no new document under this ID, or none without one: see `options.Ids`."""
+    SEQUENCE_TAKEN = 66
+    """The next numbers of the sequence are the IDs of documents; a later insert goes on behind them."""
+    SEQUENCE_EXHAUSTED = 67
+    LEASE_NOT_FOUND = 70
+    """There is no such lease, or it has ended."""
+    LEASE_FULL = 71
+    """The lease has as many records attached as it may."""
+    TOO_MANY_LEASES = 72
+    INVALID_EXPIRY = 73
+    """A ttl is out of range, or comes with a lease; members check it before they propose."""
+    TRANSACTION_CONFLICT = 90
+    """What a transaction has read is no longer so; nothing was changed. See `Commit`."""
+    QUERY_TOO_COSTLY = 91
+    """The query at `failed_operation` looks at more than a transaction may; nothing was changed. In a
+    `GuardedTransaction` the position is behind those of `compare`, in a `Commit` behind those of `targets`."""
+    INVALID_QUERY = 92
+    """The filter at `failed_operation` is invalid in any state: members check it before they propose."""
+    SETTLED = 93
+    """The command was not applied, and never will be: see `Settle`."""
+    CHANGES_UNKNOWN = 94
+    """What has changed since the query at `failed_operation` was read is not kept any more, or is too much to look at:
+    nothing was changed. As `TRANSACTION_CONFLICT` to a client."""
+    REVISION_AHEAD = 95
+    """The query at `failed_operation` was read at a revision that there is not yet; nothing was changed."""
+    READ_COLLECTION_NOT_FOUND = 96
+    """The collection of the query, or of the read, at `failed_operation` does not exist."""
+    INVALID_LIMIT = 80
+    """The history cannot be bounded so; members propose no such bound."""
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -371,6 +701,34 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     part that failed an update, None if it was none of them."""
 
 
+SCHEMA_WARNING: Final = "!"
+"""`Item.content_type` of a document that was stored although its schema does not allow it. No type of content has this
+name: it has no slash."""
+
+
+def warned(outcome: Outcome) -> bool:
+    """Whether a schema does not allow a document that the command stored."""
+    return any(map(item_warned, outcome.items))
+
+
+def item_warned(item: Item) -> bool:
+    """The same of the result of one operation."""
+    return item.content_type == SCHEMA_WARNING
+
+
+def inserted_id(outcome: Outcome) -> str:
+    """Return the ID of the document that an `Insert` has stored."""
+    return (outcome.items[0].value or b"").decode()
+
+
+def refused_document(outcome: Outcome) -> bytes | None:
+    """Return the text of the document that an update would have made, for the codes of schemas; None if it is unknown.
+
+    Only the member that answers adds it, and only of a small document.
+    """
+    return outcome.items[0].value if outcome.items else None
+
+
 class RefusedBy(NamedTuple):
     """The index that refused a write."""
 
@@ -390,9 +748,21 @@ def refused_index(outcome: Outcome) -> RefusedBy:
     return RefusedBy(item.content_type, (item.value or b"").decode())
 
 
+def conflicting(outcome: Outcome) -> str:
+    """Return the ID of the document that made a `Commit` conflict; empty for a target, whose position says it."""
+    (item,) = outcome.items
+    return (item.value or b"").decode()
+
+
+def conflict_item(document_id: str, revision: int) -> Item:
+    """Return the item of a conflict: the revision that a document has now, 0 if it is absent or does not match."""
+    return Item(revision, value=document_id.encode())
+
+
 _encoder = msgspec.msgpack.Encoder()
 _batch_decoder = msgspec.msgpack.Decoder(CommandBatch)
 _traced_decoder = msgspec.msgpack.Decoder(_Traced)
+_keyed_decoder = msgspec.msgpack.Decoder(_Keyed)
 _command_decoder = msgspec.msgpack.Decoder(Command)
 _outcome_decoder = msgspec.msgpack.Decoder(Outcome)
 
@@ -403,15 +773,23 @@ def encode_batch(time_ms: int, commands: Sequence[Command], level: int = FIRST) 
 
 
 def join_batch(
-    time_ms: int, encoded: Sequence[bytes], contexts: Sequence[SpanContext] = (), *, level: int = FIRST
+    time_ms: int,
+    encoded: Sequence[bytes],
+    contexts: Sequence[SpanContext] = (),
+    *,
+    level: int = FIRST,
+    token_key: bytes = b"",
 ) -> bytes:
     """Return the data of a COMMANDS entry of `level` from commands that are encoded by `encode_command`.
 
-    Without `contexts` the bytes are those of a version without trace contexts.
+    Without `contexts` the bytes are those of a version without trace contexts, unless there is a `token_key`.
     """
     # Raw: each command was encoded when it was proposed or forwarded, and is embedded without decoding it again.
     commands = [msgspec.Raw(command) for command in encoded]
-    return bytes((level,)) + _encoder.encode((time_ms, commands, contexts) if contexts else (time_ms, commands))
+    batch: tuple[object, ...] = (time_ms, commands, contexts) if contexts else (time_ms, commands)
+    if token_key:
+        batch = (time_ms, commands, contexts, token_key)
+    return bytes((level,)) + _encoder.encode(batch)
 
 
 def span_contexts(data: bytes) -> tuple[SpanContext, ...]:
@@ -426,6 +804,19 @@ def span_contexts(data: bytes) -> tuple[SpanContext, ...]:
         return decode(_traced_decoder, memoryview(data)[1:]).contexts
     except msgspec.DecodeError:
         return ()
+
+
+def token_key_in(data: bytes) -> bytes:
+    """Return the key of tokens that an entry of level `CHANGES` brings (`tokens`); empty for nearly all. Never raises.
+
+    It is a fourth element, behind trace contexts: one byte decides for entries without.
+    """
+    if len(data) < 2 or data[1] != _FOUR_ELEMENTS or data[0] < CHANGES:
+        return b""
+    try:
+        return decode(_keyed_decoder, memoryview(data)[1:]).token_key
+    except msgspec.DecodeError:
+        return b""
 
 
 def decode_batch(data: bytes) -> CommandBatch:

@@ -61,3 +61,34 @@ BUILD_DOCUMENTS: Final = 128
 BUILD_BYTES: Final = 256 << 10
 BUILD_ENTRIES: Final = 2 << 10
 """A step of a build ends with the document that reaches one of these: documents, their bytes, entries."""
+
+EXPIRE_ITEMS: Final = 128
+EXPIRE_COST: Final = 2 << 20
+"""A step of expiry ends with the record that reaches one of these: records, and what reading and removing them cost."""
+LEASES_MAX: Final = 10_000
+"""Leases of a store, those that have ended and are not removed yet among them."""
+LEASE_RECORDS_MAX: Final = 10_000
+"""Records that are attached to a lease."""
+TTL_MIN_MS: Final = 1_000
+TTL_MAX_MS: Final = 10 * 365 * 24 * 60 * 60 * 1000
+"""The shortest and the longest life of a record or a lease; far from where a time in 64 bits overflows."""
+SCHEMA_STEPS_MAX: Final = 4_000_000
+"""Steps that checking one document against the schema of its collection may take at most (`schemas.costs`)."""
+SCHEMA_STEP_COST_BYTES: Final = 16
+"""What one of them costs: a keyword that is evaluated, 10 to 50 ns."""
+SCHEMA_DEPTH_MAX: Final = 100
+"""How deep a document may be nested that is checked; the document itself counts as 1."""
+SCHEMA_CHECK_COST_BYTES: Final = 4 << 20
+"""What checking and compiling a schema costs; up to a tenth of a second."""
+SCHEMA_USE_COST: Final = 16
+"""What it costs, by byte, to use it in an entry: it may have to be compiled again."""
+SEQUENCE_TRIES_MAX: Final = 64
+"""Numbers that one insert passes because documents have them."""
+TRANSACTION_QUERIES_MAX: Final = 16
+"""Queries of a transaction."""
+QUERY_RANGES_MAX: Final = 1_000
+"""Ranges of a plan."""
+QUERY_SEEN_MAX: Final = 1_000
+"""Documents that the queries of a transaction may have seen, together."""
+CHANGE_COST_BYTES: Final = 256
+"""What it costs to look at a change of the history, besides its records."""

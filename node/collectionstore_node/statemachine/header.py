@@ -1,5 +1,5 @@
-"""The header of the state: revision, time, ends of the idempotency queue, digest and feature level. Read first and
-written last by every batch."""
+"""The header of the state: revision, time, ends of the idempotency queue, digest, feature level and extent of the
+history. Read first and written last by every batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from collectionstore_node.statemachine.codec import decode_own
 from collectionstore_node.statemachine.keys import HEADER_KEY
-from collectionstore_node.statemachine.levels import BOUNDED, FIRST
+from collectionstore_node.statemachine.levels import BOUNDED, CHANGES, FIRST
 from collectionstore_node.statemachine.view import Overlay, View
 
 DIGEST_BYTES: Final = 32
@@ -32,6 +32,25 @@ class Queue(msgspec.Struct, array_like=True):
     """Time of the entry `first`; undefined if the queue is empty."""
 
 
+class History(msgspec.Struct, array_like=True):
+    """How far the history of changes goes back, and what it takes; see `history`."""
+
+    kept_after: int
+    """Every change with a greater revision is kept."""
+    size_bytes: int = 0
+    """Sum of keys and records."""
+    open_bytes: int = 0
+    """The same of the newest segment, which the next entries add to."""
+    open_ms: int = 0
+    """Time of its first record; undefined if it is empty."""
+    closed: int = 0
+    """Number of the segments before it."""
+    oldest_ms: int = 0
+    """When the first of them was closed; undefined if there is none."""
+    bytes_max: int = 0
+    """What `size_bytes` may be; 0 for the bound of the level."""
+
+
 class Header(msgspec.Struct, array_like=True):
     """The record under HEADER_KEY. Add fields at the end, with a default."""
 
@@ -44,6 +63,8 @@ class Header(msgspec.Struct, array_like=True):
     """DIGEST_BYTES over every change of the state; see `digest`."""
     level: int = FIRST
     """Feature level of the state; see `levels`. Stored, and in the digest, from level 2 on only."""
+    history: History | None = None
+    """Stored from level `CHANGES` on only, and there from its first entry on."""
 
     def advance(self, time_ms: int) -> None:
         """Advance the replicated time towards that of a batch."""
@@ -53,10 +74,23 @@ class Header(msgspec.Struct, array_like=True):
             time_ms = min(time_ms, self.time_ms + TIME_STEP_MAX_MS)
         self.time_ms = max(self.time_ms, time_ms)
 
+    def bump(self, by: int) -> None:
+        """Raise the revision of a cluster that begins with this state, beyond those that the old one may have given.
+
+        What the old cluster changed behind this state is not in the history: it ends here.
+        """
+        if by:
+            self.revision += by
+            if self.history is not None:
+                self.history.kept_after = self.revision
+
     def stored(self) -> object:
         """Return what is encoded of it, in the state and for the digest."""
-        # At level 1 the fields that versions without levels have: their digests must be the same.
-        return (self.revision, self.time_ms, self.queue, self.digest) if self.level == FIRST else self
+        # At each level the fields that it began with: their digests must be the same.
+        if self.level >= CHANGES:
+            return self
+        common = (self.revision, self.time_ms, self.queue, self.digest)
+        return common if self.level == FIRST else (*common, self.level)
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from collectionstore_node.indexes.definition import INDEXES_MAX, definition_violation
 from collectionstore_node.indexes.entries import NO_ENTRIES, TooManyEntries, document_id_in
 from collectionstore_node.statemachine.catalog import Catalog, OpenIndex
-from collectionstore_node.statemachine.commands import BuildIndex, Code, CreateIndex, DropIndex, Outcome
+from collectionstore_node.statemachine.commands import BuildIndex, Code, CreateIndex, DocumentRef, DropIndex, Outcome
 from collectionstore_node.statemachine.costs import (
     BUILD_BYTES,
     BUILD_DOCUMENTS,
@@ -25,8 +25,9 @@ from collectionstore_node.statemachine.costs import (
     INDEX_VALUE_COST_BYTES,
     READ_COST_BYTES,
 )
-from collectionstore_node.statemachine.index_catalog import Index, IndexState
-from collectionstore_node.statemachine.indexing import count, document_of, stored_entries
+from collectionstore_node.statemachine.history import ChangeKind
+from collectionstore_node.statemachine.index_catalog import Index, IndexState, encode_indexes
+from collectionstore_node.statemachine.indexing import count, document_of, holder_expired, live, stored_entries
 from collectionstore_node.statemachine.keys import last_text, prefix_end, successor
 from collectionstore_node.statemachine.view import Overlay
 
@@ -46,7 +47,9 @@ def create_index(catalog: Catalog, create: CreateIndex, revision: int) -> Outcom
             return Outcome(Code.INDEX_EXISTS, revision, current_revision=one.id)
     if len(known) >= INDEXES_MAX:
         return Outcome(Code.TOO_MANY_INDEXES, revision)
-    catalog.set_indexes(create.collection, (*known, Index(revision, create.definition)))
+    index = Index(revision, create.definition)
+    catalog.set_indexes(create.collection, (*known, index))
+    catalog.note(ChangeKind.CREATE_INDEX, create.collection, None, encode_indexes((index,)))
     return Outcome(Code.OK, revision, created=True)
 
 
@@ -59,6 +62,8 @@ def drop_index(catalog: Catalog, drop: DropIndex, revision: int) -> Outcome:
     if len(left) == len(known):
         return Outcome(Code.INDEX_NOT_FOUND, revision)
     catalog.set_indexes(drop.collection, left)
+    gone = tuple(one for one in known if one not in left)
+    catalog.note(ChangeKind.DROP_INDEX, drop.collection, encode_indexes(gone), None)
     return Outcome(Code.OK, revision)
 
 
@@ -73,13 +78,13 @@ def build_index(overlay: Overlay, catalog: Catalog, build: BuildIndex, revision:
     index = found[0]
     if index.index.state is not IndexState.BUILDING or index.index.after != build.after:
         return Outcome(Code.PRECONDITION_FAILED, revision)
-    made = _step(overlay, catalog, index, documents)
+    made = _step(overlay, catalog, index, documents, build.collection)
     indexes = tuple(made if one.id == made.id else one for one in _indexes(catalog, build.collection))
     catalog.set_indexes(build.collection, indexes)
     return Outcome(Code.OK, revision)
 
 
-def _step(overlay: Overlay, catalog: Catalog, opened: OpenIndex, documents: bytes) -> Index:
+def _step(overlay: Overlay, catalog: Catalog, opened: OpenIndex, documents: bytes, collection: str) -> Index:
     """Make entries, and return the index as it is then."""
     index, size, entries = opened.index, 0, 0
     after, passed = index.after, index.passed
@@ -91,6 +96,9 @@ def _step(overlay: Overlay, catalog: Catalog, opened: OpenIndex, documents: byte
         document_id = last_text(key, documents)
         size += len(record)
         overlay.cost += READ_COST_BYTES + len(record)
+        if live(overlay, catalog, DocumentRef(collection, document_id), key, record) is None:
+            after, passed = document_id, passed + 1
+            continue
         try:
             new = opened.enter(document_of(record) or {})
         except TooManyEntries as error:
@@ -99,7 +107,7 @@ def _step(overlay: Overlay, catalog: Catalog, opened: OpenIndex, documents: byte
         overlay.cost += INDEX_ENTRY_COST_BYTES * len(new.keys) + INDEX_VALUE_COST_BYTES * new.values
         for entry, value in stored_entries(opened, document_id.encode(), new, record):
             holder = overlay.get(entry) if index.definition.unique else None
-            if holder is not None:
+            if holder is not None and not holder_expired(overlay, catalog, collection, holder):
                 return _failed(catalog, opened, UNIQUE_REASON, document_id_in(holder), document_id)
             overlay.put(entry, value)
         count(catalog, opened, NO_ENTRIES, new)

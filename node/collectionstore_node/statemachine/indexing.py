@@ -22,7 +22,9 @@ from collectionstore_node.indexes.entries import (
 from collectionstore_node.statemachine.catalog import Catalog, OpenIndex
 from collectionstore_node.statemachine.commands import Code, DocumentRef, Ref, RefusedBy
 from collectionstore_node.statemachine.costs import INDEX_ENTRY_COST_BYTES, INDEX_VALUE_COST_BYTES
-from collectionstore_node.statemachine.stored import revisions_of, value_start
+from collectionstore_node.statemachine.history import ChangeKind
+from collectionstore_node.statemachine.index_catalog import Statistics
+from collectionstore_node.statemachine.stored import EXPIRING, revisions_of, value_start
 from collectionstore_node.statemachine.view import Overlay
 
 _NOTHING: Final[dict[str, Any]] = {}
@@ -38,6 +40,8 @@ class Write(NamedTuple):
     """The record before the command; None if there is none."""
     record: bytes | None
     """The record to store; None to delete."""
+    kind: ChangeKind | None = None
+    """What the history says of it; None for INSERT, REPLACE or DELETE, as the records say."""
 
 
 class Refused(NamedTuple):
@@ -61,17 +65,55 @@ def store(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max:
         refused = _index(overlay, catalog, writes, cost_max)
         if refused is not None:
             return refused
-    for _, key, _, record in writes:
+    for ref, key, previous, record, _ in writes:
         if record is None:
             overlay.delete(key)
         else:
             overlay.put(key, record)
+        if (previous is not None and previous[:1] == EXPIRING) or (record is not None and record[:1] == EXPIRING):
+            catalog.deadlines.moved(ref, key, previous, record)
+    changes = catalog.changes
+    if changes is not None:
+        revision = catalog.revision
+        # Behind what the same command has changed before: it may have met records that have expired.
+        position = changes[-1][1] + 1 if changes and changes[-1][0] == revision else 0
+        for ref, _, previous, record, kind in writes:
+            # A write that only moves the deadline keeps the revision of the record, and is no change.
+            if record is None or revisions_of(record)[0] == revision:
+                changes.append((revision, position, int(_kind(kind, previous, record)), ref, "", previous, record))
+                position += 1
     return None
+
+
+def live(overlay: Overlay, catalog: Catalog, ref: Ref, key: bytes, record: bytes) -> bytes | None:
+    """Return a stored record, or None if it has expired: then it is removed now, whatever becomes of the command.
+
+    So a command meets none that has expired, in an index neither. Nothing that a client can see changes by it.
+    """
+    if not catalog.deadlines.has_expired(record):
+        return record
+    expire(overlay, catalog, ref, key, record)
+    return None
+
+
+def expire(overlay: Overlay, catalog: Catalog, ref: Ref, key: bytes, record: bytes) -> None:
+    """Remove a record that has expired."""
+    # It adds no entries, so no index refuses it.
+    store(overlay, catalog, (Write(ref, key, record, None, ChangeKind.EXPIRE),))
+    catalog.deadlines.count(expired=1)
+
+
+def _kind(given: ChangeKind | None, previous: bytes | None, record: bytes | None) -> ChangeKind:
+    if record is None:
+        return ChangeKind.DELETE if given is None else given
+    if previous is None:
+        return ChangeKind.INSERT
+    return ChangeKind.REPLACE if given is None else given
 
 
 def _index(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max: int | None) -> Refused | None:
     changes: list[_Change] = []
-    for position, (ref, _, previous, record) in enumerate(writes):
+    for position, (ref, _, previous, record, _) in enumerate(writes):
         if not isinstance(ref, DocumentRef) or ref.collection not in catalog.indexed:
             continue
         before, after = document_of(previous), document_of(record)
@@ -91,7 +133,7 @@ def _index(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max
             old = NO_ENTRIES if before is None else one.enter(before)
             overlay.cost += INDEX_ENTRY_COST_BYTES * (len(old.keys) + len(new.keys))
             overlay.cost += INDEX_VALUE_COST_BYTES * (old.values + new.values)
-            changes.append(_Change(position, one, ref.id.encode(), old, new, previous, record))
+            changes.append(_Change(position, ref.collection, one, ref.id.encode(), old, new, previous, record))
     staged: dict[bytes, bytes | None] = {}
     kept: dict[bytes, bytes] = {}
     # What is removed BEFORE what is added, for all writes: a transaction may exchange the values of two documents.
@@ -104,7 +146,7 @@ def _index(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max
         for key, value in change.entries(change.new, change.record):
             if unique:
                 holder = staged[key] if key in staged else overlay.get(key)
-                if holder is not None:
+                if holder is not None and not holder_expired(overlay, catalog, change.collection, holder):
                     by = RefusedBy(change.opened.index.definition.name, document_id_in(holder))
                     return Refused(Code.UNIQUE_VIOLATION, change.position, by)
             staged[key] = value
@@ -118,10 +160,22 @@ def _index(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max
     return None
 
 
+def holder_expired(overlay: Overlay, catalog: Catalog, collection: str, holder: bytes) -> bool:
+    """Whether the document of an entry that is in the way of another one has expired: then both are removed now."""
+    documents = catalog.documents_of(collection)
+    if documents is None or not catalog.deadlines.active:
+        return False
+    document_id = document_id_in(holder)
+    key = documents + document_id.encode()
+    record = overlay.get(key)
+    return record is not None and live(overlay, catalog, DocumentRef(collection, document_id), key, record) is None
+
+
 class _Change(NamedTuple):
     """The entries of one document in one index, before and after."""
 
     position: int
+    collection: str
     opened: OpenIndex
     id: bytes
     old: Entries
@@ -144,13 +198,17 @@ def stored_entries(index: OpenIndex, document_id: bytes, entries: Entries, recor
 
 def count(catalog: Catalog, index: OpenIndex, old: Entries, new: Entries) -> None:
     """Count entries out and in."""
-    statistics = index.statistics
+    count_in(index.statistics, old, new)
+    catalog.counted(index)
+
+
+def count_in(statistics: Statistics, old: Entries, new: Entries) -> None:
+    """Count entries out of and into statistics."""
     statistics.entries += len(new.keys) - len(old.keys)
     statistics.documents += bool(new.keys) - bool(old.keys)
     statistics.multikey += new.multikey - old.multikey
     statistics.long += new.long - old.long
     statistics.key_bytes += sum(map(len, new.keys)) - sum(map(len, old.keys))
-    catalog.counted(index)
 
 
 def document_of(record: bytes | None) -> dict[str, Any] | None:

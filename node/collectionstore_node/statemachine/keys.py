@@ -21,9 +21,22 @@ INDEXES: Final = b"\x07"
 INDEX_ENTRIES: Final = b"\x08"
 INDEX_STATISTICS: Final = b"\x09"
 INDEX_BUILDS: Final = b"\x0a"
+EXPIRY: Final = b"\x0c"
+LEASES: Final = b"\x0d"
+OPTIONS: Final = b"\x0b"
+HISTORY: Final = b"\x0e"
+CONSUMERS: Final = b"\x0f"
+SEQUENCES: Final = b"\x11"
 
 HEADER_KEY: Final = META + b"header"
 MEMBERSHIP_KEY: Final = META + b"membership"
+SEGMENTS_KEY: Final = META + b"history"
+TOKEN_KEY: Final = META + b"token"
+EXPIRY_SUMMARY_KEY: Final = EXPIRY + b"\x00"
+DUE_RECORDS: Final = EXPIRY + b"\x01"
+DUE_LEASES: Final = EXPIRY + b"\x02"
+LEASE_RECORDS: Final = LEASES + b"\x01"
+ATTACHED: Final = LEASES + b"\x02"
 
 _NUMBER = struct.Struct(">Q")
 _ESCAPED_ZERO = b"\x00\xff"
@@ -86,6 +99,59 @@ def statistics_key(collection_id: int, index_id: int) -> bytes:
 def builds_key(collection_id: int) -> bytes:
     """Return the storage key under which a collection is listed while one of its indexes is being built."""
     return INDEX_BUILDS + _NUMBER.pack(collection_id)
+
+
+def due_record_key(deadline_ms: int, key: bytes) -> bytes:
+    """Return the place in the queue of the record that is stored under `key`; with `b""`, before all of its time."""
+    return DUE_RECORDS + _NUMBER.pack(deadline_ms) + key
+
+
+def due_lease_key(deadline_ms: int, lease: int) -> bytes:
+    """Return the place of a lease in the queue of leases."""
+    return DUE_LEASES + _NUMBER.pack(deadline_ms) + _NUMBER.pack(lease)
+
+
+def due_at(place: bytes) -> tuple[int, bytes]:
+    """Return the deadline in the place of a record, and the key under which it is stored."""
+    start = len(DUE_RECORDS)
+    return _NUMBER.unpack_from(place, start)[0], place[start + _NUMBER.size :]
+
+
+def due_lease_at(place: bytes) -> tuple[int, int]:
+    """Return deadline and ID in the place of a lease."""
+    start = len(DUE_LEASES)
+    return _NUMBER.unpack_from(place, start)[0], _NUMBER.unpack_from(place, start + _NUMBER.size)[0]
+
+
+def lease_key(lease: int) -> bytes:
+    """Return the storage key of a lease."""
+    return LEASE_RECORDS + _NUMBER.pack(lease)
+
+
+def lease_id_of(key: bytes) -> int:
+    """Return the ID in a `lease_key`."""
+    number: int = _NUMBER.unpack_from(key, len(LEASE_RECORDS))[0]
+    return number
+
+
+def attached_prefix(lease: int) -> bytes:
+    """Return the prefix of what is attached to a lease; append the storage key of a record for one of them."""
+    return ATTACHED + _NUMBER.pack(lease)
+
+
+def history_key(revision: int) -> bytes:
+    """Return the storage key of the changes of an entry, whose last revision is `revision`."""
+    return HISTORY + _NUMBER.pack(revision)
+
+
+def options_key(collection_id: int) -> bytes:
+    """Return the storage key of the options of a collection."""
+    return OPTIONS + _NUMBER.pack(collection_id)
+
+
+def sequence_key(collection_id: int) -> bytes:
+    """Return the storage key of the last number of a collection's sequence."""
+    return SEQUENCES + _NUMBER.pack(collection_id)
 
 
 def last_text(key: bytes, prefix: bytes) -> str:

@@ -1,7 +1,7 @@
 """Reads of a view: single targets, and pages in key order.
 
 Lists are limited by number and by bytes, so that a page fits into memory whatever is stored. Whether the view is fresh
-enough, as for a linearizable read, is up to the caller.
+enough, as for a linearizable read, is up to the caller. What has expired, by the view's replicated time, is left out.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from msgspec.structs import replace
+
 from collectionstore_node.errors import InvalidRequest, ManyDeleted
 from collectionstore_node.statemachine.catalog import Collection, find_collection, scan_collections
+from collectionstore_node.statemachine.expiry_queue import is_there, left_of
 from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.keys import (
     CATALOG,
@@ -20,12 +23,14 @@ from collectionstore_node.statemachine.keys import (
     prefix_end,
     successor,
 )
-from collectionstore_node.statemachine.stored import Stored, decode_stored
+from collectionstore_node.statemachine.stored import EXPIRING, Stored, decode_stored
 from collectionstore_node.statemachine.view import View
 
 PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 """Limit of the values in a page; a larger value is returned alone."""
 
+EXPIRED: Final = Stored(0, 0, b"")
+"""Stands for a document that has expired, where one is looked at: no document has an empty text."""
 STEP_ITEMS: Final = 128
 STEP_BYTES: Final = 256 * 1024
 """A step of a list ends after so many items, or with the item that reaches so many bytes."""
@@ -112,44 +117,78 @@ def list_collections(
 
 
 def scan_documents(
-    view: View, collection: str, *, lowest: str = "", after: str | None = None, end: str | None = None
+    view: View,
+    collection: str,
+    *,
+    lowest: str = "",
+    after: str | None = None,
+    end: str | None = None,
+    marked: bool = False,
 ) -> Iterator[tuple[int, Listed]]:
     """Yield the documents with `lowest <= id < end` whose ID is greater than `after`, by ID, each with its stored size.
 
-    `end` is None for no end. The view is read as it is at the call. Raises `InvalidRequest("collection_not_found")`.
+    `end` is None for no end. With `marked`, one that has expired is yielded too, as `EXPIRED`, for callers that count
+    what they look at. The view is read as it is at the call. Raises `InvalidRequest("collection_not_found")`.
     """
     space = _documents(view, collection)
     lo, hi = _span(space, "", after)
-    found = view.scan(max(lo, space + lowest.encode()), hi if end is None else min(hi, space + end.encode()))
-    return ((len(record), Listed(last_text(key, space), decode_stored(record))) for key, record in found)
+    lo, hi = max(lo, space + lowest.encode()), hi if end is None else min(hi, space + end.encode())
+    # BEFORE the scan begins: another read of a fixed view would end it.
+    there = is_there(view)
+    return _listed(view.scan(lo, hi), space, there, marked=marked)
 
 
-def pick_documents(view: View, collection: str, ids: Sequence[str]) -> Iterator[tuple[int, Listed]]:
-    """Yield those of the documents `ids`, sorted, that exist, each with its stored size.
+def scan_keys(view: View, bucket: str) -> Iterator[tuple[int, Listed]]:
+    """Yield the raw values of a bucket by key, each with its stored size. The view is read as it is at the call."""
+    space = bucket_prefix(bucket)
+    there = is_there(view)
+    return _listed(view.scan(space, prefix_end(space)), space, there, marked=False)
+
+
+def pick_documents(
+    view: View, collection: str, ids: Sequence[str], *, marked: bool = False
+) -> Iterator[tuple[int, Listed]]:
+    """Yield those of the documents `ids`, sorted, that exist, each with its stored size; `marked` as `scan_documents`.
 
     The view is read as it is at the call. Raises `InvalidRequest("collection_not_found")`.
     """
     space = _documents(view, collection)
-    found = view.pick([space + name.encode() for name in ids])
-    return ((len(record), Listed(last_text(key, space), decode_stored(record))) for key, record in found)
+    there = is_there(view)
+    return _listed(view.pick([space + name.encode() for name in ids]), space, there, marked=marked)
+
+
+def _listed(
+    found: Iterator[tuple[bytes, bytes]], space: bytes, there: Callable[[bytes], bool] | None, *, marked: bool
+) -> Iterator[tuple[int, Listed]]:
+    for key, record in found:
+        if there is None or there(record):
+            yield len(record), Listed(last_text(key, space), decode_stored(record))
+        elif marked:
+            yield len(record), Listed(last_text(key, space), EXPIRED)
 
 
 class Fetch:
     """Reads single documents of one collection, all of the state as it is when this is made."""
 
-    __slots__ = ("_found", "_space", "_wanted")
+    __slots__ = ("_found", "_space", "_there", "_wanted")
 
     def __init__(self, view: View, collection: str) -> None:
         """Raises `InvalidRequest("collection_not_found")`."""
         self._space = _documents(view, collection)
         self._wanted: list[bytes] = []
+        self._there = is_there(view)
         self._found = view.pick(iter(self._next, None))  # None ends the keys
 
     def __call__(self, name: str) -> tuple[int, Listed]:
-        """Return a document, which exists in that state, and its stored size. Raises `ManyDeleted`."""
+        """Return a document, which exists in that state, and its stored size; `EXPIRED` if it has.
+
+        Raises `ManyDeleted`.
+        """
         key = self._space + name.encode()
         self._wanted.append(key)
         for _, record in self._found:
+            if self._there is not None and not self._there(record):
+                return len(record), Listed(name, EXPIRED)
             return len(record), Listed(name, decode_stored(record))
         # It was deleted since, and so much behind it that the cursor cannot find it any more: see `View.pick`.
         raise ManyDeleted(lo=key, hi=prefix_end(self._space))
@@ -167,7 +206,12 @@ def _documents(view: View, collection: str) -> bytes:
 
 def _get(view: View, key: bytes) -> Stored | None:
     record = view.get(key)
-    return None if record is None else decode_stored(record)
+    if record is None:
+        return None
+    if record[:1] == EXPIRING:
+        left = left_of(view, record)
+        return replace(decode_stored(record), left_ms=left.milliseconds) if left.there else None
+    return decode_stored(record)
 
 
 def _list(
@@ -182,10 +226,12 @@ def _list(
     return (yield from _page(_scan_listed(view, space, *_span(space, prefix, after)), limit, bytes_max, show))
 
 
-def _scan_listed(view: View, space: bytes, lo: bytes, hi: bytes) -> Iterator[tuple[str, int, Listed]]:
+def _scan_listed(view: View, space: bytes, lo: bytes, hi: bytes) -> Iterator[tuple[str, int, Listed | None]]:
+    there = is_there(view)
     for key, record in view.scan(lo, hi):
         name = last_text(key, space)
-        yield name, len(record), Listed(name, decode_stored(record))
+        gone = there is not None and not there(record)
+        yield name, len(record), None if gone else Listed(name, decode_stored(record))
 
 
 def _span(space: bytes, prefix: str, after: str | None) -> tuple[bytes, bytes]:
@@ -197,15 +243,20 @@ def _span(space: bytes, prefix: str, after: str | None) -> tuple[bytes, bytes]:
 
 
 def _page(
-    found: Iterator[tuple[str, int, L]], limit: int, bytes_max: int, show: Callable[[L], T]
+    found: Iterator[tuple[str, int, L | None]], limit: int, bytes_max: int, show: Callable[[L], T]
 ) -> Generator[None, None, Page[T]]:
-    """Take items of (name, size, item) up to one of the limits; the first one always fits."""
+    """Take items of (name, size, item) up to one of the limits; the first one always fits. None has expired."""
     if limit < 1:
         raise InvalidRequest("bad_limit", f"limit is {limit}; allowed: 1 or more")
     items: list[T] = []
-    last, total = None, 0
+    last, total, passed = None, 0, 0
     step_items, step_bytes = STEP_ITEMS, STEP_BYTES
     for name, size, item in found:
+        if item is None:
+            passed += 1
+            if passed % STEP_ITEMS == 0:
+                yield
+            continue
         total += size
         # Only when a further item exists: a full page that happens to be the last one has no `next_after`.
         if len(items) == limit or (items and total > bytes_max):

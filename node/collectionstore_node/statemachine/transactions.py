@@ -7,8 +7,9 @@ to undo. Operations read the staged writes of earlier ones. What a transaction m
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from collectionstore_node.statemachine.catalog import Catalog
 from collectionstore_node.statemachine.commands import (
@@ -16,6 +17,9 @@ from collectionstore_node.statemachine.commands import (
     Compare,
     CompareField,
     CompareOperator,
+    Delete,
+    DocumentRef,
+    Expiring,
     Get,
     Image,
     Item,
@@ -25,6 +29,7 @@ from collectionstore_node.statemachine.commands import (
     Ref,
     Transaction,
     Update,
+    plain,
     refused_item,
 )
 from collectionstore_node.statemachine.costs import (
@@ -33,9 +38,18 @@ from collectionstore_node.statemachine.costs import (
     TRANSACTION_READ_BYTES_MAX,
     TRANSACTION_WRITE_BYTES_MAX,
 )
-from collectionstore_node.statemachine.indexing import Write, store
-from collectionstore_node.statemachine.stored import decode_stored, value_start
-from collectionstore_node.statemachine.updates import Refused, change, item_of, updated_record
+from collectionstore_node.statemachine.indexing import Write, live, store
+from collectionstore_node.statemachine.stored import NEVER, Expiry, decode_stored, value_start
+from collectionstore_node.statemachine.updates import (
+    Change,
+    Refused,
+    change,
+    change_kind,
+    conformed,
+    hand_refused,
+    item_of,
+    updated_record,
+)
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.statemachine.writing import allows, current_revision, next_record
 
@@ -45,6 +59,10 @@ _HOLDS: Final[dict[CompareOperator, Callable[[int | bytes, int | bytes], bool]]]
     CompareOperator.GREATER: operator.gt,
     CompareOperator.LESS: operator.lt,
 }
+
+
+Guard: TypeAlias = Callable[[], bool | Outcome]
+"""What more must hold for `then` to run; an outcome fails the transaction."""
 
 
 def invalid_reason(transaction: Transaction) -> str | None:
@@ -64,26 +82,32 @@ def invalid_reason(transaction: Transaction) -> str | None:
                 continue
             if operation.ref in written:
                 return f"{name} {position}: the target is written twice in this branch; allowed: once"
-            if isinstance(operation, Update) and operation.image is not Image.NONE:
+            write = plain(operation)
+            if isinstance(write, Update) and write.image is not Image.NONE:
                 return f"{name} {position}: an update in a transaction has no image; use a get"
             written.add(operation.ref)
     return None
 
 
 def apply_transaction(
-    overlay: Overlay, catalog: Catalog, transaction: Transaction, revision: int, values: list[Item] | None
+    overlay: Overlay,
+    catalog: Catalog,
+    transaction: Transaction,
+    revision: int,
+    values: list[Item] | None,
+    guard: Guard | None = None,
 ) -> Outcome:
     """Apply the transaction at `revision`, or change nothing and return the reason as the outcome.
 
     The outcome holds no values. `values`, unless None, takes the items with the values that were read, in the order of
-    the outcome's, if the branch that ran reads anything.
+    the outcome's, if the branch that ran reads anything. `guard` is asked behind the compares.
     """
     # All of this again, although the proposer has checked: an exception here would stop every replica at this entry,
     # forever.
     lists = (transaction.compare, transaction.then, transaction.otherwise)
     if max(map(len, lists)) > TRANSACTION_ITEMS_MAX or invalid_reason(transaction) is not None:
         return Outcome(Code.INVALID_TRANSACTION, revision)
-    return _compare_and_run(_Records(overlay, values), overlay, catalog, transaction, revision)
+    return _compare_and_run(_Records(overlay, values), overlay, catalog, transaction, revision, guard)
 
 
 def apply_unbounded(overlay: Overlay, catalog: Catalog, transaction: Transaction, revision: int) -> Outcome:
@@ -100,11 +124,11 @@ class _TooMuch(Exception):
 class _Records:
     """The records that one transaction touches: each is read once, and all are counted. Methods raise `_TooMuch`."""
 
-    __slots__ = ("_began", "_known", "_overlay", "_read", "_reads", "_values", "_writes", "_written")
+    __slots__ = ("_began", "_known", "_overlay", "_read", "_reads", "_writes", "_written", "values")
 
     def __init__(self, overlay: Overlay, values: list[Item] | None) -> None:
         self._overlay = overlay
-        self._values = values
+        self.values = values
         self._began = overlay.cost
         self._known: dict[bytes, bytes | None] = {}
         self._read = self._reads = self._written = self._writes = 0
@@ -114,11 +138,13 @@ class _Records:
         """What `Overlay.cost` may be behind the transaction; None for no bound."""
         return self._began + TRANSACTION_COST_MAX
 
-    def get(self, key: bytes) -> bytes | None:
-        """Return the record of `key` before the transaction."""
+    def get(self, key: bytes, ref: Ref, catalog: Catalog) -> bytes | None:
+        """Return the record of `key`, where `ref` is stored, before the transaction."""
         if key in self._known:
             return self._known[key]
         record = self._overlay.get(key)
+        if record is not None:
+            record = live(self._overlay, catalog, ref, key, record)
         # A single record is always allowed: documents may be larger than any bound.
         if self._known and self._overlay.cost - self._began > TRANSACTION_COST_MAX:
             raise _TooMuch
@@ -154,11 +180,11 @@ class _Records:
 
     def hand_over(self, read: list[tuple[int, bytes]], items: list[Item]) -> None:
         """Give the member that answers the items with their values; `read` are records by the position of their get."""
-        if self._values is None or not read:
+        if self.values is None or not read:
             return
-        self._values += items
+        self.values += items
         for position, record in read:
-            self._values[position] = whole_item(record, items[position].revision)
+            self.values[position] = whole_item(record, items[position].revision)
 
 
 class _UnboundedRecords(_Records):
@@ -173,7 +199,8 @@ class _UnboundedRecords(_Records):
     def cost_max(self) -> int | None:
         return None
 
-    def get(self, key: bytes) -> bytes | None:
+    def get(self, key: bytes, ref: Ref, catalog: Catalog) -> bytes | None:
+        del ref, catalog  # nothing expires at level 1
         return self._overlay.get(key)
 
     def answer(self, record: bytes | None, current: int) -> Item:
@@ -190,7 +217,12 @@ def whole_item(record: bytes, current: int) -> Item:
 
 
 def _compare_and_run(
-    records: _Records, overlay: Overlay, catalog: Catalog, transaction: Transaction, revision: int
+    records: _Records,
+    overlay: Overlay,
+    catalog: Catalog,
+    transaction: Transaction,
+    revision: int,
+    guard: Guard | None = None,
 ) -> Outcome:
     succeeded = True
     for position, compare in enumerate(transaction.compare):
@@ -199,9 +231,14 @@ def _compare_and_run(
             return Outcome(Code.COLLECTION_NOT_FOUND, revision)
         # No early exit: a missing collection in a later compare fails the transaction whatever the earlier ones gave.
         try:
-            succeeded = succeeded and _holds(compare, records.get(key))
+            succeeded = succeeded and _holds(compare, records.get(key, compare.ref, catalog))
         except _TooMuch:
             return Outcome(Code.COMPARES_TOO_LARGE, revision, failed_operation=position)
+    if guard is not None:
+        guarded = guard()
+        if isinstance(guarded, Outcome):
+            return guarded
+        succeeded = succeeded and guarded
     branch = transaction.then if succeeded else transaction.otherwise
     return _run(records, overlay, catalog, branch, revision, succeeded=succeeded)
 
@@ -220,6 +257,19 @@ def _holds(compare: Compare, record: bytes | None) -> bool:
     return holds(record[start : start + len(operand) + 1], operand)
 
 
+def _made(
+    overlay: Overlay, catalog: Catalog, operation: Put | Delete | Update, record: bytes | None, current: int
+) -> Change | Refused | None:
+    """Return what an operation makes of a document; None for one that does not depend on what is there."""
+    if isinstance(operation, Update):
+        return conformed(overlay, catalog, operation.ref, change(overlay, operation, record))
+    if not catalog.configured or not isinstance(operation, Put) or not isinstance(operation.ref, DocumentRef):
+        return None
+    if not allows(operation.precondition, current):
+        return None
+    return conformed(overlay, catalog, operation.ref, Change(record, operation.value, changed=True))
+
+
 def _run(
     records: _Records,
     overlay: Overlay,
@@ -233,42 +283,53 @@ def _run(
     written: list[tuple[int, Write]] = []
     items: list[Item] = []
     read: list[tuple[int, bytes]] = []
-    for position, operation in enumerate(branch):
+    attached: Counter[int] = Counter()
+    for position, step in enumerate(branch):
+        operation = plain(step)
         key = catalog.key(operation.ref)
         if key is None:
             return Outcome(Code.COLLECTION_NOT_FOUND, revision, succeeded=succeeded, failed_operation=position)
         try:
-            record = staged[key] if key in staged else records.get(key)
+            record = staged[key] if key in staged else records.get(key, operation.ref, catalog)
             current = current_revision(record)
             if isinstance(operation, Get):
                 items.append(records.answer(record, current))
                 if record is not None:
                     read.append((position, record))
                 continue
-            if isinstance(operation, Put):
-                records.writes(len(operation.value))
-            made = change(overlay, operation, record) if isinstance(operation, Update) else None
+            made = _made(overlay, catalog, operation, record, current)
             if made is not None and not isinstance(made, Refused):
                 records.updates(len(made.after or b""))
+            elif isinstance(operation, Put):
+                records.writes(len(operation.value))
         except _TooMuch:
             return Outcome(Code.TRANSACTION_TOO_LARGE, revision, succeeded=succeeded, failed_operation=position)
         failed = None if allows(operation.precondition, current) else Code.PRECONDITION_FAILED
         if failed is None and isinstance(made, Refused):
             failed = made.code
+            hand_refused(made, records.values)
+        expiry: Expiry | None = None
+        expiring = step if isinstance(step, Expiring) else None
+        if failed is None and (expiring is not None or catalog.configured):
+            number = 0 if expiring is None else expiring.lease
+            found = catalog.expiry(operation.ref, expiring, attached=attached[number])
+            attached[number] += 1
+            failed, expiry = (found, None) if isinstance(found, Code) else (None, found)
         if failed is not None:
             return Outcome(failed, revision, current_revision=current, succeeded=succeeded, failed_operation=position)
-        if isinstance(operation, Update) and made is not None and not isinstance(made, Refused):
-            if made.changed:
-                staged[key] = updated_record(operation, made, revision, record)
+        if not isinstance(operation, Delete) and made is not None and not isinstance(made, Refused):
+            if made.changed or expiring is not None:
+                staged[key] = updated_record(operation, made, revision, record, expiry)
             items.append(item_of(made, revision, current))
         elif isinstance(operation, Put):
-            staged[key] = next_record(operation, revision, record)
+            staged[key] = next_record(operation, revision, record, expiry or NEVER)
             items.append(Item(revision, created=record is None, previous_revision=current))
         else:
             staged[key] = None
             items.append(Item(0, previous_revision=current))
         if key in staged:  # else an update left the document as it was
-            written.append((position, Write(operation.ref, key, record, staged[key])))
+            kind = change_kind(operation) if isinstance(operation, Update) else None
+            written.append((position, Write(operation.ref, key, record, staged[key], kind)))
     # Only AFTER the last operation: an earlier `return` leaves the overlay as it was.
     refused = store(overlay, catalog, [write for _, write in written], records.cost_max)
     if refused is not None:

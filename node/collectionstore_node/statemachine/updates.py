@@ -29,7 +29,19 @@ from collectionstore_node.documents.updates import (
 )
 from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.statemachine.catalog import Catalog
-from collectionstore_node.statemachine.commands import Code, Image, Item, Outcome, Put, Update, UpdateForm, refused_item
+from collectionstore_node.statemachine.commands import (
+    Code,
+    DocumentRef,
+    Expiring,
+    Image,
+    Item,
+    Outcome,
+    Put,
+    Update,
+    UpdateForm,
+    refused_item,
+)
+from collectionstore_node.statemachine.conforming import REFUSALS, conform
 from collectionstore_node.statemachine.costs import (
     FILTER_BYTES_MAX,
     PARSE_COST,
@@ -39,8 +51,10 @@ from collectionstore_node.statemachine.costs import (
     UPDATE_STEP_COST_BYTES,
     UPDATE_VALUES_MAX,
 )
-from collectionstore_node.statemachine.indexing import Write, store
-from collectionstore_node.statemachine.stored import decode_stored
+from collectionstore_node.statemachine.history import ChangeKind
+from collectionstore_node.statemachine.indexing import Write, live, store
+from collectionstore_node.statemachine.levels import CHANGES
+from collectionstore_node.statemachine.stored import NEVER, Expiry, decode_stored, expiry_of, with_expiry
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.statemachine.writing import allows, current_revision, next_record
 
@@ -53,6 +67,9 @@ _CODES: Final = {
     Reason.SIZE: Code.UPDATE_SIZE,
     Reason.COST: Code.UPDATE_COST,
 }
+
+HANDED_BYTES_MAX: Final = 16 << 10
+"""Of a larger document that a schema refuses the answer does not say what is wrong: answers share frames."""
 
 _CACHED_BYTES_MAX: Final = 4 << 10
 """Longer updates are parsed each time."""
@@ -73,6 +90,8 @@ class Change(NamedTuple):
     after: bytes | None
     """The same for the new one."""
     changed: bool
+    mark: str = ""
+    """SCHEMA_WARNING if the schema of the collection does not allow the new one."""
 
 
 class Refused(NamedTuple):
@@ -80,6 +99,8 @@ class Refused(NamedTuple):
 
     code: Code
     position: int | None = None
+    document: bytes | None = None
+    """Text of the document that a schema refuses, if it is small."""
 
 
 def parse(update: Update) -> Parsed:
@@ -153,6 +174,8 @@ def change(overlay: Overlay, update: Update, record: bytes | None) -> Change | R
     try:
         # Again, although the proposer has: what it checked, or was, is not known here.
         parsed = parse(update)
+        if overlay.level < CHANGES and parsed.program is not None and parsed.program.has_bits:
+            return Refused(Code.INVALID_UPDATE)  # as programs that do not know it
         overlay.cost += PATTERN_COST_BYTES * sum(part.patterns for part in parsed if part is not None)
         return _changed(parsed, update, record, current, budget)
     except InvalidRequest:
@@ -185,20 +208,61 @@ def _changed(parsed: Parsed, update: Update, record: bytes | None, current: int,
     return Change(before, before if after is None else after, changed=after is not None)
 
 
-def updated_record(update: Update, made: Change, revision: int, record: bytes | None) -> bytes | None:
-    """Return the record that a change stores, None if it deletes the document."""
-    return None if made.after is None else next_record(Put(update.ref, made.after), revision, record)
+def conformed(overlay: Overlay, catalog: Catalog, ref: DocumentRef, made: Change | Refused) -> Change | Refused:
+    """Return a change as the options of its collection make it, or why they refuse it."""
+    if not catalog.configured or isinstance(made, Refused) or made.after is None or not made.changed:
+        return made
+    conforming = conform(overlay, catalog, ref, made.after, created=made.before is None)
+    if isinstance(conforming, Code):
+        handed = conforming in REFUSALS and len(made.after) <= HANDED_BYTES_MAX
+        return Refused(conforming, document=made.after if handed else None)
+    return made._replace(after=conforming.text, mark=conforming.mark)
+
+
+def hand_refused(refused: Refused, values: list[Item] | None) -> None:
+    """Give the member that answers the document that a schema refuses, from which it finds out what is wrong."""
+    if values is not None and refused.document is not None:
+        values.append(Item(0, value=refused.document))
+
+
+def updated_record(
+    update: Update | Put, made: Change, revision: int, record: bytes | None, expiry: Expiry | None
+) -> bytes | None:
+    """Return the record that a change stores, None if it deletes the document.
+
+    Without an `expiry` a changed document keeps its own; one that replaces it has none, as behind a put.
+    """
+    if made.after is None:
+        return None
+    if record is not None and not made.changed:
+        return record if expiry is None else with_expiry(record, expiry)
+    if expiry is None:
+        replaced = isinstance(update, Put) or update.form is UpdateForm.REPLACE
+        expiry = NEVER if record is None or replaced else expiry_of(record)
+    return next_record(Put(update.ref, made.after), revision, record, expiry)
+
+
+def change_kind(update: Update) -> ChangeKind | None:
+    """Return what the history says of an update of a document that stays; None for one that replaces it."""
+    return None if update.form >= UpdateForm.REPLACE else ChangeKind.UPDATE
 
 
 def item_of(made: Change, revision: int, current: int) -> Item:
     """Return the result of a change; `current` is the revision of the document before it, 0 if it was absent."""
     if made.after is None:
         return Item(0, previous_revision=current)
-    return Item(revision if made.changed else current, created=made.before is None, previous_revision=current)
+    return Item(
+        revision if made.changed else current, made.before is None, previous_revision=current, content_type=made.mark
+    )
 
 
 def apply_update(
-    overlay: Overlay, catalog: Catalog, update: Update, revision: int, values: list[Item] | None
+    overlay: Overlay,
+    catalog: Catalog,
+    update: Update,
+    revision: int,
+    values: list[Item] | None,
+    expiring: Expiring | None = None,
 ) -> Outcome:
     """Apply an update at `revision`, or change nothing and return the reason as the outcome.
 
@@ -208,14 +272,19 @@ def apply_update(
     if key is None:
         return Outcome(Code.COLLECTION_NOT_FOUND, revision)
     record = overlay.get(key)
+    if record is not None:
+        record = live(overlay, catalog, update.ref, key, record)
     current = current_revision(record)
-    made = change(overlay, update, record)
+    made = conformed(overlay, catalog, update.ref, change(overlay, update, record))
     if isinstance(made, Refused):
+        hand_refused(made, values)
         return Outcome(made.code, revision, current_revision=current, failed_operation=made.position)
-    if made.changed:
-        by_index = store(
-            overlay, catalog, (Write(update.ref, key, record, updated_record(update, made, revision, record)),)
-        )
+    expiry = catalog.expiry(update.ref, expiring)
+    if isinstance(expiry, Code):
+        return Outcome(expiry, revision, current_revision=current)
+    if made.changed or expiring is not None:
+        new = updated_record(update, made, revision, record, expiry)
+        by_index = store(overlay, catalog, (Write(update.ref, key, record, new, change_kind(update)),))
         if by_index is not None:
             items = (refused_item(by_index.by),)
             return Outcome(by_index.code, revision, current_revision=current, items=items)
@@ -225,5 +294,5 @@ def apply_update(
         # Held until it is answered, with those of the entry's other commands.
         overlay.cost += len(image)
         if values is not None:
-            values.append(Item(item.revision, item.created, image, item.previous_revision))
+            values.append(Item(item.revision, item.created, image, item.previous_revision, item.content_type))
     return Outcome(Code.OK, revision, item.created, current, items=(item,))

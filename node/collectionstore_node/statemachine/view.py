@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from collectionstore_node.statemachine.costs import READ_COST_BYTES
+from collectionstore_node.statemachine.levels import FIRST
 
 
 class View(Protocol):
@@ -61,7 +62,7 @@ class Overlay(View):
     A batch of puts costs one dict. The pending keys are kept sorted only from the first scan or drop on.
     """
 
-    __slots__ = ("_ahead", "_base", "_order", "cost", "journal", "writes")
+    __slots__ = ("_ahead", "_base", "_order", "cost", "journal", "level", "writes")
 
     def __init__(self, base: View) -> None:
         self._base = base
@@ -72,6 +73,8 @@ class Overlay(View):
         """The writes in order, for the digest: key and new value, or None for a delete; (lo, hi) for a range."""
         self.cost = 0
         """Bytes of the values that `get` has returned, and READ_COST_BYTES for each call; see `costs`."""
+        self.level = FIRST
+        """Feature level of the entry that is applied."""
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, pending writes included, or None."""
@@ -113,6 +116,13 @@ class Overlay(View):
         """Set `key` to `value`."""
         # As `_set`, without the call: this runs for every write.
         self.journal += (key, value)
+        values = self.writes.values
+        if self._order is not None and key not in values:
+            insort(self._order, key)
+        values[key] = value
+
+    def put_unhashed(self, key: bytes, value: bytes) -> None:
+        """Do as `put` for what follows from the other writes, and need not be in the digest with them."""
         values = self.writes.values
         if self._order is not None and key not in values:
             insort(self._order, key)

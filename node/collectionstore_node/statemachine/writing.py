@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collectionstore_node.statemachine.commands import Precondition, Put
-from collectionstore_node.statemachine.stored import encode_stored, revisions_of
+from collectionstore_node.statemachine.stored import NEVER, Expiry, encode_stored, revisions_of
 
 
 def current_revision(record: bytes | None) -> int:
@@ -20,7 +20,7 @@ def allows(precondition: Precondition, current: int) -> bool:
     return revisions is None or (current != 0 and current in revisions)
 
 
-def next_record(put: Put, revision: int, previous: bytes | None) -> bytes:
+def next_record(put: Put, revision: int, previous: bytes | None, expiry: Expiry = NEVER) -> bytes:
     """Return the record that `put` stores at `revision`; it keeps the creation revision of the `previous` one."""
     created_revision = revision if previous is None else revisions_of(previous)[1]
-    return encode_stored(revision, created_revision, put.value, put.content_type)
+    return encode_stored(revision, created_revision, put.value, put.content_type, expiry)

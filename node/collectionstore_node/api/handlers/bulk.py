@@ -13,25 +13,30 @@ from aiohttp import hdrs
 from collectionstore_node.api.handlers.changes import checked, update_refusal
 from collectionstore_node.api.handlers.transaction_bodies import FIELDS, update_of
 from collectionstore_node.api.handlers.transactions import transaction_refusal
+from collectionstore_node.api.handlers.write_answers import item_warning, written_by
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.idempotency import REPLAYED, idempotency_key
 from collectionstore_node.api.http.json_bodies import decode
 from collectionstore_node.api.http.json_windows import Rules
+from collectionstore_node.api.http.lives import life_of
 from collectionstore_node.api.http.names import check_key, collection_name
+from collectionstore_node.api.http.options import MODES, mode_of
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem, problem_of, render
 from collectionstore_node.errors import InvalidRequest, NodeError, Overloaded
-from collectionstore_node.service import insertion
 from collectionstore_node.service.limits import RESERVED_NAMES, has_reserved_name
 from collectionstore_node.service.operations import (
     ANY,
     AnyWrite,
     Delete,
     DocumentRef,
+    Expiring,
+    Insert,
     Precondition,
     Put,
     Transaction,
+    TransactionStep,
     Update,
     UpdateForm,
 )
@@ -54,7 +59,14 @@ class _Conditional(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     when: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
-class PutItem(_Conditional, frozen=True, kw_only=True, tag="put"):
+class _Living(_Conditional, frozen=True, kw_only=True):
+    """One of a document that may expire."""
+
+    ttl: str | None = None
+    lease: int | None = None
+
+
+class PutItem(_Living, frozen=True, kw_only=True, tag="put"):
     """Create or replace a document."""
 
     document: msgspec.Raw
@@ -64,7 +76,7 @@ class DeleteItem(_Conditional, frozen=True, kw_only=True, tag="delete"):
     """Delete a document."""
 
 
-class UpdateItem(_Conditional, frozen=True, kw_only=True, tag="update"):
+class UpdateItem(_Living, frozen=True, kw_only=True, tag="update"):
     """Change a document, by one of the three forms."""
 
     update: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
@@ -78,6 +90,8 @@ class InsertItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Create a document under an ID chosen by the store."""
 
     document: msgspec.Raw
+    ttl: str | None = None
+    lease: int | None = None
 
 
 AnyItem: TypeAlias = PutItem | DeleteItem | UpdateItem | InsertItem
@@ -96,11 +110,17 @@ class _Line(msgspec.Struct, frozen=True):
     id: str
     program: Program | None = None
 
+    @property
+    def write(self) -> AnyWrite:
+        """The action without what it says of expiry."""
+        action = self.action
+        return action.write if isinstance(action, Expiring) else action
+
 
 async def post(call: Call) -> Answer:
     """Make the writes of the body: all at one revision, or one after the other, or in any order."""
     collection = collection_name(call.arguments[0])
-    headers, mode = call.request.headers, call.options.mode
+    headers, mode = call.request.headers, mode_of(call.options, MODES, "ordered")
     if write_precondition(headers) is not ANY:
         raise Problem("invalid_precondition", "each line of a bulk has its own conditions")
     key = idempotency_key(headers)
@@ -145,11 +165,20 @@ async def _line(call: Call, collection: str, text: bytes, number: int, key: str 
     try:
         compact = await call.compact(text, rules)
         item = decode(b'{"line":%b}' % compact, _Received).line
-        return await _action(call, collection, item, None if key is None else derived_key(key, number))
+        line = await _action(call, collection, item, None if key is None else derived_key(key, number))
+        return _living(line, item)
     except Problem as problem:
         raise _at(problem, number) from None
     except InvalidRequest as error:
         raise _at(problem_of(error, safe_to_repeat=True), number) from None
+
+
+def _living(line: _Line, item: AnyItem) -> _Line:
+    life = None if isinstance(item, DeleteItem) else life_of(item.ttl, item.lease, "")
+    action = line.action
+    if life is None or isinstance(action, Delete | Expiring):
+        return line
+    return msgspec.structs.replace(line, action=life.of(action) if isinstance(action, Update) else life.of_new(action))
 
 
 def _at(problem: Problem, number: int) -> Problem:
@@ -162,7 +191,7 @@ def _at(problem: Problem, number: int) -> Problem:
 
 async def _action(call: Call, collection: str, item: AnyItem, key: str | None) -> _Line:
     if isinstance(item, InsertItem):
-        made, put = insertion(collection, _document(item.document), key)
+        made, put = call.api.store.insertion(collection, _document(item.document), key)
         return _Line(put, made)
     ref = DocumentRef(collection, check_key(item.id, call.api.limits.key_bytes_max, "document id"))
     precondition = ANY
@@ -197,11 +226,11 @@ def _document(text: msgspec.Raw) -> bytes:
 
 
 async def _atomic(call: Call, lines: list[_Line], key: str | None) -> Answer:
-    transaction = Transaction(then=tuple(line.action for line in lines))
-    check_patterns(line.action for line in lines if isinstance(line.action, Update))
+    transaction = Transaction(then=tuple(_operation(line, number) for number, line in enumerate(lines, 1)))
+    check_patterns(line.write for line in lines if isinstance(line.write, Update))
     outcome = await call.api.store.transact(transaction, key=key, timeout_s=call.timeout_s)
     if outcome.code is not Code.OK:
-        problem = transaction_refusal(outcome)
+        problem = transaction_refusal(outcome, call.api.store, transaction)
         problem.members.pop("operation", None)
         if outcome.failed_operation is not None:
             problem.detail = f"line {outcome.failed_operation + 1}: {problem.detail}; nothing was changed"
@@ -211,6 +240,16 @@ async def _atomic(call: Call, lines: list[_Line], key: str | None) -> Answer:
     lines_of_head = b"%bX-Revision: %d\r\n" % (JSON, outcome.revision)
     body = {"errors": 0, "results": results, "revision": outcome.revision}
     return Answer(200, lines_of_head + (REPLAYED if outcome.replayed else b""), orjson.dumps(body))
+
+
+def _operation(line: _Line, number: int) -> TransactionStep:
+    if isinstance(line.action, Insert):
+        raise Problem(
+            "id_not_allowed",
+            f"line {number}: IDs of a sequence are not given in a transaction; use mode=ordered or mode=unordered",
+            line=number,
+        )
+    return line.action
 
 
 def _answer(
@@ -225,7 +264,7 @@ def _answer(
             if result.code is Code.OK:
                 shown.append(_succeeded(line, result))
                 continue
-            problem = update_refusal(result, line.program)
+            problem = update_refusal(result, line.program, written_by(call.api.store, line.write))
         elif result is None:
             problem = Problem("not_attempted", "a line before it failed, and the bulk is ordered")
         else:
@@ -233,7 +272,10 @@ def _answer(
         errors += 1
         request_id = ""
         rendered = orjson.loads(render(problem, request_id=request_id, revision=call.api.store.revision).content)
-        shown.append({"id": line.id} | {name: rendered[name] for name in rendered if name not in _OF_ONE_REQUEST})
+        shown.append(
+            ({"id": line.id} if line.id else {})
+            | {name: rendered[name] for name in rendered if name not in _OF_ONE_REQUEST}
+        )
     revision = revision or call.api.store.revision
     body = {"errors": errors, "results": shown, "revision": revision}
     return Answer(207 if errors else 200, b"%bX-Revision: %d\r\n" % (JSON, revision), orjson.dumps(body))
@@ -245,7 +287,7 @@ _OF_ONE_REQUEST: Final = ("instance", "request_id")
 def _succeeded(line: _Line, outcome: Outcome) -> dict[str, Any]:
     if outcome.items:
         found = _done(line, outcome.items[0], outcome.revision)
-    elif isinstance(line.action, Put):
+    elif isinstance(line.write, Put):
         found = {"status": 201 if outcome.created else 200, "id": line.id, "revision": outcome.revision}
     else:
         found = {"status": 200, "id": line.id, "revision": outcome.revision, "deleted": True}
@@ -254,9 +296,12 @@ def _succeeded(line: _Line, outcome: Outcome) -> dict[str, Any]:
 
 def _done(line: _Line, item: Item, revision: int) -> dict[str, Any]:
     """Return the result of a line that was carried out at `revision`."""
+    if isinstance(line.action, Insert):
+        made = (item.value or b"").decode()
+        return {"status": 201, "id": made, "revision": item.revision} | item_warning(item)
     if not item.revision:
         return {"status": 200, "id": line.id, "revision": revision, "deleted": item.previous_revision != 0}
     found: dict[str, Any] = {"status": 201 if item.created else 200, "id": line.id, "revision": item.revision}
-    if isinstance(line.action, Update):
+    if isinstance(line.write, Update):
         found["modified"] = item.revision != item.previous_revision
-    return found
+    return found | item_warning(item)

@@ -9,16 +9,18 @@ import msgspec
 import orjson
 from aiohttp import hdrs
 
-from collectionstore_node.api.handlers.write_answers import outcome_lines, refusal
+from collectionstore_node.api.handlers.tickets import decided
+from collectionstore_node.api.handlers.write_answers import Written, outcome_lines, refusal, written_by
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import Call
-from collectionstore_node.api.http.idempotency import REPLAYED, idempotency_key
+from collectionstore_node.api.http.idempotency import idempotency_key
 from collectionstore_node.api.http.json_bodies import check_syntax, compact_json
 from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.names import quoted
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service.limits import UPDATE_BYTES_MAX
+from collectionstore_node.service.lives import living
 from collectionstore_node.service.operations import DocumentRef, Image, Update, UpdateForm
 from collectionstore_node.service.results import Code, Outcome
 from collectionstore_node.service.update_checks import Program, check_text
@@ -56,19 +58,23 @@ async def patch(call: Call, ref: DocumentRef) -> Answer:
         image=options.image,
     )
     program = await checked(call, update)
-    outcome = await call.api.store.write(update, key=key, timeout_s=call.timeout_s)
+    outcome = await decided(call, living(options.life, update), key, {"id": ref.id})
+    if isinstance(outcome, Answer):
+        return outcome
     if outcome.code is not Code.OK:
-        raise update_refusal(outcome, program)
+        raise update_refusal(outcome, program, written_by(call.api.store, update))
     return changed_answer(ref.id, options.image, outcome)
 
 
-async def replace(call: Call, ref: DocumentRef, document: bytes, when: bytes) -> Outcome:
+async def replace(call: Call, ref: DocumentRef, document: bytes, when: bytes) -> Outcome | Answer:
     """Replace a document that matches the filter `when`; one that is absent matches none. Raises `Problem`."""
     headers = call.request.headers
     precondition, key = write_precondition(headers), idempotency_key(headers)
     update = Update(ref, UpdateForm.REPLACE, document, when=when, precondition=precondition)
     await checked(call, update)
-    outcome = await call.api.store.write(update, key=key, timeout_s=call.timeout_s)
+    outcome = await decided(call, living(call.options.life, update), key, {"id": ref.id})
+    if isinstance(outcome, Answer):
+        return outcome
     if outcome.code is Code.NOT_FOUND:
         raise Problem(
             "precondition_failed",
@@ -78,17 +84,19 @@ async def replace(call: Call, ref: DocumentRef, document: bytes, when: bytes) ->
             revision=outcome.revision,
         )
     if outcome.code is not Code.OK:
-        raise update_refusal(outcome, None)
+        raise update_refusal(outcome, None, Written(call.api.store, ref.collection, document))
     return outcome
 
 
-async def remove(call: Call, ref: DocumentRef, when: bytes) -> Outcome:
+async def remove(call: Call, ref: DocumentRef, when: bytes) -> Outcome | Answer:
     """Delete a document that matches the filter `when`. Raises `Problem`."""
     headers = call.request.headers
     precondition, key = write_precondition(headers), idempotency_key(headers)
     update = Update(ref, UpdateForm.DELETE, when=when, precondition=precondition)
     await checked(call, update)
-    outcome = await call.api.store.write(update, key=key, timeout_s=call.timeout_s)
+    outcome = await decided(call, update, key, {"id": ref.id})
+    if isinstance(outcome, Answer):
+        return outcome
     if outcome.code is not Code.OK:
         raise update_refusal(outcome, None)
     return outcome
@@ -118,9 +126,9 @@ async def in_thread(call: Call, parse: Callable[[], T], *texts: bytes) -> T:
     return await call.api.store.queries.checked(parse, timeout_s=call.timeout_s)
 
 
-def update_refusal(outcome: Outcome, program: Program | None) -> Problem:
+def update_refusal(outcome: Outcome, program: Program | None, document: Written | None = None) -> Problem:
     """Return the problem of an update that was applied and changed nothing, with the part of it that does not fit."""
-    problem = refusal(outcome, absent="document_not_found")
+    problem = refusal(outcome, absent="document_not_found", document=document)
     position = outcome.failed_operation
     if program is not None and position is not None:
         where = {"pointer": program.pointer(position), "detail": f"{problem.detail}; {program.needs(position)}"}
@@ -139,7 +147,7 @@ def changed_answer(document_id: str, image: Image, outcome: Outcome) -> Answer:
     if image is not Image.NONE:
         head += b',"document":%b' % image_text(outcome)
     lines = b'%bETag: "%d"\r\nX-Revision: %d\r\n' % (JSON, item.revision, outcome.revision)
-    return Answer(201 if item.created else 200, lines + (REPLAYED if outcome.replayed else b""), head + b"}")
+    return Answer(201 if item.created else 200, lines + outcome_lines(outcome), head + b"}")
 
 
 def image_text(outcome: Outcome) -> bytes:

@@ -11,7 +11,15 @@ from multidict import CIMultiDictProxy
 from collectionstore_node.api.handlers import changes, queries
 from collectionstore_node.api.handlers.direct import DirectGet, DirectPut
 from collectionstore_node.api.handlers.read_answers import after_cursor, page_answer, stored_answer
-from collectionstore_node.api.handlers.write_answers import delete_target, outcome_lines, refusal, removed, written
+from collectionstore_node.api.handlers.tickets import decided, delete_target
+from collectionstore_node.api.handlers.write_answers import (
+    Written,
+    outcome_lines,
+    refusal,
+    removed,
+    written,
+    written_by,
+)
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.direct import DirectCall
@@ -22,9 +30,10 @@ from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.names import collection_name, document_id
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.service import StoreLimits
-from collectionstore_node.service.operations import ANY, DocumentRef, ListDocuments, Put
-from collectionstore_node.service.results import Code, Listed, Outcome, ReadResult
+from collectionstore_node.service import Store, StoreLimits
+from collectionstore_node.service.lives import living
+from collectionstore_node.service.operations import ANY, DocumentRef, Insert, ListDocuments, Put
+from collectionstore_node.service.results import Code, Listed, Outcome, ReadResult, inserted_id
 
 
 async def put(call: Call) -> Answer:
@@ -36,20 +45,32 @@ async def put(call: Call) -> Answer:
     when = changes.condition_text(call)
     value = await _document(call)
     if when is not None:
-        return _put_answer(ref.id, await changes.replace(call, ref, value, when))
-    outcome = await call.api.store.write(Put(ref, value, precondition), key=key, timeout_s=call.timeout_s)
-    return _put_answer(ref.id, outcome)
+        outcome = await changes.replace(call, ref, value, when)
+    else:
+        write = living(call.options.life, Put(ref, value, precondition))
+        outcome = await decided(call, write, key, {"id": ref.id})
+    if isinstance(outcome, Answer):
+        return outcome
+    return _put_answer(call.api.store, Put(ref, value), outcome)
 
 
 async def post(call: Call) -> Answer:
-    """Create a document under an id chosen by the store; its path is in `Location`."""
+    """Create a document under an id chosen by the store, or by the collection's sequence; `Location` has its path."""
     collection = collection_name(call.arguments[0])
     headers = call.request.headers
     if write_precondition(headers) is not ANY:
         raise Problem("invalid_precondition", "a new document has no revision to compare; use PUT with an id")
     key = idempotency_key(headers)
     document = await _document(call)
-    made, outcome = await call.api.store.insert(collection, document, key=key, timeout_s=call.timeout_s)
+    store = call.api.store
+    made, action = store.insertion(collection, document, key)
+    life = call.options.life
+    write = action if life is None else life.of_new(action)
+    outcome = await decided(call, write, key, {"id": made} if made else {})
+    if isinstance(outcome, Answer):
+        return outcome
+    if isinstance(action, Insert) and outcome.code is Code.OK:
+        made = inserted_id(outcome)
     if outcome.code is Code.PRECONDITION_FAILED:
         # Possible with a key only, long after its outcome was forgotten: the key derives the id.
         raise Problem(
@@ -60,7 +81,7 @@ async def post(call: Call) -> Answer:
             id=made,
         )
     if outcome.code is not Code.OK:
-        raise refusal(outcome, absent="document_not_found")
+        raise refusal(outcome, absent="document_not_found", document=Written(store, collection, document))
     answer = written(201, outcome, _written(made, outcome.revision))
     answer.header_lines += b"Location: /api/v1/collections/%s/documents/%s\r\n" % (collection.encode(), made.encode())
     return answer
@@ -77,9 +98,11 @@ async def delete(call: Call) -> Answer:
     ref = _ref(call)
     when = changes.condition_text(call)
     if when is None:
-        outcome = await delete_target(call, ref, absent="document_not_found")
+        outcome = await delete_target(call, ref, {"id": ref.id}, absent="document_not_found")
     else:
         outcome = await changes.remove(call, ref, when)
+    if isinstance(outcome, Answer):
+        return outcome
     return removed(outcome, _written(ref.id, outcome.revision))
 
 
@@ -92,7 +115,7 @@ async def list_page(call: Call) -> Answer:
     """Return a page of documents by id, in code point order."""
     collection = collection_name(call.arguments[0])
     options = call.options
-    if options.filter is not None or options.sort is not None or options.fields is not None:
+    if any(one is not None for one in (options.filter, options.sort, options.fields, options.hint)):
         return await queries.list_found(call, collection)
     scope = ("documents", collection, options.prefix)
     request = ListDocuments(collection, options.prefix, after_cursor(call, scope), options.limit)
@@ -125,9 +148,10 @@ def _direct_bytes_max(limits: StoreLimits) -> int:
     return min(FEW_VALUES_BYTES, limits.document_bytes_max)
 
 
-def _put_answer(document_id: str, outcome: Outcome) -> Answer:
+def _put_answer(store: Store, put: Put, outcome: Outcome) -> Answer:
     if outcome.code is not Code.OK:
-        raise refusal(outcome, absent="document_not_found")
+        raise refusal(outcome, absent="document_not_found", document=written_by(store, put))
+    document_id = put.ref.id if isinstance(put.ref, DocumentRef) else put.ref.key
     return written(201 if outcome.created else 200, outcome, _written(document_id, outcome.revision))
 
 

@@ -8,7 +8,7 @@ import msgspec
 import orjson
 
 from collectionstore_node.api.handlers.changes import checked, image_text, in_thread, update_refusal
-from collectionstore_node.api.handlers.write_answers import outcome_lines
+from collectionstore_node.api.handlers.write_answers import outcome_lines, written_by
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.cursors import decode_progress, encode_progress
@@ -90,7 +90,7 @@ async def update(call: Call) -> Answer:
         return await _many(call, body, change, key, "modified")
     _check_single(body)
     changed = await call.api.store.updates.one(change.changes, key=key, timeout_s=call.timeout_s)
-    _check_outcome(changed, change.program)
+    _check_outcome(call, changed, change)
     item = changed.outcome.items[0] if changed.outcome is not None and changed.matched else None
     created = item is not None and item.created
     facts = {
@@ -111,7 +111,7 @@ async def delete(call: Call) -> Answer:
         return await _many(call, body, change, key, "deleted")
     _check_single(body)
     changed = await call.api.store.updates.one(change.changes, key=key, timeout_s=call.timeout_s)
-    _check_outcome(changed, None)
+    _check_outcome(call, changed, change)
     return _answer(call, changed, orjson.dumps({"deleted": int(changed.matched), "id": changed.id})[:-1])
 
 
@@ -128,7 +128,7 @@ async def find_and_modify(call: Call) -> Answer:
     image = Image.BEFORE if body.image == "before" else Image.AFTER
     change = await _checked(call, name, text, b"findAndModify", body, image)
     changed = await call.api.store.updates.one(change.changes, key=key, timeout_s=call.timeout_s)
-    _check_outcome(changed, change.program)
+    _check_outcome(call, changed, change)
     document, item = b"null", None
     if changed.outcome is not None and changed.matched:
         item = changed.outcome.items[0]
@@ -208,7 +208,7 @@ def _check_single(body: Deletion) -> None:
             raise InvalidPart("invalid_query", f"/{field}", f"{field} goes with many")
 
 
-def _check_outcome(changed: Changed, program: Program | None) -> None:
+def _check_outcome(call: Call, changed: Changed, change: _Change) -> None:
     outcome = changed.outcome
     if outcome is None or outcome.code is Code.OK:
         return
@@ -220,7 +220,7 @@ def _check_outcome(changed: Changed, program: Program | None) -> None:
             revision=outcome.revision,
             id=changed.id,
         )
-    problem = update_refusal(outcome, program)
+    problem = update_refusal(outcome, change.program, written_by(call.api.store, change.changes.template))
     if changed.id is not None:
         problem.members["id"] = changed.id
     raise problem
@@ -251,7 +251,8 @@ async def _many(call: Call, body: Deletion, change: _Change, key: str | None, co
     progress = await call.api.store.updates.many(change.changes, place, limit=limit, key=key, timeout_s=call.timeout_s)
     facts = _facts(progress, scope, counted)
     if progress.failed is not None:
-        problem = update_refusal(progress.failed, change.program)
+        written = written_by(call.api.store, change.changes.template)
+        problem = update_refusal(progress.failed, change.program, written)
         problem.members |= facts
         if progress.failed_id:
             problem.members["id"] = progress.failed_id
@@ -275,6 +276,8 @@ def _facts(progress: Progress, scope: tuple[str, ...], counted: str) -> dict[str
     place = progress.place
     cursor = None if place is None else encode_progress(scope, place.after, place.since, place.until)
     facts: dict[str, object] = {counted: progress.modified, "skipped": progress.skipped, "next_cursor": cursor}
+    if progress.warned:
+        facts["schema_warnings"] = progress.warned
     return facts if counted == "deleted" else {"matched": progress.matched, **facts}
 
 

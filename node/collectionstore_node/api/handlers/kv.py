@@ -11,7 +11,8 @@ from multidict import CIMultiDictProxy
 
 from collectionstore_node.api.handlers.direct import DirectGet, DirectPut
 from collectionstore_node.api.handlers.read_answers import after_cursor, page_answer, stored_answer
-from collectionstore_node.api.handlers.write_answers import delete_target, refusal, removed, written
+from collectionstore_node.api.handlers.tickets import decided, delete_target
+from collectionstore_node.api.handlers.write_answers import refusal, removed, written
 from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.api.http.bodies import DEFAULT_CONTENT_TYPE, check_content_type, kept_content_type
 from collectionstore_node.api.http.call import Call
@@ -21,7 +22,8 @@ from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.names import bucket_name, key_name
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.service import StoreLimits
+from collectionstore_node.service import Store, StoreLimits
+from collectionstore_node.service.lives import living
 from collectionstore_node.service.operations import ANY, KeyRef, ListKeys, Put
 from collectionstore_node.service.results import Code, Listed, Outcome, ReadResult
 
@@ -38,8 +40,8 @@ async def put(call: Call) -> Answer:
     store = call.api.store
     value = await call.body(store.limits.value_bytes_max)
     write = Put(ref, value, precondition, content_type)
-    outcome = await store.write(write, key=key, timeout_s=call.timeout_s)
-    return _put_answer(ref.key, outcome)
+    outcome = await decided(call, living(call.options.life, write), key, {"key": ref.key})
+    return outcome if isinstance(outcome, Answer) else _put_answer(store, write, outcome)
 
 
 async def get(call: Call) -> Answer:
@@ -51,7 +53,9 @@ async def get(call: Call) -> Answer:
 async def delete(call: Call) -> Answer:
     """Remove a value; one that does not exist is 404."""
     ref = _ref(call)
-    outcome = await delete_target(call, ref, absent="key_not_found")
+    outcome = await delete_target(call, ref, {"key": ref.key}, absent="key_not_found")
+    if isinstance(outcome, Answer):
+        return outcome
     return removed(outcome, _written(ref.key, outcome.revision))
 
 
@@ -85,9 +89,10 @@ def _direct_bytes_max(limits: StoreLimits) -> int:
     return min(BODY_BYTES_MAX, limits.value_bytes_max)
 
 
-def _put_answer(key: str, outcome: Outcome) -> Answer:
+def _put_answer(_store: Store, put: Put, outcome: Outcome) -> Answer:
     if outcome.code is not Code.OK:
         raise refusal(outcome, absent="key_not_found")
+    key = put.ref.key if isinstance(put.ref, KeyRef) else put.ref.id
     return written(201 if outcome.created else 200, outcome, _written(key, outcome.revision))
 
 

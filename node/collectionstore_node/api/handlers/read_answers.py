@@ -28,6 +28,10 @@ def stored_answer(given: CIMultiDictProxy[str], stored: Stored, revision: int, l
     """
     tag = stored.revision
     facts = b'ETag: "%d"\r\nX-Revision: %d\r\n%s' % (tag, revision, NO_CACHE)
+    if stored.left_ms is not None:
+        facts += b"X-Expires-In-Ms: %d\r\n" % stored.left_ms
+        if stored.expiry.lease:
+            facts += b"X-Lease: %d\r\n" % stored.expiry.lease
     # If-Match BEFORE If-None-Match: the order of RFC 9110 13.2.2.
     if hdrs.IF_MATCH in given and read_failed(given, tag):
         raise Problem("precondition_failed", f"the current revision is {tag}", current_revision=tag)

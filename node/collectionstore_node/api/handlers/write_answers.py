@@ -1,20 +1,31 @@
-"""How the outcome of a write becomes an answer, or a problem; and deletes, which are alike for all targets."""
+"""How the outcome of a write becomes an answer, or a problem"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from collectionstore_node.api.http.answers import JSON, Answer
-from collectionstore_node.api.http.call import Call
-from collectionstore_node.api.http.idempotency import REPLAYED, idempotency_key
-from collectionstore_node.api.http.preconditions import write_precondition
+from collectionstore_node.api.http.idempotency import REPLAYED
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.indexes.definition import INDEXES_MAX
 from collectionstore_node.indexes.encoding import DEPTH_MAX
 from collectionstore_node.indexes.entries import ENTRIES_MAX, VALUES_MAX
-from collectionstore_node.service.operations import Delete, Ref
-from collectionstore_node.service.results import Code, Outcome, refused_index
+from collectionstore_node.service import Store
+from collectionstore_node.service.limits import DEFAULTS_BYTES_MAX, SCHEMA_DEPTH_MAX, SCHEMA_STEPS_MAX
+from collectionstore_node.service.lives import LEASE_RECORDS_MAX, LEASES_MAX
+from collectionstore_node.service.operations import DocumentRef, Insert, Put, Update
+from collectionstore_node.service.results import (
+    Code,
+    Item,
+    Outcome,
+    item_warned,
+    refused_document,
+    refused_index,
+    warned,
+)
 from collectionstore_node.service.updates import STEPS_MAX
+
+SCHEMA_WARNING: Final = b"X-Schema-Warning: the schema of the collection does not allow the document\r\n"
 
 _REFUSALS: Final = {
     Code.COLLECTION_NOT_FOUND: ("collection_not_found", "create it first: PUT /api/v1/collections/{name}"),
@@ -33,23 +44,55 @@ _REFUSALS: Final = {
     Code.UPDATE_TEST: ("patch_test_failed", "the value at the path is another one"),
     Code.UPDATE_SIZE: ("update_too_large", "beyond the limit of documents in bytes, or nested more than 100 deep"),
     Code.UPDATE_COST: ("update_too_costly", f"it would take more than {STEPS_MAX} steps"),
+    Code.SCHEMA_VIOLATION: ("schema_violation", "its schema does not allow the document; nothing was changed"),
+    Code.SCHEMA_COST: ("schema_too_costly", f"checking it could take more than {SCHEMA_STEPS_MAX} steps"),
+    Code.SCHEMA_DEFAULTS: (
+        "schema_violation",
+        f"the defaults of its schema would add more than {DEFAULTS_BYTES_MAX} bytes to it, or nest it more than "
+        f"{SCHEMA_DEPTH_MAX} deep",
+    ),
+    Code.INVALID_OPTIONS: ("invalid_options", "the members of the cluster do not accept these options"),
+    Code.OPTIONS_DIFFER: ("options_differ", "change them: PATCH /api/v1/collections/{name}"),
+    Code.ID_REFUSED: (
+        "id_not_allowed",
+        "its option `ids` decides: with sequence, new documents get their IDs from POST alone; with client, from you",
+    ),
+    Code.SEQUENCE_TAKEN: ("sequence_taken", "documents have them; the sequence goes on behind those that were tried"),
+    Code.SEQUENCE_EXHAUSTED: ("sequence_exhausted", "it has given its last number"),
+    Code.LEASE_NOT_FOUND: ("lease_not_found", "there is no such lease, or it has ended"),
+    Code.LEASE_FULL: ("lease_full", f"at most {LEASE_RECORDS_MAX} records are attached to a lease; grant another one"),
+    Code.TOO_MANY_LEASES: ("too_many_leases", f"there are at most {LEASES_MAX} leases; revoke some, or share them"),
+    Code.INVALID_EXPIRY: ("invalid_ttl", "the members of the cluster do not accept this time to live"),
+    Code.READ_COLLECTION_NOT_FOUND: ("collection_not_found", "the collection of a query does not exist"),
+    Code.INVALID_QUERY: ("invalid_filter", "the filter of a query is none that this version knows"),
+    Code.SETTLED: ("settled", "its fate was decided before it came to be applied: it never will be"),
     Code.IDEMPOTENCY_KEY_REUSED: ("idempotency_key_reused", "send a new key with a new request"),
 }
 
 
-async def delete_target(call: Call, ref: Ref, *, absent: str) -> Outcome:
-    """Delete `ref` under the request's precondition and key. Raises `Problem`, `absent` if there is no `ref`."""
-    headers = call.request.headers
-    remove, key = Delete(ref, write_precondition(headers)), idempotency_key(headers)
-    outcome = await call.api.store.write(remove, key=key, timeout_s=call.timeout_s)
-    if outcome.code is not Code.OK:
-        raise refusal(outcome, absent=absent)
-    return outcome
+class Written(NamedTuple):
+    """What was to be written, for the answer of a schema that does not allow it."""
+
+    store: Store
+    collection: str
+    text: bytes | None
+    """The document; None if only the outcome may have it."""
 
 
-def refusal(outcome: Outcome, *, absent: str) -> Problem:
+def written_by(store: Store, action: object) -> Written | None:
+    """Return what an action writes, None if it writes no document."""
+    if isinstance(action, Put) and isinstance(action.ref, DocumentRef):
+        return Written(store, action.ref.collection, action.value)
+    if isinstance(action, Insert):
+        return Written(store, action.collection, action.value)
+    return Written(store, action.ref.collection, None) if isinstance(action, Update) else None
+
+
+def refusal(outcome: Outcome, *, absent: str, document: Written | None = None) -> Problem:
     """Return the problem for an outcome other than OK; `absent` is the code of a missing target."""
     code = outcome.code
+    if code is Code.SCHEMA_VIOLATION:
+        return _refused_by_schema(outcome, document)
     facts = outcome_lines(outcome)
     if code is Code.NOT_FOUND:
         return Problem(
@@ -75,6 +118,22 @@ def refusal(outcome: Outcome, *, absent: str) -> Problem:
     return Problem(name, detail, headers=facts, revision=outcome.revision)
 
 
+def _refused_by_schema(outcome: Outcome, document: Written | None) -> Problem:
+    name, detail = _REFUSALS[outcome.code]
+    problem = Problem(name, detail, headers=outcome_lines(outcome), revision=outcome.revision)
+    if document is None:
+        return problem
+    text = refused_document(outcome) or document.text
+    found = None if text is None else document.store.options.violations(document.collection, text)
+    if found is None:
+        problem.detail += "; it is too large, or too many are refused just now, to say what is wrong"
+    elif found:
+        problem.members["errors"] = [one._asdict() for one in found]
+    else:
+        problem.detail += "; what this member knows now allows it: the schema is changing"
+    return problem
+
+
 def _refused_by_index(outcome: Outcome, facts: bytes) -> Problem:
     by = refused_index(outcome)
     if outcome.code is Code.UNIQUE_VIOLATION:
@@ -93,14 +152,22 @@ def _refused_by_index(outcome: Outcome, facts: bytes) -> Problem:
 
 def outcome_lines(outcome: Outcome) -> bytes:
     """Return the header lines that every answer to an applied command carries."""
-    return REPLAYED if outcome.replayed else b""
+    lines = REPLAYED if outcome.replayed else b""
+    return lines + SCHEMA_WARNING if outcome.items and warned(outcome) else lines
+
+
+def item_warning(item: Item) -> dict[str, bool]:
+    """Return the member of a result that says that a schema does not allow what was stored; none if it does."""
+    return {"schema_warning": True} if item_warned(item) else {}
 
 
 def written(status: int, outcome: Outcome, body: bytes) -> Answer:
     """Return the answer to a write that left its target at the command's revision."""
     revision = outcome.revision
     headers = b'%sETag: "%d"\r\nX-Revision: %d\r\n' % (JSON, revision, revision)
-    return Answer(status, headers + REPLAYED if outcome.replayed else headers, body)
+    if outcome.items or outcome.replayed:
+        headers += outcome_lines(outcome)
+    return Answer(status, headers, body)
 
 
 def removed(outcome: Outcome, body: bytes) -> Answer:

@@ -25,6 +25,8 @@ PLAIN: Final = re.compile(rf"[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=
 """Path text that needs no decoding and breaks no rule: at most 256 bytes, no leading dot. The hot path."""
 NAMES_KEPT: Final = 256
 """Valid names that are known without looking at them again; one has at most 63 characters. The hot path."""
+LOCK_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+"""No colon: the verb is behind it."""
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -44,10 +46,25 @@ def index_name(text: str) -> str:
     return _checked_name(text, "index")
 
 
+def consumer_name(text: str) -> str:
+    """Return `text` if it is a valid name of a consumer. Raises `Problem`."""
+    return _checked_name(text, "consumer")
+
+
 @lru_cache(NAMES_KEPT)
 def bucket_name(text: str) -> str:
     """Return `text` if it is a valid bucket name. Raises `Problem`."""
     return _checked_name(text, "bucket")
+
+
+def lock_name(text: str) -> str:
+    """Return `text` if it is the name of a lock. Raises `Problem`."""
+    if LOCK_NAME.fullmatch(text):
+        return text
+    raise Problem(
+        "invalid_name",
+        f"{quoted(text)} names no lock; allowed are 1-255 letters, digits, '.', '_' and '-', not first a mark",
+    )
 
 
 def document_id(raw: str, bytes_max: int) -> str:

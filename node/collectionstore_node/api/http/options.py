@@ -6,6 +6,7 @@ what a request means. A parameter may be given once.
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Callable
 from typing import Final
@@ -14,32 +15,54 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from collectionstore_node.api.http.limits import HttpLimits
+from collectionstore_node.api.http.lives import lease_id, ttl_ms
 from collectionstore_node.api.http.names import check_text, quoted
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import BoundedStaleness, Consistency, ReadConsistency
-from collectionstore_node.service.operations import Image
+from collectionstore_node.service.lives import Life
+from collectionstore_node.service.operations import Image, ReadPoint, at_least
 
 WRITE: Final = frozenset({"timeout", "redirect"})
-CHANGE: Final = WRITE | {"when"}
-PATCH: Final = CHANGE | {"upsert", "return", "array_filters"}
+ACKED: Final = WRITE | {"ack"}
+LIVING: Final = ACKED | {"ttl", "lease"}
+CHANGE: Final = ACKED | {"when"}
+REPLACE: Final = CHANGE | LIVING
+PATCH: Final = REPLACE | {"upsert", "return", "array_filters"}
 BULK: Final = WRITE | {"mode"}
-READ: Final = WRITE | {"consistency", "max_staleness"}
-LIST: Final = READ | {"prefix", "limit", "cursor"}
-LIST_DOCUMENTS: Final = LIST | {"filter", "sort", "fields"}
-LIST_KEYS: Final = LIST | {"values"}
+READ: Final = WRITE | {"consistency", "max_staleness", "min_revision"}
+READ_PAST: Final = READ | {"at_revision"}
+PAGE: Final = READ | {"limit", "cursor"}
+LIST: Final = PAGE | {"prefix"}
+WATCH: Final = frozenset(
+    {"timeout", "consistency", "max_staleness", "from", "filter", "fields", "ops", "before", "wait", "consumer"}
+)
+WATCH_BODY: Final = frozenset({"timeout", "consistency", "max_staleness", "wait"})
+LIST_DOCUMENTS: Final = LIST | READ_PAST | {"filter", "sort", "fields", "hint"}
+LIST_KEYS: Final = LIST | READ_PAST | {"values"}
 TIMED: Final = frozenset({"timeout"})
 LOCAL: Final = frozenset({"redirect"})
-EXPORT: Final = TIMED | {"consistency"}
+EXPORT_STATE: Final = TIMED | {"consistency"}
 EXPORT_LOG: Final = TIMED | {"after"}
+EXPORT: Final = READ_PAST | {"format"}
+EXPORT_FOUND: Final = EXPORT | {"filter", "fields", "after_id", "hint"}
+IMPORT: Final = WRITE | {"mode", "types", "max_errors", "skip", "progress", "trailer"}
 SAMPLED: Final = frozenset({"seconds"})
 NONE: Final[frozenset[str]] = frozenset()
 
 MODES: Final = ("atomic", "ordered", "unordered")
+"""Of a bulk."""
+IMPORT_MODES: Final = ("insert", "replace", "skip", "upsert")
+FORMATS: Final = ("csv", "ndjson")
+IMPORT_ERRORS_MAX: Final = 1_000
+"""Lines that may fail in one import."""
 
 TIMEOUT_MIN_S: Final = 0.001
 STALENESS_MIN_S: Final = 0.001
 STALENESS_MAX_S: Final = 3_600.0
 PARAMETERS_MAX: Final = 16
+_SKIP_MAX: Final = 1 << 53
+REVISION_MAX: Final = 10**18 - 1
+"""Of the digits that `min_revision` and `at_revision` may have."""
 
 _DURATION: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s)")
 _LIMIT: Final = re.compile(r"[0-9]{1,18}")
@@ -49,6 +72,17 @@ _LINEARIZABLE, _STALE = Consistency.LINEARIZABLE.value, Consistency.STALE.value
 """Read once, for the hot path: `value` of an enum member is a call in Python."""
 
 
+class Ack(enum.Enum):
+    """When a write is answered."""
+
+    MAJORITY = "majority"
+    """With its outcome: durable on a majority, and applied."""
+    LEADER = "leader"
+    """Once the leader has it on its own disk, or with its outcome if that is known before."""
+    QUEUED = "queued"
+    """At once, with a ticket."""
+
+
 class Options(msgspec.Struct, kw_only=True):
     """The parsed parameters; a handler reads those that its route takes. Shared by all requests without a query."""
 
@@ -56,6 +90,8 @@ class Options(msgspec.Struct, kw_only=True):
     """One budget for everything the request waits for: its body, forwarding, commit, apply."""
     consistency: ReadConsistency = Consistency.LINEARIZABLE
     max_staleness_s: float | None = None
+    min_revision: int = 0
+    at_revision: int | None = None
     redirect: bool = False
     """Answer 307 to the leader instead of forwarding."""
     prefix: str = ""
@@ -70,12 +106,40 @@ class Options(msgspec.Struct, kw_only=True):
     upsert: bool = False
     image: Image = Image.NONE
     """Which text of the document a write answers."""
-    mode: str = "ordered"
-    """How a bulk is carried out."""
+    ack: Ack = Ack.MAJORITY
+    mode: str | None = None
+    """How a bulk is carried out, or what an import does with documents that exist."""
     after: int = 0
     """Index in the log."""
+    after_id: str | None = None
+    """The ID behind which an export begins."""
+    hint: str | None = None
+    """The index to use."""
+    format: str | None = None
+    """Of an export or import; None for what the headers say."""
+    types: str | None = None
+    """The types of columns of CSV."""
+    max_errors: int = 100
+    """Lines that may fail before an import ends."""
+    skip: int = 0
+    """Lines at the beginning of an import that are not applied."""
+    progress: bool = False
+    """Whether an import says how far it has come."""
+    trailer_required: bool = False
+    """Whether an import must end with its trailer."""
+    life: Life | None = None
+    """How long it lives what is written; None if the request does not say."""
     seconds: int = 10
     """Duration of a profile."""
+    from_: str | None = None
+    """Where a watch begins."""
+    ops: str | None = None
+    """The kinds of changes that it tells."""
+    before: bool = False
+    """Whether it tells documents as they were before."""
+    wait_s: float | None = None
+    """How long a page of changes waits for some; None for a stream."""
+    consumer: str | None = None
 
 
 def default_options(limits: HttpLimits) -> Options:
@@ -99,6 +163,13 @@ def parse_options(query: str, allowed: frozenset[str], limits: HttpLimits) -> Op
         if options.consistency is not Consistency.STALE:
             raise Problem("invalid_parameter", "max_staleness is for reads with consistency=stale")
         options.consistency = BoundedStaleness(options.max_staleness_s)
+    if options.at_revision is not None:
+        for name in ("consistency", "max_staleness", "min_revision"):
+            if name in seen:
+                raise Problem("invalid_parameter", f"{name} does not go with at_revision: that state never changes")
+        options.consistency = ReadPoint(at_revision=options.at_revision)
+    elif options.min_revision:
+        options.consistency = at_least(options.consistency, options.min_revision)
     return options
 
 
@@ -113,7 +184,7 @@ def _pairs(query: str) -> list[tuple[str, str]]:
 
 
 def _timeout(options: Options, value: str, limits: HttpLimits) -> None:
-    seconds = _duration(value)
+    seconds = duration_s(value)
     if not TIMEOUT_MIN_S <= seconds <= limits.timeout_max_s:
         raise Problem(
             "invalid_parameter",
@@ -122,14 +193,39 @@ def _timeout(options: Options, value: str, limits: HttpLimits) -> None:
     options.timeout_s = seconds
 
 
-def _duration(value: str) -> float:
+def duration_s(value: str) -> float:
     """Return a number of seconds, 0 if `value` is none."""
     found = _DURATION.fullmatch(value)
     return float(found[1]) / (1000 if found[2] == "ms" else 1) if found else 0.0
 
 
+def _wait(options: Options, value: str, limits: HttpLimits) -> None:
+    if not _DURATION.fullmatch(value) or not 0 <= duration_s(value) <= limits.timeout_max_s:
+        raise Problem(
+            "invalid_parameter",
+            f"wait is {quoted(value)}; allowed are 0s to {limits.timeout_max_s:g}s, like 500ms or 30s",
+        )
+    options.wait_s = duration_s(value)
+
+
+def _from(options: Options, value: str, limits: HttpLimits) -> None:
+    options.from_ = value
+
+
+def _ops(options: Options, value: str, limits: HttpLimits) -> None:
+    options.ops = value
+
+
+def _before(options: Options, value: str, limits: HttpLimits) -> None:
+    options.before = _choice("before", value, "false", "true")
+
+
+def _consumer(options: Options, value: str, limits: HttpLimits) -> None:
+    options.consumer = value
+
+
 def _max_staleness(options: Options, value: str, limits: HttpLimits) -> None:
-    seconds = _duration(value)
+    seconds = duration_s(value)
     if not STALENESS_MIN_S <= seconds <= STALENESS_MAX_S:
         raise Problem(
             "invalid_parameter",
@@ -138,9 +234,39 @@ def _max_staleness(options: Options, value: str, limits: HttpLimits) -> None:
     options.max_staleness_s = seconds
 
 
+def _ttl(options: Options, value: str, limits: HttpLimits) -> None:
+    _no_life(options)
+    options.life = Life(ttl_ms(value, "ttl", "invalid_parameter"))
+
+
+def _lease(options: Options, value: str, limits: HttpLimits) -> None:
+    _no_life(options)
+    options.life = Life(lease=lease_id(value, "lease", "invalid_parameter"))
+
+
+def _no_life(options: Options) -> None:
+    if options.life is not None:
+        raise Problem("invalid_parameter", "give a ttl or a lease, not both")
+
+
 def _consistency(options: Options, value: str, limits: HttpLimits) -> None:
     stale = _choice("consistency", value, _LINEARIZABLE, _STALE)
     options.consistency = Consistency.STALE if stale else Consistency.LINEARIZABLE
+
+
+def _min_revision(options: Options, value: str, limits: HttpLimits) -> None:
+    options.min_revision = _revision("min_revision", value)
+
+
+def _at_revision(options: Options, value: str, limits: HttpLimits) -> None:
+    options.at_revision = _revision("at_revision", value)
+
+
+def _revision(name: str, value: str) -> int:
+    """Return the revision in `value`. Raises `Problem` when it is none."""
+    if not _INDEX.fullmatch(value) or not int(value):
+        raise Problem("invalid_parameter", f"{name} is {quoted(value)}; it must be a revision, a number from 1 on")
+    return int(value)
 
 
 def _redirect(options: Options, value: str, limits: HttpLimits) -> None:
@@ -206,10 +332,67 @@ def _return(options: Options, value: str, limits: HttpLimits) -> None:
     options.image = Image.AFTER if _choice("return", value, "before", "after") else Image.BEFORE
 
 
+def _ack(options: Options, value: str, limits: HttpLimits) -> None:
+    try:
+        options.ack = Ack(value)
+    except ValueError:
+        allowed = ", ".join(one.value for one in Ack)
+        raise Problem("invalid_parameter", f"ack is {quoted(value)}; allowed are {allowed}") from None
+
+
 def _mode(options: Options, value: str, limits: HttpLimits) -> None:
-    if value not in MODES:
-        raise Problem("invalid_parameter", f"mode is {quoted(value)}; allowed are {', '.join(MODES)}")
+    # What a route takes of them is its own, see `mode_of`.
     options.mode = value
+
+
+def mode_of(options: Options, allowed: tuple[str, ...], default: str) -> str:
+    """Return the mode. Raises `Problem` when a route does not know it."""
+    mode = options.mode
+    if mode is None:
+        return default
+    if mode not in allowed:
+        raise Problem("invalid_parameter", f"mode is {quoted(mode)}; allowed are {', '.join(allowed)}")
+    return mode
+
+
+def _after_id(options: Options, value: str, limits: HttpLimits) -> None:
+    options.after_id = check_text(value, limits.key_bytes_max, "after_id")
+
+
+def _hint(options: Options, value: str, limits: HttpLimits) -> None:
+    options.hint = value
+
+
+def _format(options: Options, value: str, limits: HttpLimits) -> None:
+    if value not in FORMATS:
+        raise Problem("invalid_parameter", f"format is {quoted(value)}; allowed are {', '.join(FORMATS)}")
+    options.format = value
+
+
+def _types(options: Options, value: str, limits: HttpLimits) -> None:
+    options.types = value
+
+
+def _max_errors(options: Options, value: str, limits: HttpLimits) -> None:
+    options.max_errors = _whole("max_errors", value, IMPORT_ERRORS_MAX)
+
+
+def _skip(options: Options, value: str, limits: HttpLimits) -> None:
+    options.skip = _whole("skip", value, _SKIP_MAX)
+
+
+def _progress(options: Options, value: str, limits: HttpLimits) -> None:
+    options.progress = _choice("progress", value, "false", "true")
+
+
+def _trailer(options: Options, value: str, limits: HttpLimits) -> None:
+    options.trailer_required = _choice("trailer", value, "optional", "required")
+
+
+def _whole(name: str, value: str, most: int) -> int:
+    if not _LIMIT.fullmatch(value) or int(value) > most:
+        raise Problem("invalid_parameter", f"{name} is {quoted(value)}; allowed are 0 to {most}")
+    return int(value)
 
 
 def _choice(name: str, value: str, off: str, on: str) -> bool:
@@ -223,19 +406,37 @@ _PARSERS: Final[dict[str, Callable[[Options, str, HttpLimits], None]]] = {
     "timeout": _timeout,
     "consistency": _consistency,
     "max_staleness": _max_staleness,
+    "min_revision": _min_revision,
+    "at_revision": _at_revision,
     "redirect": _redirect,
+    "ttl": _ttl,
+    "lease": _lease,
     "seconds": _seconds,
     "prefix": _prefix,
     "limit": _limit,
     "cursor": _cursor,
     "after": _after,
+    "after_id": _after_id,
     "filter": _filter,
     "sort": _sort,
     "fields": _fields,
+    "hint": _hint,
+    "format": _format,
+    "types": _types,
+    "max_errors": _max_errors,
+    "skip": _skip,
+    "progress": _progress,
+    "trailer": _trailer,
     "values": _values,
     "when": _when,
     "array_filters": _array_filters,
     "upsert": _upsert,
     "return": _return,
     "mode": _mode,
+    "ack": _ack,
+    "from": _from,
+    "ops": _ops,
+    "before": _before,
+    "wait": _wait,
+    "consumer": _consumer,
 }

@@ -15,6 +15,7 @@ from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.errors import (
     ChangePending,
     DataDirectoryRefused,
+    HistoryGone,
     InsufficientStorage,
     InvalidPart,
     InvalidRequest,
@@ -25,6 +26,7 @@ from collectionstore_node.errors import (
     OutcomeUnknown,
     Overloaded,
     ReadTimedOut,
+    RevisionNotReached,
     StorageFailed,
     TooLarge,
     TooStale,
@@ -93,6 +95,9 @@ KINDS: Final[dict[str, Kind]] = {
     "invalid_projection": Kind(400, "The projection is not one"),
     "invalid_update": Kind(400, "The update is not one"),
     "invalid_index": Kind(400, "The index is not one"),
+    "invalid_ttl": Kind(400, "The time to live is not one"),
+    "invalid_options": Kind(400, "The options are not those of a collection"),
+    "invalid_schema": Kind(400, "The schema is not one"),
     "invalid_hint": Kind(400, "The hint names no index that this query can use"),
     # The state of its target
     "collection_not_found": Kind(404, "There is no such collection"),
@@ -104,8 +109,20 @@ KINDS: Final[dict[str, Kind]] = {
     "index_entries": Kind(422, "The document has too many values for an index"),
     "too_many_indexes": Kind(422, "The collection has too many indexes"),
     "collection_exists": Kind(409, "The collection exists already"),
+    "options_differ": Kind(409, "The collection exists with other options"),
+    "schema_violation": Kind(422, "The schema of the collection does not allow the document"),
+    "schema_too_costly": Kind(422, "The document is too large for the schema of the collection"),
+    "id_not_allowed": Kind(422, "The collection takes no new document with this ID"),
+    "sequence_taken": Kind(409, "The next IDs of the sequence are taken", retryable=True),
+    "sequence_exhausted": Kind(422, "The sequence of the collection has ended"),
     "document_exists": Kind(409, "The document exists already"),
     "precondition_failed": Kind(412, "A precondition does not hold"),
+    "lease_not_found": Kind(404, "There is no such lease"),
+    "lease_full": Kind(422, "The lease has too many records"),
+    "too_many_leases": Kind(422, "There are too many leases"),
+    "lock_not_found": Kind(404, "The lock is free"),
+    "lock_held": Kind(409, "Another one holds the lock", retryable=True),
+    "lock_not_held": Kind(409, "The lock is not held under this token"),
     "patch_test_failed": Kind(409, "A test of the patch does not hold"),
     "update_failed": Kind(422, "The update does not fit the document"),
     "update_too_large": Kind(422, "The updated document would be too large"),
@@ -117,7 +134,24 @@ KINDS: Final[dict[str, Kind]] = {
     "result_too_large": Kind(422, "The answer would be too large"),
     "sort_key_too_long": Kind(422, "A value is too long to sort by"),
     "transaction_too_large": Kind(422, "The transaction reads or writes too many bytes"),
+    "too_many_errors": Kind(422, "Too many lines of the import failed"),
+    "trailer_mismatch": Kind(422, "The import is not what was exported"),
+    "transaction_conflict": Kind(409, "What the transaction has read is no longer so", retryable=True),
+    "invalid_ticket": Kind(400, "This is no ticket of a write"),
+    "settled": Kind(409, "The request was settled before it was applied"),
     "idempotency_key_reused": Kind(422, "The Idempotency-Key came with another request before"),
+    # Watches
+    "invalid_token": Kind(400, "The token is not one"),
+    "future_revision": Kind(400, "The revision is not reached yet"),
+    "foreign_token": Kind(410, "The token is of another cluster"),
+    "consumer_not_found": Kind(404, "There is no such consumer"),
+    "consumer_exists": Kind(409, "The consumer exists already, and is another one"),
+    "too_many_consumers": Kind(422, "The cluster has too many consumers"),
+    "invalid_consumer": Kind(400, "The consumer is not one"),
+    "invalid_position": Kind(409, "The consumer cannot stand there"),
+    # The past
+    "history_gone": Kind(410, "What was changed since this revision is not kept any more"),
+    "revision_not_reached": Kind(504, "The member has not applied this revision in time", retryable=True),
     # Backups
     "compacted": Kind(410, "The log begins behind this index"),
     # Membership
@@ -158,6 +192,7 @@ CODES: Final[dict[type[NodeError], str]] = {
     ChangePending: "change_pending",
     LeadershipTransferring: "leadership_transferring",
     ReadTimedOut: "read_timeout",
+    RevisionNotReached: "revision_not_reached",
     TooStale: "too_stale",
     UpgradePending: "upgrade_pending",
     NotNow: "unavailable",
@@ -211,8 +246,14 @@ def problem_of(error: NodeError, *, safe_to_repeat: bool) -> Problem:
         return Problem(error.code, error.detail, limit_bytes=error.limit_bytes)
     if isinstance(error, InvalidPart):
         return Problem(error.code, error.detail, errors=[{"pointer": error.pointer, "detail": error.detail}])
+    if isinstance(error, HistoryGone):
+        return Problem(error.code, error.detail, oldest_revision=error.oldest)
     if isinstance(error, InvalidRequest):
         return Problem(error.code, error.detail)
+    if isinstance(error, RevisionNotReached):
+        return Problem(
+            "revision_not_reached", str(error), asked_revision=error.revision, applied_revision=error.applied
+        )
     code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
     if isinstance(error, OutcomeUnknown):
         advice = "repeat it with the same Idempotency-Key" if safe_to_repeat else "read back before repeating it"

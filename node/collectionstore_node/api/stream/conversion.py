@@ -8,7 +8,7 @@ from collectionstore_node.api.http.bodies import DEFAULT_CONTENT_TYPE, check_con
 from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.names import bucket_name, check_key, check_text, collection_name
-from collectionstore_node.api.http.options import STALENESS_MAX_S, STALENESS_MIN_S, TIMEOUT_MIN_S
+from collectionstore_node.api.http.options import REVISION_MAX, STALENESS_MAX_S, STALENESS_MIN_S, TIMEOUT_MIN_S
 from collectionstore_node.api.http.preconditions import ABSENT, PRESENT
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.api.stream.operations import ConditionalRead, ConditionalWrite, Read, Revisions, Write
@@ -20,6 +20,7 @@ from collectionstore_node.service.operations import (
     DocumentRef,
     KeyRef,
     Precondition,
+    at_least,
 )
 
 rules = cache(Rules)
@@ -40,6 +41,17 @@ def timeout_s(timeout_ms: int | None, limits: HttpLimits) -> float:
 
 def consistency(operation: Read) -> ReadConsistency:
     """Return how current a read must be."""
+    current = _consistency(operation)
+    if not operation.min_revision:
+        return current
+    if not 0 < operation.min_revision <= REVISION_MAX:
+        raise Problem(
+            "invalid_parameter", f"min_revision is {operation.min_revision}; it must be a revision, a number from 1 on"
+        )
+    return at_least(current, operation.min_revision)
+
+
+def _consistency(operation: Read) -> Consistency | BoundedStaleness:
     if operation.max_staleness_ms is None:
         return operation.consistency
     if operation.consistency is not Consistency.STALE:

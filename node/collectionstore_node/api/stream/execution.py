@@ -39,14 +39,17 @@ from collectionstore_node.api.stream.rendering import (
     removed_answer,
     transaction_answer,
 )
+from collectionstore_node.api.stream.requests import Requests
+from collectionstore_node.api.stream.watching import Watching
 from collectionstore_node.errors import LeadershipTransferring, NotLeader, OutcomeUnknown
 from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
-from collectionstore_node.service import Consistency, Work, insertion
+from collectionstore_node.service import Consistency, Work
 from collectionstore_node.service.operations import (
     Action,
     CreateCollection,
     Delete,
     DropCollection,
+    Insert,
     Put,
     Transaction,
 )
@@ -66,6 +69,7 @@ class Executor:
         """Writes that were told their outcomes, and are not answered."""
         self._tell = self._told
         self._reads = Reads(api)
+        self._watching = Watching(api)
         self._store = api.store
         self._limits = api.limits
         self._document_rules = rules(api.limits.depth_max)
@@ -89,8 +93,14 @@ class Executor:
             operations.ListCollections: self._in_task(self._reads.list_collections),
             operations.Transaction: self._transaction,
             operations.JsonTransaction: self._transaction,
+            operations.Watch: self._in_task(self._watching.open),
+            operations.JsonWatch: self._in_task(self._watching.open),
+            operations.GrantWatch: self._watching.grant,
+            operations.Unwatch: self._watching.close,
             operations.Malformed: self._malformed,
         }
+        requests = Requests(api)
+        self._begin |= dict.fromkeys(requests.kinds, self._in_task(requests.execute))
 
     def begin(self, stream: Stream, flight: Flight) -> None:
         """Begin an operation. Raises `Problem` or `NodeError` when it is refused; otherwise `stream` gets its answer.
@@ -124,9 +134,9 @@ class Executor:
         text = bytes(operation.document)
         check_size(len(text), self._document_bytes_max)
 
-        def make(document: bytes) -> Put:
-            flight.made, put = insertion(collection, document, key)
-            return put
+        def make(document: bytes) -> Put | Insert:
+            flight.made, write = self._store.insertion(collection, document, key)
+            return write
 
         if at_once(text):
             self._submit(stream, flight, make(compact_json(text, self._document_rules)), key)
@@ -273,8 +283,8 @@ class Executor:
         """Answer with the outcome of a write. Raises `Problem`."""
         tag, action = flight.operation.tag, flight.action
         match action:
-            case Put():
-                stream.answer(flight, put_answer(tag, action, outcome, flight.made))
+            case Put() | Insert():
+                stream.answer(flight, put_answer(tag, action, outcome, flight.made, self._store))
             case Delete():
                 stream.answer(flight, delete_answer(tag, action, outcome))
             case CreateCollection():
@@ -283,7 +293,7 @@ class Executor:
                 stream.answer(flight, removed_answer(tag, outcome, absent="collection_not_found"))
             case Transaction():
                 self._api.metrics.transaction(result_label(outcome))
-                stream.answer(flight, transaction_answer(tag, action, outcome, stream.codec))
+                stream.answer(flight, transaction_answer(tag, action, outcome, stream.codec, self._store))
 
     def _answer_created(self, stream: Stream, flight: Flight, name: str, outcome: Outcome) -> None:
         operation = flight.operation

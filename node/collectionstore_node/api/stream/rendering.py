@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from collectionstore_node.api.handlers.transactions import transaction_refusal, transaction_results
-from collectionstore_node.api.handlers.write_answers import outcome_lines, refusal
+from collectionstore_node.api.handlers.write_answers import outcome_lines, refusal, written_by
 from collectionstore_node.api.http.bodies import DEFAULT_CONTENT_TYPE
 from collectionstore_node.api.http.idempotency import REPLAYED
 from collectionstore_node.api.http.overload_answers import OverloadAnswers
@@ -14,21 +14,28 @@ from collectionstore_node.api.stream.codec import Codec
 from collectionstore_node.api.stream.conversion import read_failed, read_unchanged
 from collectionstore_node.api.stream.operations import Answer, ConditionalRead, GetValue
 from collectionstore_node.errors import Overloaded
-from collectionstore_node.service.operations import DocumentRef, Put, Transaction
-from collectionstore_node.service.results import Code, Outcome, ReadResult
+from collectionstore_node.service import Store
+from collectionstore_node.service.operations import DocumentRef, Insert, Put, Transaction
+from collectionstore_node.service.results import Code, Outcome, ReadResult, inserted_id, warned
 
 if TYPE_CHECKING:
     from collectionstore_node.service.operations import Delete
 
 
-def put_answer(tag: int, action: Put, outcome: Outcome, made: str | None) -> Answer:
+def put_answer(tag: int, action: Put | Insert, outcome: Outcome, made: str | None, store: Store) -> Answer:
     """Return the answer to a write of one target; `made` is the ID of an inserted document. Raises `Problem`."""
+    if isinstance(action, Insert) and outcome.code is Code.OK:
+        made = inserted_id(outcome)
     if outcome.code is Code.OK:
         status = 201 if outcome.created else 200
-        return Answer(tag=tag, status=status, revision=outcome.revision, replayed=outcome.replayed, id=made)
+        answer = Answer(tag=tag, status=status, revision=outcome.revision, replayed=outcome.replayed, id=made)
+        if outcome.items:
+            answer.schema_warning = warned(outcome)
+        return answer
     if made is not None and outcome.code is Code.PRECONDITION_FAILED:
         raise document_exists(outcome, made)
-    raise refusal(outcome, absent=_absent(action))
+    absent = "document_not_found" if isinstance(action, Insert) else _absent(action)
+    raise refusal(outcome, absent=absent, document=written_by(store, action))
 
 
 def removed_answer(tag: int, outcome: Outcome, *, absent: str) -> Answer:
@@ -57,10 +64,10 @@ def created_answer(tag: int, outcome: Outcome, *, if_exists: bool | None) -> Ans
     return Answer(tag=tag, status=200, revision=outcome.revision, etag=current, replayed=outcome.replayed)
 
 
-def transaction_answer(tag: int, action: Transaction, outcome: Outcome, codec: Codec) -> Answer:
+def transaction_answer(tag: int, action: Transaction, outcome: Outcome, codec: Codec, store: Store) -> Answer:
     """Return the answer to a transaction. Raises `Problem`."""
     if outcome.code is not Code.OK:
-        raise transaction_refusal(outcome)
+        raise transaction_refusal(outcome, store, action)
     body = codec.json(transaction_results(action, outcome))
     return Answer(tag=tag, status=200, revision=outcome.revision, replayed=outcome.replayed, body=body)
 

@@ -25,6 +25,7 @@ FAILED_PROPOSALS: Final = (
 )
 FAILED_READS: Final = ("not_leader", "timeout", "stopping")
 BRANCHES: Final = ("then", "else", "conflict", "refused")
+FATES: Final = ("applied", "refused", "not_applied", "unknown")
 
 _LEADERSHIP: Final = (
     gauge("raft_is_leader", "1 while this member is leader"),
@@ -149,13 +150,24 @@ _STATE: Final = (
         "commands_replayed_total", "Commands answered with the outcome of an earlier one with the same idempotency key"
     ),
     counter(
+        "schema_warnings_total",
+        "Commands that stored a document which the schema of its collection, in the mode warn, does not allow",
+    ),
+    counter(
         "transactions_total",
         "Transactions answered by this member, by executed branch or failure",
         Label("result", BRANCHES),
     ),
+    counter(
+        "queued_writes_total",
+        "Writes with ack=queued that this member took, by what has become of them; unknown ones can be asked for",
+        Label("result", FATES),
+    ),
     gauge("revision", "Revision of the last applied command"),
     gauge("feature_level", "Feature level of the applied state; the same on all members that have applied the same"),
     gauge("feature_level_supported", "Highest feature level that this member supports"),
+    gauge("history_bytes", "Bytes of the history of changes, in the applied state"),
+    gauge("history_oldest_revision", "First revision that a read of the past can ask for; 0 before there is a history"),
     gauge(
         "digest_mismatch",
         "Members whose state differs from the majority and that were not replaced yet; leader only",

@@ -78,6 +78,13 @@ _INDEXES: Final = (
     counter("index_builds_total", "Builds that ended on this member, as the leader", Label("result", BUILD_RESULTS)),
 )
 
+_EXPIRY: Final = (
+    gauge("expiry_queued", "Documents and raw values with a deadline of their own"),
+    gauge("leases", "Leases, those that have ended and are not removed yet among them"),
+    gauge("expiry_overdue_seconds", "For how long what expires next has been due; leader only"),
+    counter("expired_total", "Documents and raw values that were removed because they had expired; leader only"),
+)
+
 STORED: Final = (
     gauge("index_entries", "Entries of all indexes"),
     gauge("storage_data_bytes", "Size of all database files"),
@@ -110,5 +117,6 @@ STORAGE: Final[Chapters] = (
     ("Space", _SPACE),
     ("Snapshots", _SNAPSHOTS),
     ("Indexes", _INDEXES),
+    ("Expiry", _EXPIRY),
     ("Sizes and RocksDB, read at every scrape", STORED),
 )

@@ -25,12 +25,14 @@ from collectionstore_node.replica.consensus.reads import Reads
 from collectionstore_node.replica.consensus.stamps import Stamps
 from collectionstore_node.replica.consensus.telling import Telling
 from collectionstore_node.replica.consensus.wakeup import Wakeup
-from collectionstore_node.replica.observation.command import Waiter
+from collectionstore_node.replica.observation.command import EarlyWaiter, Waiter
 from collectionstore_node.replica.observation.observer import DriverObserver
 from collectionstore_node.replica.persistence.applier import Result
 from collectionstore_node.replica.settings import ReplicaSettings
 from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.statemachine.commands import Outcome, SpanContext, join_batch
+from collectionstore_node.statemachine.levels import CHANGES
+from collectionstore_node.statemachine.tokens import TOKEN_KEY_BYTES
 
 if TYPE_CHECKING:
     from collectionstore_node.tracing.spans import Span
@@ -122,9 +124,14 @@ class Consensus:
         self._wakeup.wake()
         return outcome
 
-    def enqueue(self, command: bytes, deadline: float, waiter: Waiter[Outcome]) -> None:
-        """Queue an encoded command that is not traced, as `submit` does; `waiter` is told what the future would be."""
-        self.proposals.enqueue(command, deadline, waiter)
+    def enqueue(
+        self, command: bytes, deadline: float, waiter: Waiter[Outcome], early: EarlyWaiter | None = None
+    ) -> None:
+        """Queue an encoded command that is not traced, as `submit` does; `waiter` is told what the future would be.
+
+        `early` is the same, if it is to be told as soon as the command is durable here.
+        """
+        self.proposals.enqueue(command, deadline, waiter, early=early)
         self._observer.command_queued(None, None)
         self._wakeup.wake()
 
@@ -172,6 +179,15 @@ class Consensus:
         self._storage.log.sync()
         self.raft = self._make_core()
         self._wakeup.wake()
+
+    @property
+    def time_ms(self) -> int:
+        """The replicated time of an entry that is proposed now; where this member does not lead, what it has applied.
+
+        Ask it at level `BOUNDED` or higher.
+        """
+        stamps, raft = self._stamps, self.raft
+        return stamps.time_ms(raft.term, stamps.level) if raft.is_leader else stamps.applied_ms
 
     # The driver's part
 
@@ -232,12 +248,17 @@ class Consensus:
         self._observer.entry_proposed(index, term, batch, sampled=bool(contexts), more=self.proposals.waiting > 0)
 
     def _propose(
-        self, commands: Sequence[bytes], contexts: Sequence[SpanContext] = (), level: int | None = None
+        self,
+        commands: Sequence[bytes],
+        contexts: Sequence[SpanContext] = (),
+        level: int | None = None,
+        token_key: bytes = b"",
     ) -> tuple[Index, Term, int]:
         """Propose an entry of encoded commands and return its index, term and bytes. Raises as `RaftNode.propose`."""
         level = level or self._stamps.level
         # Time is stamped into the entry, so that no replica reads a clock while applying.
-        data = join_batch(self._stamps.time_ms(self.raft.term, level), commands, contexts, level=level)
+        time_ms = self._stamps.time_ms(self.raft.term, level)
+        data = join_batch(time_ms, commands, contexts, level=level, token_key=token_key)
         index, term = self.raft.propose(data)
         return index, term, len(data)
 
@@ -250,11 +271,15 @@ class Consensus:
         if not raft.is_leader or level <= self._stamps.level or self._raising == (raft.term, level):
             return
         try:
-            self._propose((), level=level)
+            self._propose((), level=level, token_key=self._token_key() if level >= CHANGES else b"")
         except NotNow:
             return  # leadership is being transferred: the next leader raises it
         self._raising = (raft.term, level)
         self._wakeup.wake()
+
+    def _token_key(self) -> bytes:
+        """Draw the key of cursors and tokens. It takes effect if the state has none."""
+        return bytes(int(self._random() * 256) for _ in range(TOKEN_KEY_BYTES))
 
     def waits(self, entry: Entry) -> bool:
         """Whether commands of an entry are answered here."""
@@ -270,6 +295,11 @@ class Consensus:
             if not survived.done():
                 # Another term at this index: a later leader replaced the change (Raft 5.3, figure 7).
                 survived.set_result(term == entry.term)
+
+    def synced(self) -> None:
+        """Tell those who wait for this member's own disk; call AFTER the core knows what is durable."""
+        raft = self.raft
+        self.proposals.synced(raft.durable_index, raft.term if raft.is_leader else None)
 
     def skipped_to(self, index: Index) -> None:
         """A snapshot replaced the log up to `index`."""

@@ -98,6 +98,7 @@ class ReadyExecutor:
         # From here on the core counts this node's own copy. A vote or an acknowledgement that a crash could take back
         # would break Raft (5.2, thesis 3.8).
         self._send(self._consensus.raft.durable(durable.write))
+        self._consensus.synced()
 
     def answer(self) -> None:
         """Send what may leave while the driver waits for the disk: a follower answers heartbeats at any time."""
@@ -149,6 +150,7 @@ class ReadyExecutor:
             if self._applier.record is not record:
                 self._membership_changed(applied.configuration)
             self._compactor.compact(applied)
+        self._tell_revision()
         return len(results)
 
     async def _install(self, metadata: SnapshotMetadata, hard_state: HardState | None) -> None:
@@ -160,7 +162,11 @@ class ReadyExecutor:
         await self._installer.install(path, metadata, hard_state)
         self._consensus.skipped_to(metadata.index)
         self._compactor.reset()
+        self._tell_revision()
         self._membership_changed(metadata.configuration)
+
+    def _tell_revision(self) -> None:
+        self._member.revisions.applied(self._applier.revision, self._applier.time_ms)
 
     def _membership_changed(self, configuration: Configuration) -> None:
         self._announcements.configuration_applied(self._applier.record, configuration)

@@ -13,17 +13,32 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from collectionstore_node.errors import OutcomeUnknown
 from collectionstore_node.statemachine.commands import (
+    AckConsumer,
     Action,
     BuildIndex,
     Command,
+    Commit,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
+    DeleteConsumer,
     DocumentRef,
     DropCollection,
     DropIndex,
+    Expire,
+    Expiring,
+    GrantLease,
+    GuardedTransaction,
+    Insert,
+    KeepLease,
+    LimitHistory,
     Outcome,
     Put,
+    PutConsumer,
+    RevokeLease,
+    Settle,
+    Touch,
     Transaction,
     Update,
 )
@@ -37,10 +52,25 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     CreateCollection: "create_collection",
     DropCollection: "drop_collection",
     Transaction: "transaction",
+    GuardedTransaction: "transaction",
+    Commit: "commit",
+    Settle: "settle",
     Update: "update",
     CreateIndex: "create_index",
     DropIndex: "drop_index",
     BuildIndex: "build_index",
+    Expiring: "write_expiring",
+    Touch: "touch",
+    GrantLease: "grant_lease",
+    KeepLease: "keep_lease",
+    RevokeLease: "revoke_lease",
+    Expire: "expire",
+    ConfigureCollection: "configure_collection",
+    Insert: "insert",
+    LimitHistory: "limit_history",
+    PutConsumer: "put_consumer",
+    AckConsumer: "ack_consumer",
+    DeleteConsumer: "delete_consumer",
 }
 
 
@@ -74,17 +104,21 @@ def _begin(
     collection = _collection(action)
     if collection:
         attributes["db.collection.name"] = collection
+    if isinstance(action, GuardedTransaction):
+        action = action.transaction
     if isinstance(action, Transaction):
         attributes["db.operation.batch.size"] = max(len(action.then), len(action.otherwise))
+    elif isinstance(action, Commit):
+        attributes["db.operation.batch.size"] = len(action.writes)
     return tracing.start(f"{verb} {operation}", parent, kind, attributes)
 
 
 def _collection(action: Action) -> str:
     if isinstance(action, CreateCollection | DropCollection):
         return action.name
-    if isinstance(action, CreateIndex | DropIndex | BuildIndex):
+    if isinstance(action, CreateIndex | DropIndex | BuildIndex | ConfigureCollection | Insert):
         return action.collection
-    if isinstance(action, Put | Delete | Update) and isinstance(action.ref, DocumentRef):
+    if isinstance(action, Put | Delete | Update | Expiring | Touch) and isinstance(action.ref, DocumentRef):
         return action.ref.collection
     return ""
 

@@ -28,7 +28,7 @@ from collectionstore_node.statemachine.apply import CommandFailed, apply_batch
 from collectionstore_node.statemachine.commands import Outcome
 from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
 from collectionstore_node.statemachine.digest import read_digest, update_digest
-from collectionstore_node.statemachine.header import read_header
+from collectionstore_node.statemachine.header import History, read_header
 from collectionstore_node.statemachine.members import MembershipRecord, apply_membership, read_membership
 from collectionstore_node.statemachine.view import Overlay, Writes
 
@@ -79,6 +79,8 @@ class Applier:
         """Feature level of the applied state."""
         self.time_ms: int = header.time_ms
         """Replicated time of the applied state."""
+        self.history: History | None = header.history
+        """How far the history of the applied state goes back; None before there is one."""
         self._checkpoints = Checkpoints()
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
@@ -141,6 +143,7 @@ class Applier:
             self._checkpoints.passed(one.index, one.digest)
         # Not the last outcome's: a retried request is answered with the revision of its first attempt.
         self.revision, self.level, self.time_ms = header.revision, header.level, header.time_ms
+        self.history = header.history
         return results
 
     def _commit(self, writes: Writes, applied: SnapshotMetadata) -> None:

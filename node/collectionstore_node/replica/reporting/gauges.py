@@ -57,6 +57,9 @@ class MemberGauges:
         self._set("revision", self._member.applier.revision)
         self._set("feature_level", self._member.applier.level)
         self._set("feature_level_supported", HIGHEST)
+        history = self._member.applier.history
+        self._set("history_bytes", 0 if history is None else history.size_bytes)
+        self._set("history_oldest_revision", 0 if history is None else history.kept_after)
 
     def _show_space(self, raft: RaftStatus) -> None:
         member = self._member

@@ -8,17 +8,18 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from collectionstore_node.errors import InvalidRequest, NodeError, NotLeader
+from collectionstore_node.errors import InvalidRequest, NodeError, NotLeader, RevisionNotReached, UpgradePending
 from collectionstore_node.raft.messages import CHAIN_BYTES, Entry, Index, NodeId, SnapshotMetadata, Term
 from collectionstore_node.replica import MembersRequest, NodeStatus, RaftReport
+from collectionstore_node.replica.consensus.revisions import Revisions
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.observation.command import Waiter, tell
 from collectionstore_node.replica.reporting.inspection import Queues
 from collectionstore_node.replica.reporting.status import ConfigurationStatus, LeaderStatus, MemberStatus
 from collectionstore_node.statemachine.apply import apply_batch
-from collectionstore_node.statemachine.commands import Command, Outcome, encode_batch
+from collectionstore_node.statemachine.commands import Action, Command, Outcome, encode_batch, level_needed
 from collectionstore_node.statemachine.header import read_header
-from collectionstore_node.statemachine.levels import HIGHEST
+from collectionstore_node.statemachine.levels import BOUNDED, HIGHEST
 from collectionstore_node.statemachine.members import MemberInfo
 from collectionstore_node.statemachine.reads import read_revision
 from collectionstore_node.statemachine.view import Overlay
@@ -38,7 +39,13 @@ class MemoryReplica:
     def __init__(self) -> None:
         self.view = MemoryView()
         self.level = HIGHEST
+        self.now_ms = 0
+        """The time of the next entries, from level 2 on: a test moves it."""
         self.revision = 0
+        self.revisions = Revisions(0)
+        self.short_of_space = False
+        self.awaited = asyncio.Event()
+        """Set once a request waits for a revision."""
         self.behind = 0
         """How many commands this node itself is behind the leader that applied them."""
         self.known_leader: MemberInfo | None = ME
@@ -46,6 +53,8 @@ class MemoryReplica:
         self.read_error: Exception | None = None
         self.admin_error: NodeError | None = None
         self.hold: asyncio.Event | None = None
+        self.durable_first = True
+        """Whether a leader has a command on its disk before its outcome is known."""
         self.entered = asyncio.Event()
         self.proposed: list[Command] = []
         self.parents: list[bytes | None] = []
@@ -59,7 +68,9 @@ class MemoryReplica:
         """The bounds of the stale reads."""
         self.stale_error: NodeError | None = None
         self.stale_s: float | None = None
+        self.fresh = False
         self.name = ME.name
+        self.cluster_id = "shop"
         self.confirmed = 0
         self.reclaimed: list[tuple[bytes, bytes]] = []
         self.members_requests: list[MembersRequest] = []
@@ -75,6 +86,9 @@ class MemoryReplica:
     @property
     def is_leader(self) -> bool:
         return self.known_leader is ME
+
+    def time_ms(self) -> int:
+        return self.now_ms
 
     def wall_ms(self) -> int:
         return 1_700_000_000_123
@@ -97,12 +111,22 @@ class MemoryReplica:
         self.proposed.append(command)
         overlay = Overlay(self.view)
         answers: dict[int, Outcome] = {}
-        data = encode_batch(1_700_000_000_000, [command], self.level)
+        time_ms = self.wall_ms() if self.level < BOUNDED else self.now_ms
+        data = encode_batch(time_ms, [command], self.level)
         (outcome,) = apply_batch(overlay, data, b"", answers)
         outcome = answers.get(0, outcome)
         self.view.commit(overlay.writes)
         self.revision = read_revision(self.view) - self.behind
+        self.revisions.applied(self.revision, read_header(self.view).time_ms)
         return outcome
+
+    async def propose_early(self, command: Command, *, timeout_s: float) -> Outcome | None:
+        outcome = await self.propose(command, timeout_s=timeout_s)
+        return None if self.durable_first else outcome
+
+    def check_level(self, action: Action) -> None:
+        if level_needed(action) > self.level:
+            raise UpgradePending("the cluster is being upgraded")
 
     def submit(self, command: Command, *, timeout_s: float, parent: bytes | None = None) -> asyncio.Future[Outcome]:
         self.parents.append(parent)
@@ -140,6 +164,18 @@ class MemoryReplica:
 
     async def ready_barrier(self, *, timeout_s: float) -> None:
         await self.read_barrier(timeout_s=timeout_s)
+
+    def is_fresh(self) -> bool:
+        return self.fresh
+
+    async def revision_barrier(self, revision: int, *, timeout_s: float) -> None:
+        if revision > self.revision:
+            self.awaited.set()
+        if not await self.revisions.reached(revision, timeout_s=timeout_s):
+            raise RevisionNotReached(revision, self.revision)
+
+    def observe_applied(self, observer: Callable[[int, int], None]) -> Callable[[], None]:
+        return self.revisions.observe(observer)
 
     def staleness_s(self) -> float | None:
         return self.stale_s
@@ -283,6 +319,8 @@ class RecordedMetrics:
         self.read_long_requests: Callable[[], int] = lambda: -1
         self.problems: Counter[str] = Counter()
         self.transactions: Counter[str] = Counter()
+        self.queued_writes: Counter[str] = Counter()
+        self.queued_write = asyncio.Event()
         self.read_streams: Callable[[], int] = lambda: -1
         self.read_stream_operations: Callable[[], int] = lambda: -1
         self.streams_closed: Counter[str] = Counter()
@@ -319,6 +357,10 @@ class RecordedMetrics:
 
     def stream_closed(self, reason: str) -> None:
         self.streams_closed[reason] += 1
+
+    def queued(self, result: str) -> None:
+        self.queued_writes[result] += 1
+        self.queued_write.set()
 
     def transaction(self, result: str) -> None:
         self.transactions[result] += 1

@@ -205,7 +205,7 @@ async def test_a_bad_query_is_400(people: Client, query: str, code: str) -> None
 async def test_an_unknown_parameter_is_answered_with_the_known_ones(client: Client) -> None:
     fields = (await client.get("/api/v1/collections?prefx=a")).problem(400, "unknown_parameter")
 
-    assert "consistency, cursor, limit, max_staleness, prefix, redirect, timeout" in fields["detail"]
+    assert "consistency, cursor, limit, max_staleness, min_revision, prefix, redirect, timeout" in fields["detail"]
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ from urllib.parse import quote
 import pytest
 
 from collectionstore_node.api.handlers.queries import Search, _scope
-from collectionstore_node.api.http.cursors import encode_place
+from collectionstore_node.api.http.cursors import Place, encode_place
 from collectionstore_node.query.find import SKIP_MAX
 from collectionstore_node.query.sorting import KEY_BYTES_MAX
+from collectionstore_node.statemachine.tokens import read_token_key
 from collectionstore_node.tests.api.http_clients import JSON, Client
+from collectionstore_node.tests.api.memory_replica import MemoryReplica
 
 COLLECTION = "/api/v1/collections/people"
 PEOPLE = {
@@ -198,8 +200,8 @@ async def test_a_mistake_has_a_pointer(crowd: Client, verb: str, body: dict[str,
         (f"{COLLECTION}:find", {"cursor": "xyz"}, 400, "invalid_cursor"),
         (f"{COLLECTION}:distinct", {}, 400, "invalid_body"),
         (f"{COLLECTION}:find?prefix=a", {}, 400, "unknown_parameter"),
-        (f"{COLLECTION}:nothing", {}, 405, "method_not_allowed"),
-        ("/api/v1/collections/:find", {}, 405, "method_not_allowed"),
+        (f"{COLLECTION}:nothing", {}, 404, "unknown_route"),
+        ("/api/v1/collections/:find", {}, 404, "unknown_route"),
         ("/api/v1/collections/nowhere:find", {}, 404, "collection_not_found"),
         ("/api/v1/collections/nowhere:count", {"filter": {"_id": "x"}}, 404, "collection_not_found"),
         ("/api/v1/collections/UPPER:find", {}, 400, "invalid_name"),
@@ -282,9 +284,11 @@ async def test_a_page_that_ends_within_large_documents_loses_none(
     assert found == [f"d{at:02}" for at in range(12)]
 
 
-async def test_a_forged_cursor_skips_no_more_than_a_query_may(crowd: Client) -> None:
+async def test_a_forged_cursor_skips_no_more_than_a_query_may(crowd: Client, replica: MemoryReplica) -> None:
+    signing = read_token_key(replica.view, replica.cluster_id)
+
     def forged(skip: int, key: bytes, body: dict[str, Any]) -> str:
-        return encode_place(_scope("people", Search(**body)), key, "a", skip)
+        return encode_place(_scope("people", Search(**body)), Place(key, "a", skip), signing)
 
     for skip, key, body in ((SKIP_MAX + 1, b"", {}), (1, b"\x10", {"sort": {"born": 1}})):
         reply = await crowd.post(f"{COLLECTION}:find", {**body, "cursor": forged(skip, key, body)})

@@ -34,7 +34,7 @@ from collectionstore_node.statemachine.keys import (
     INDEX_ENTRIES,
     prefix_end,
 )
-from collectionstore_node.statemachine.levels import ENGINE, FIRST
+from collectionstore_node.statemachine.levels import ENGINE, FIRST, HIGHEST
 from collectionstore_node.statemachine.view import View
 from collectionstore_node.storage import Database
 from collectionstore_node.storage.snapshot_file import verify_snapshot
@@ -155,7 +155,7 @@ async def test_a_snapshot_holds_indexes(tmp_path: Path) -> None:
             await member.until(lambda: state_of(member.replica.view) is IndexState.READY)
         await propose(member, CreateIndex("c", defined("two", {"b": 1})))
         snapshot = export_snapshot(member.database, tmp_path)
-        assert verify_snapshot(snapshot.path).level == ENGINE
+        assert verify_snapshot(snapshot.path).level == HIGHEST
         wanted = stored(member.database.state)
     other = Database.open(tmp_path / "two", cluster_id="test", name="n1", tuning=SMALL)
     try:

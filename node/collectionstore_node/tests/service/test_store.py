@@ -25,7 +25,7 @@ from collectionstore_node.service.operations import (
     Put,
     Transaction,
 )
-from collectionstore_node.service.results import Code
+from collectionstore_node.service.results import Code, CollectionInfo
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 from collectionstore_node.tests.service.conftest import as_is
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
@@ -155,8 +155,8 @@ async def test_collections_are_created_listed_read_and_dropped(store: Store) -> 
     gone = await store.read_collection("people", consistency=NEW, timeout_s=1)
 
     assert (created.code, exists.code, dropped.code) == (Code.OK, Code.COLLECTION_EXISTS, Code.OK)
-    assert page.items == (("people", created.revision),)
-    assert (found.collection, found.revision) == (("people", created.revision), exists.revision)
+    assert page.items == (CollectionInfo("people", created.revision),)
+    assert (found.collection, found.revision) == (CollectionInfo("people", created.revision), exists.revision)
     assert (gone.collection, gone.revision) == (None, dropped.revision)
 
 

@@ -1,4 +1,6 @@
-"""What checking costs a put: `python -m collectionstore_node.tests.statemachine.apply_cost`. Best of several rounds.
+"""What a put costs where it is applied, and what checking costs of that; best of several rounds.
+
+`python -m collectionstore_node.tests.statemachine.apply_cost`; an argument is the feature level, by default the last.
 
 - apply      one entry through `Applier`: chain check, commands, digest, RocksDB's batch; divided by its puts
 - chain      of that, the hash of the entry before it is applied
@@ -23,6 +25,7 @@ from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import Command, KeyRef, Outcome, Put, encode_batch
 from collectionstore_node.statemachine.digest import update_digest
 from collectionstore_node.statemachine.header import Header
+from collectionstore_node.statemachine.levels import HIGHEST
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.storage import Database
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
@@ -42,23 +45,23 @@ def best_us(work: Callable[[int], None], puts: int) -> float:
     return min(times) / puts * 1e6
 
 
-def history(count: int, puts: int, size: int) -> list[Entry]:
+def history(count: int, puts: int, size: int, level: int) -> list[Entry]:
     """Return entries of `puts` puts of `size` bytes."""
     chain, entries, value = GENESIS_CHAIN, [], b"v" * size
     for index in range(1, count + 1):
         commands = [
             Command(Put(KeyRef("bucket", f"key-{(index * puts + one) % 10_000}"), value)) for one in range(puts)
         ]
-        data = encode_batch(index, commands)
+        data = encode_batch(index, commands, level)
         chain = chain_hash(chain, Index(index), Term(1), EntryKind.COMMANDS, data)
         entries.append(Entry(Index(index), Term(1), EntryKind.COMMANDS, data, chain))
     return entries
 
 
-def measure(directory: Path, puts: int, size: int) -> tuple[float, float, float, float]:
+def measure(directory: Path, puts: int, size: int, level: int) -> tuple[float, float, float, float]:
     """Return microseconds per put: all of it, the chain, the digest, the digest with BLAKE2b."""
     per_round = max(1, PUTS // puts)
-    entries = history(per_round * ROUNDS, puts, size)
+    entries = history(per_round * ROUNDS, puts, size, level)
     database = Database.open(directory, cluster_id="cost", name="cost")
     applier = Applier(database.state, DiskSeries(member_metrics()))
 
@@ -116,11 +119,13 @@ def _no_change(_entry: Entry) -> Configuration:
 
 def main() -> None:
     """Print a table."""
+    level = int(sys.argv[1]) if len(sys.argv) > 1 else HIGHEST
+    sys.stdout.write(f"feature level {level}\n")
     sys.stdout.write("value bytes  puts/entry  apply us  chain us      %  digest us      %  BLAKE2b us\n")
     for size in (255, 1024, 8192):
         for puts in (1, 16, 64, 512):
             with tempfile.TemporaryDirectory() as directory:
-                apply, chain, digest, blake2b = measure(Path(directory) / "data", puts, size)
+                apply, chain, digest, blake2b = measure(Path(directory) / "data", puts, size, level)
             sys.stdout.write(
                 f"{size:>11} {puts:>11} {apply:>9.2f} {chain:>9.2f} {chain / apply:>6.1%} {digest:>10.2f}"
                 f" {digest / apply:>6.1%} {blake2b:>11.2f}\n"

@@ -14,7 +14,16 @@ from collectionstore_node.api.stream.websocket import Close
 from collectionstore_node.tests.api.stream.stream_clients import StreamClient
 
 REFERENCE = (Path(__file__).parents[5] / "docs" / "reference" / "stream.md").read_text()
-COMMON = {"tag", "timeout_ms", "traceparent", "request_id", "idempotency_key", "consistency", "max_staleness_ms"}
+COMMON = {
+    "tag",
+    "timeout_ms",
+    "traceparent",
+    "request_id",
+    "idempotency_key",
+    "consistency",
+    "max_staleness_ms",
+    "min_revision",
+}
 
 
 def test_every_operation_is_in_the_table_with_its_fields() -> None:

@@ -44,3 +44,21 @@ async def test_what_cannot_be_confirmed_is_503(people: Client, replica: MemoryRe
     replica.stale_error = TooStale("too old")
     refused = await stream.ask("get_document", **ADA, consistency="stale")
     assert (refused["status"], refused["body"]["code"]) == (503, "too_stale")
+
+
+@pytest.mark.parametrize("operation", ["get_document", "list_documents"])
+async def test_a_read_waits_for_its_revision(
+    people: Client, replica: MemoryReplica, open_stream: Open, operation: str
+) -> None:
+    """And says which one it has not met, when its time is over."""
+    stream = await open_stream(JSON)
+    await stream.ask("put_document", **ADA, document={"name": "Ada"})
+    fields: dict[str, object] = {**ADA} if operation == "get_document" else {"collection": "people"}
+    found = await stream.ask(operation, **fields, min_revision=2)
+    assert (found["status"], found["revision"]) == (200, 2)
+    late = await stream.ask(operation, **fields, min_revision=3, consistency="stale", timeout_ms=20)
+    assert (late["status"], late["body"]["code"]) == (504, "revision_not_reached")
+    assert late["body"]["asked_revision"] == 3
+    for bad in (-1, 1 << 62):
+        refused = await stream.ask(operation, **fields, min_revision=bad)
+        assert (refused["status"], refused["body"]["code"]) == (400, "invalid_parameter")
