@@ -231,8 +231,7 @@ def _unchanged(
             search.look_at(len(change.before or b"") + len(change.after or b""))
             for query in asked.get(change.collection, ()):
                 if change.revision > query.since and _matters(search, query, change):
-                    name = change.ref.id if isinstance(change.ref, DocumentRef) else ""
-                    return _conflict(revision, query.position, name, current_revision(change.after))
+                    return _conflict(revision, query.position, *_changed_to(change))
     except TooCostly:
         return Outcome(Code.CHANGES_UNKNOWN, revision, failed_operation=position)
     return True
@@ -256,6 +255,12 @@ def _matters(search: Search, asked: _Asked, change: Change) -> bool:
     return any(
         record is not None and search.holds(asked.condition, name, record) for record in (change.before, change.after)
     )
+
+
+def _changed_to(change: Change) -> tuple[str, int]:
+    """Return the ID of a document that was changed, and its revision behind it; of a whole collection neither."""
+    # What is stored of a collection is no record of a document, and cannot be read as one.
+    return (change.ref.id, current_revision(change.after)) if isinstance(change.ref, DocumentRef) else ("", 0)
 
 
 def _conflict(revision: int, position: int, document_id: str, current: int) -> Outcome:

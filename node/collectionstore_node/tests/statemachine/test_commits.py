@@ -175,6 +175,16 @@ def test_a_collection_that_is_another_one_conflicts(view: MemoryView) -> None:
     assert (outcome.code, outcome.failed_operation) == (Code.READ_COLLECTION_NOT_FOUND, 0)
 
 
+@pytest.mark.parametrize("since", [0, 1])
+def test_a_query_from_before_its_collection_conflicts(view: MemoryView, since: int) -> None:
+    # The change that is met is that of a collection: what is stored of it is no record of a document.
+    run(view, CreateCollection("later"))
+    (outcome,) = run(view, Commit((), (ReadQuery(query({}, "later"), since=since),), write()))
+    assert (outcome.code, outcome.failed_operation) == (Code.TRANSACTION_CONFLICT, 0)
+    assert (conflicting(outcome), outcome.items[0].revision) == ("", 0)
+    assert not written(view)
+
+
 def test_a_revision_that_is_not_there_yet_is_refused(view: MemoryView) -> None:
     (outcome,) = run(view, Commit((), (ReadQuery(query({}), since=5),), write()))
     assert outcome.code is Code.REVISION_AHEAD
