@@ -116,7 +116,7 @@ class Locks:
                 return outcome
 
     def release(self, name: str, token: int | None, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
-        """Release a lock that was acquired with `token`, None for whoever holds it. Raises `OutcomeUnknown`."""
+        """Release a lock that was acquired with `token`; None for that of any holder. Raises `OutcomeUnknown`."""
         return self._propose(Delete(KeyRef(LOCKS, name), _held(token)), key, timeout_s)
 
     def renew(self, name: str, token: int, life: Life, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
