@@ -130,6 +130,11 @@ class Locks:
         found = self._door.read_now(ref)
         return LockResult(None if found.stored is None else lock_of(name, found.stored), found.revision)
 
+    def known(self, name: str) -> LockInfo | None:
+        """Return who holds a lock as far as this member has applied it, for the answer to a request that did not."""
+        stored = get_key(self._door.replica.view, LOCKS, name)
+        return None if stored is None else lock_of(name, stored)
+
     def _is_free(self, name: str) -> bool:
         return get_key(self._door.replica.view, LOCKS, name) is None
 

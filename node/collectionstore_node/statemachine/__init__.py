@@ -65,6 +65,6 @@ Modules, from the outside in: `apply` is the meaning of `commands`, with `transa
 `header` close every entry; `tokens` has the key of what is signed; `view` is the port to storage; `options`, `ttl`,
 `keys`, `stored`, `index_catalog` and `codec` are the layout.
 
-Twenty-eight modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
+Thirty-one modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
 feature level.
 """
