@@ -265,8 +265,8 @@ FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", 
 """What probes read of a node, whatever the load."""
 SIGNING = {"token_key", "pins"}
 """What cursors are signed by: nothing that clients have stored."""
-COUNTED = {"waiting"}
-"""How many requests wait for locks."""
+COUNTED = {"waiting", "known"}
+"""How many requests wait for locks, and who holds one that was refused: that request was admitted."""
 TOLD = {"observe_applied"}
 """Who is told of revisions: numbers, and nothing of what they hold."""
 
