@@ -224,7 +224,7 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
     ("planned", GUARDED, lambda store: store.commits.planned(GUARDED, timeout_s=1)),
     ("queue", PUT, _queue),
     ("early", PUT, lambda store: store.tickets.early(PUT, key=None, timeout_s=1, request=None)),
-    ("fate", Settle(), lambda store: store.tickets.fate(TICKET, settle=False, timeout_s=1)),
+    ("fate", Settle(0), lambda store: store.tickets.fate(TICKET, settle=False, timeout_s=1)),
     ("cluster", ReadCluster(), _cluster),
     ("open_state", ReadState(), lambda store: store.backups.open_state(consistency=NEW, timeout_s=1)),
     ("committed_log", ReadLog(Index(7)), lambda store: store.backups.committed_log(ReadLog(Index(7)), timeout_s=1)),

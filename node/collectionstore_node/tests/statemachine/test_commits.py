@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectionstore_node.statemachine import commits, searching
+from collectionstore_node.statemachine import commits, dedupe, searching
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import (
     Code,
@@ -245,8 +245,8 @@ def test_a_target_that_is_written_twice_is_refused(view: MemoryView) -> None:
 
 def test_below_its_level_it_changes_nothing() -> None:
     fresh = MemoryView()
-    assert level_needed(Commit()) == level_needed(Settle()) == CHANGES
-    outcomes = run_at(fresh, CreateCollection("c"), Commit((), (), write()), Settle(), level=ENGINE)
+    assert level_needed(Commit()) == level_needed(Settle(0)) == CHANGES
+    outcomes = run_at(fresh, CreateCollection("c"), Commit((), (), write()), Settle(0), level=ENGINE)
     assert [one.code for one in outcomes] == [Code.OK, Code.LEVEL_TOO_LOW, Code.LEVEL_TOO_LOW]
     assert not written(fresh)
 
@@ -269,16 +269,26 @@ def run_at_once(view: MemoryView, command: Command) -> Outcome:
 def test_settling_decides_whichever_comes_first(view: MemoryView) -> None:
     lost, done = Idempotency("lost", b"l" * 32), Idempotency("done", b"d" * 32)
     assert run_at_once(view, Command(Put(KEY, b"1"), done)).code is Code.OK
-    settled = run_at_once(view, Command(Settle(), done))
+    settled = run_at_once(view, Command(Settle(0), done))
     assert (settled.code, settled.replayed) == (Code.OK, True)
-    assert run_at_once(view, Command(Settle(), lost)).code is Code.SETTLED
+    assert run_at_once(view, Command(Settle(2), lost)).code is Code.SETTLED
     late = run_at_once(view, Command(Put(KEY, b"2"), lost))
     assert (late.code, late.replayed) == (Code.SETTLED, True)
     stored = get_key(view, "b", "k")
     assert stored is not None
     assert stored.value == b"1"
-    other = run_at_once(view, Command(Settle(), Idempotency("done", b"x" * 32)))
+    other = run_at_once(view, Command(Settle(0), Idempotency("done", b"x" * 32)))
     assert other.code is Code.IDEMPOTENCY_KEY_REUSED
+
+
+def test_what_may_have_been_forgotten_is_not_settled(view: MemoryView, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table has dropped records that are as new as the command: it may have been applied."""
+    monkeypatch.setattr(dedupe, "LIMITS", dedupe.LIMITS._replace(entries_max=2))
+    for number in range(4):
+        run_at_once(view, Command(Put(KEY, b"1"), Idempotency(f"k{number}", b"f" * 32)))
+    # Records 0 and 1 are gone: of what came at 1 nothing is known, of what came at 2 all is.
+    assert run_at_once(view, Command(Settle(1), Idempotency("old", b"o" * 32))).code is Code.OUTCOME_UNKNOWN
+    assert run_at_once(view, Command(Settle(3), Idempotency("new", b"n" * 32))).code is Code.SETTLED
 
 
 NAMES = ("d0", "d1", "d2", "d3")
