@@ -240,6 +240,62 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "closed with 1008; reset",
                 ("stream_closed_total",),
             ),
+            Limit(
+                "watches of a member, of one address, and of one stream",
+                "{service.watches:WATCHES_MAX}; {service.watches:OWNER_WATCHES_MAX}, loopback excepted; "
+                f"{{{_STREAM}:STREAM_WATCHES_MAX}}",
+                ("service.watches:Watches.open", "api.stream.watching:Watching.open"),
+                "503 `overloaded`; on a stream 400",
+                ("watches_open", "http_problems_total"),
+            ),
+            Limit(
+                "watches that tell initial documents, each with a view of the state",
+                "{service.watches:BEGINNING_MAX}",
+                ("service.watches:Watches.open",),
+                "503 `overloaded`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "step of a watch: events, commands, initial documents, bytes of the history",
+                "{changes.cursor:STEP_EVENT_BYTES|bytes}, {changes.cursor:STEP_COMMANDS}, "
+                "{changes.cursor:STEP_DOCUMENTS}, {changes.cursor:STEP_READ_BYTES|bytes}; at least one command",
+                ("changes.cursor:Cursor.step",),
+                "goes on in the next step",
+            ),
+            Limit(
+                "round of all watches, and what it reads for all of them together",
+                "{service.watch_rounds:ROUND_BYTES|bytes} of events; {service.watch_rounds:CATCH_UP_BYTES|bytes} of "
+                "the history, {service.watch_rounds:CATCH_UP_REVISIONS} revisions",
+                ("service.watch_rounds:Round.run",),
+                "the others go first in the next one; each reads the history for itself",
+                ("watch_lag_revisions",),
+            ),
+            Limit(
+                "commands kept in memory for watches",
+                "{service.watch_rounds:RECENT_BYTES_MAX|bytes} of records",
+                ("changes.recent:Recent.add",),
+                "the oldest are read from the history",
+            ),
+            Limit(
+                "client of a watch that takes nothing",
+                "{api.handlers.watch_answers:SLOW_S|s}",
+                ("api.handlers.watch_answers:WatchedAnswer", "api.stream.watching:StreamWatch"),
+                "the watch ends with `slow`",
+                ("watches_ended_total",),
+            ),
+            Limit(
+                "events that a watch of a stream sends without another grant",
+                f"{{{_STREAM}:WATCH_CREDIT_DEFAULT}}, at most {{{_STREAM}:WATCH_CREDIT_MAX}}",
+                ("api.stream.watching:StreamWatch",),
+                "it waits",
+            ),
+            Limit(
+                "consumers of a cluster, and what each asks for",
+                "{statemachine.consumers:CONSUMERS_MAX}; {statemachine.consumers:REQUEST_BYTES_MAX|bytes}",
+                ("statemachine.consumers:apply_consumer", "statemachine.admissible:check_command"),
+                "422 `too_many_consumers`; 400",
+                _PROBLEMS,
+            ),
         ),
     ),
     (
@@ -553,6 +609,37 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 _PROBLEMS,
             ),
             Limit(
+                "exports of a member; what waits of one; how long one lasts",
+                "{service.document_exports:EXPORTS_MAX}; {service.document_exports:PIECE_BYTES|bytes}; "
+                "{service.document_exports:LASTS_S} s, at {service.document_exports:RATE_MIN|bytes}/s at least, beyond "
+                "{service.document_exports:GRACE_S} s",
+                ("service.queries:Queries.export", "service.document_exports:DocumentExport"),
+                "503 `overloaded`; the connection ends without the end of the body",
+                _PROBLEMS,
+            ),
+            Limit(
+                "imports of a member; lines and bytes of a batch; lines that fail",
+                "{service.imports:IMPORTS_MAX}; {service.imports:BATCH_LINES}, {service.imports:BATCH_BYTES|bytes}; "
+                "{api.http.options:IMPORT_ERRORS_MAX}",
+                ("service.imports:Imports", "api.handlers.imports:post"),
+                "503 `overloaded`; another batch; 422 `too_many_errors`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "columns of CSV; a line or record beside its document",
+                "{porting.tables:COLUMNS_MAX}; {api.handlers.imports:RECORD_BYTES|bytes}",
+                ("porting.tables:parse_header", "porting.records:Records"),
+                "400 `invalid_body`; 413 `too_large`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "characters of a format of dates",
+                "{documents.expressions.operators.date_formats:FORMAT_CHARACTERS_MAX}",
+                ("documents.expressions.operators.date_formats:written_by",),
+                "422 `expression_failed`",
+                _PROBLEMS,
+            ),
+            Limit(
                 "tests of one `$elemMatch` times values of a document",
                 "{query.scanning:VISITS_MAX}",
                 ("query.scanning:matching",),
@@ -601,6 +688,27 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 ("statemachine.transactions:apply_transaction",),
                 "422 `transaction_too_large`, with the operation",
                 ("commands_applied_total",),
+            ),
+            Limit(
+                "queries of a transaction; documents that they may state as seen",
+                f"{{{_COSTS}:TRANSACTION_QUERIES_MAX}}; {{{_COSTS}:QUERY_SEEN_MAX}}",
+                ("statemachine.commits:queries_reason",),
+                "400 `invalid_body`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "what the queries of a transaction look at: documents, entries of indexes, changes since",
+                f"{{{_COSTS}:TRANSACTION_COST_MAX|bytes}}",
+                ("statemachine.searching:Search",),
+                "422 `query_too_costly`; of changes 409 `transaction_conflict`",
+                ("commands_applied_total",),
+            ),
+            Limit(
+                "writes that were answered early and are not decided",
+                "a part of the writes in flight",
+                ("service.tickets:Tickets.queue",),
+                "503 `overloaded`",
+                ("writes_inflight", "writes_inflight_max"),
             ),
             Limit(
                 "entry: bytes, commands",

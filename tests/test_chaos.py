@@ -27,6 +27,7 @@ def test_short_storm_breaks_no_promise(tmp_path: Path) -> None:
         "1",
         "--only",
         KINDS,
+        "--bank",
         "--base-port",
         str(free_base_port(60, within=range(10_000, 20_000))),
     ]
@@ -42,6 +43,7 @@ def test_short_storm_breaks_no_promise(tmp_path: Path) -> None:
     assert result["verdict"] == "good"
     assert sum(fault["count"] for fault in result["faults"].values()) >= 2
     assert sum(counts.get("ok", 0) for counts in result["operations"].values()) > 100
+    assert sum(count for name, count in result["transactions"].items() if name.endswith("committed")) > 20
     assert result["compared_keys"] > 0
     assert result["most_damaged"] <= result["disks_max"] == 1
     assert list(tmp_path.iterdir()) == []

@@ -54,4 +54,4 @@ def test_options_are_checked(capsys: pytest.CaptureFixture[str]) -> None:
     for wrong in (["--documents", "10"], ["--rounds", "0"], ["--seconds", "0"], ["--only", "other"]):
         with pytest.raises(SystemExit):
             parse_options("", wrong)
-    assert "allowed are 1,000 to 900,000" in capsys.readouterr().err
+    assert "allowed: a whole number from 1000 to 900000" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import aiohttp
@@ -24,6 +25,7 @@ from collectionstore_chaos.report import Faults, Result
 from collectionstore_chaos.schedule import NEED_SHIM, Schedule
 from collectionstore_chaos.screen import Screen
 from collectionstore_chaos.verdict import HISTORY, judge, keep
+from collectionstore_testkit.bank_load import BankLoad
 from collectionstore_testkit.clusters.errors import ClusterFailed
 from collectionstore_testkit.clusters.local import LocalCluster, make_folder
 from collectionstore_testkit.clusters.members import Members
@@ -34,6 +36,7 @@ from collectionstore_testkit.faults.shim import NoCompiler, Powerless, Shim
 from collectionstore_testkit.recorded_load import PromiseBroken, RecordedLoad
 
 ORDINALS_MAX = 9
+BANK_CLIENTS = 6
 CALM_S = 2.0
 """The workload continues for this long after the last fault, so that a run ends with a working cluster."""
 BEAT_S = 0.5
@@ -71,6 +74,7 @@ class Run:
             load = RecordedLoad(
                 lambda: cluster.local.urls(cluster.size), seed=options.seed, clients=options.clients, rate=options.rate
             )
+            bank = BankLoad(lambda: cluster.local.urls(cluster.size), seed=options.seed, clients=BANK_CLIENTS)
             links = Links(cluster.members)
             lab = Lab(cluster, links, shim, small, Budget(options.nodes), load.writes, self._screen.event)
             try:
@@ -79,7 +83,7 @@ class Run:
                 await cluster.start()
                 self.started = True
                 lab.links.start_proxy()
-                await self._break(lab, load)
+                await self._break(lab, load, bank if options.bank else None)
             except (ClusterFailed, PromiseBroken) as error:
                 if not self.started:
                     raise
@@ -87,6 +91,8 @@ class Run:
             finally:
                 shim.clear()
                 await load.close()
+                await bank.close()
+                self.result.transactions = dict(bank.outcomes)
                 await local.stop(keep=True)
                 shim.close()
                 self._judge(lab, load)
@@ -94,7 +100,7 @@ class Run:
                     small.keep(folder)
                 small.close()
 
-    async def _break(self, lab: Lab, load: RecordedLoad) -> None:
+    async def _break(self, lab: Lab, load: RecordedLoad, bank: BankLoad | None) -> None:
         """Work on the cluster while it is broken, until it is whole again, and compare its members."""
         options = self.options
         lab.report(
@@ -104,9 +110,12 @@ class Run:
         until = lab.began + 60 * options.minutes
         beating = asyncio.create_task(self._beat(lab, load, until))
         try:
-            async with load.working():
+            async with load.working(), bank.working() if bank is not None else nullcontext():
                 await self._strain(lab, until)
             await load.read_all()
+            if bank is not None:
+                lab.report("run", "checking the bank")
+                await bank.check()
             lab.report("run", "comparing the members")
             self.result.compared_keys, different = await compare(lab.cluster)
             self.result.broken += [f"members disagree about {line}" for line in different]
@@ -200,6 +209,7 @@ def _repeat(options: Options) -> str:
     words = [sys.executable, "-m", "collectionstore_chaos", "--seed", str(options.seed)]
     words += ["--minutes", f"{options.minutes:g}", "--nodes", str(options.nodes)]
     words += ["--only", ",".join(options.only)] if options.only else []
+    words += ["--bank"] if options.bank else []
     return shlex.join(words)
 
 

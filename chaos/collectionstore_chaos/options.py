@@ -47,6 +47,8 @@ class Options:
     folder: Path
     output: str
     keep: bool
+    bank: bool
+    """Whether a bank is run by interactive transactions, too."""
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> Options:
@@ -65,6 +67,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--only", type=_only, default=(), metavar="KIND,...", help="only these kinds of faults")
     parser.add_argument("--clients", type=_count, default=10, help="clients, each with one request (default: 10)")
     parser.add_argument("--rate", type=_count, default=100, help="operations a second, together (default: 100)")
+    parser.add_argument("--bank", action="store_true", help="run a bank by interactive transactions, and check it")
     parser.add_argument("--base-port", type=_port, default=21400, help="first port of the nodes (default: 21400)")
     parser.add_argument(
         "--folder", type=Path, default=Path("/var/tmp"), help="where the run's folder is made (default: /var/tmp)"
@@ -83,6 +86,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         folder=given.folder,
         output=given.output,
         keep=given.keep,
+        bank=given.bank,
     )
 
 

@@ -37,6 +37,8 @@ class Result:
     most_damaged: int = 0
     operations: dict[str, dict[str, int]] = field(default_factory=dict)
     """kind -> outcome -> count"""
+    transactions: dict[str, int] = field(default_factory=dict)
+    """Those of the bank, by kind and result."""
     measured_s: float = 0.0
     longest_write_pause_s: float = 0.0
     unavailable_s: float = 0.0
@@ -64,6 +66,10 @@ class Result:
         ]
         console.print(_table(("operation", *outcomes), rows))
         console.print()
+        if self.transactions:
+            rows = [(kind, f"{count:,}") for kind, count in sorted(self.transactions.items())]
+            console.print(_table(("transaction of the bank", "times"), rows))
+            console.print()
         share = 100 * self.unavailable_s / self.measured_s if self.measured_s else 0.0
         facts = [
             ("seed", str(self.seed)),

@@ -45,6 +45,7 @@ from collectionstore_node.metrics import (
     PortSeries,
     ReplicaMetrics,
     TransportSeries,
+    WatchSeries,
     WriteSeries,
     member_metrics,
     stored_series,
@@ -364,9 +365,11 @@ async def _serve(
     store, limits = Store(replica, store_limits, asyncio.get_running_loop().time), http_limits(budget(settings))
     # Stopped BEHIND the servers, whose requests it works for, and BEFORE storage, which it reads.
     stack.callback(store.queries.close)
+    stack.callback(store.watches.close)
     series = HttpSeries(metrics, inflight_max=store_limits.inflight_requests_max)
     WriteSeries(metrics, store.writes)
     WriteSeries(metrics, store.stream_writes, prefix="stream_")
+    WatchSeries(metrics, store.watches)
     clients = make_client_server(
         store,
         limits,

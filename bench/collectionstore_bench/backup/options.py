@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from collectionstore_bench.command_line import names_of, parser_of, whole
 
 PARTS = ("throughput", "restore", "latency", "archive", "switchover", "quorum")
 EXAMPLES = """examples:
@@ -39,18 +40,30 @@ class Options:
 
 def parse_options(description: str, arguments: Sequence[str] | None = None) -> Options:
     """Parse the command line; exits with 2 and a message when it is wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m collectionstore_bench.backup",
-        description=description,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("backup", description, EXAMPLES)
     add = parser.add_argument
-    add("--only", dest="parts", type=_parts, default=PARTS, metavar="PART[,PART]", help=f"of {', '.join(PARTS)}")
-    add("--megabytes", type=_count, default=1024, help="size of the state for throughput and latency (1024)")
-    add("--documents", type=_count, default=100_000, help="number of documents of the restored cluster (100000)")
-    add("--rate", type=_count, default=150, help="writes per second, whatever their latency (150)")
-    add("--rounds", type=_count, default=5, help="pairs of phases, one with and one without a backup (5)")
+    add(
+        "--only",
+        dest="parts",
+        type=names_of(PARTS),
+        default=PARTS,
+        metavar="PART[,PART]",
+        help=f"of {', '.join(PARTS)}",
+    )
+    add(
+        "--megabytes",
+        type=whole(1, 10_000_000),
+        default=1024,
+        help="size of the state for throughput and latency (1024)",
+    )
+    add(
+        "--documents",
+        type=whole(1, 10_000_000),
+        default=100_000,
+        help="number of documents of the restored cluster (100000)",
+    )
+    add("--rate", type=whole(1, 10_000_000), default=150, help="writes per second, whatever their latency (150)")
+    add("--rounds", type=whole(1, 10_000_000), default=5, help="pairs of phases, one with and one without a backup (5)")
     add(
         "--max-bytes-per-second",
         type=int,
@@ -62,23 +75,9 @@ def parse_options(description: str, arguments: Sequence[str] | None = None) -> O
         action="store_true",
         help="the backup program has the last processor for itself, all else the others, in both kinds of phases",
     )
-    add("--archive-rate", type=_count, default=1_000, help="writes per second beside the archive (1000)")
-    add("--archive-seconds", type=_count, default=20, help="length of that (20)")
-    add("--switchovers", type=_count, default=10, help="transfers of leadership (10)")
-    add("--base-port", type=_count, default=23_400, help="first port of the cluster (23400)")
-    add("-o", "--output", choices=("text", "json"), default="text", help="form of the results (text)")
+    add("--archive-rate", type=whole(1, 10_000_000), default=1_000, help="writes per second beside the archive (1000)")
+    add("--archive-seconds", type=whole(1, 10_000_000), default=20, help="length of that (20)")
+    add("--switchovers", type=whole(1, 10_000_000), default=10, help="transfers of leadership (10)")
+    add("--base-port", type=whole(1, 10_000_000), default=23_400, help="first port of the cluster (23400)")
     add("--no-keep", dest="keep", action="store_false", help="do not write the results to bench/results")
     return Options(**vars(parser.parse_args(arguments)))
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    found = tuple(text.split(","))
-    if not set(found) <= set(PARTS):
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed: {', '.join(PARTS)}")
-    return found
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 10_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed: a whole number from 1 to 10000000")
-    return int(text)

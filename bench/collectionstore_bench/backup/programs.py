@@ -45,11 +45,17 @@ async def run_program(command: str, *arguments: str, core: int | None = None) ->
         *(str(PROGRAM), command, *arguments, "-o", "json", "--quiet"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        # As cron, systemd and the supervisor run it, and a container: only there its priority holds against members.
+        start_new_session=True,
     )
     if core is not None:
         # It has no other threads yet, and those that it starts stay where it is.
         os.sched_setaffinity(process.pid, {core})
-    output, errors = await process.communicate()
+    try:
+        output, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.terminate()  # interrupted: its session does not hear of it
     if process.returncode:
         raise ClusterFailed(f"collectionstore-backup {command} exited with {process.returncode}: {errors.decode()}")
     found: dict[str, Any] = json.loads(output)

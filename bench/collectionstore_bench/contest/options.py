@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from collectionstore_bench.command_line import parser_of, whole
 from collectionstore_bench.contest.cases import Case, Profile, cases_of
 
 EXAMPLES = """examples:
@@ -39,20 +39,14 @@ class Options:
 
 def parse_options(description: str, arguments: Sequence[str] | None = None) -> Options:
     """Parse the command line; exits with 2 and a message when it is wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m collectionstore_bench.contest",
-        description=description,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("contest", description, EXAMPLES)
     add = parser.add_argument
     add("--quick", action="store_true", help="few cases and short turns: about four minutes")
     add("--commit", default="", metavar="REV", help="compare this checkout with an older commit, not with etcd")
     add("--only", default="", metavar="TEXT", help="only the cases whose name contains TEXT")
-    add("--rounds", type=_rounds, default=5, help="how often everything is measured (default: 5)")
-    add("--seconds", type=_seconds, metavar="N", help="length of a turn, whole (default: 5, with --quick 2)")
+    add("--rounds", type=whole(1, 1000), default=5, help="how often everything is measured (default: 5)")
+    add("--seconds", type=whole(1, 600), metavar="N", help="length of a turn, whole (default: 5, with --quick 2)")
     add("--base-port", type=int, default=23_000, metavar="PORT", help="of what is started, 300 ports (default: 23000)")
-    add("-o", "--output", choices=("table", "json"), default="table", help="json: every turn, for other programs")
     add("--no-results", action="store_true", help="do not keep the results in bench/results")
     given = parser.parse_args(arguments)
     options = Options(
@@ -60,7 +54,7 @@ def parse_options(description: str, arguments: Sequence[str] | None = None) -> O
         commit=given.commit,
         only=given.only,
         rounds=given.rounds,
-        seconds=given.seconds or (QUICK_SECONDS if given.quick else FULL_SECONDS),
+        seconds=float(given.seconds) if given.seconds else (QUICK_SECONDS if given.quick else FULL_SECONDS),
         base_port=given.base_port,
         output=given.output,
         keep=not given.no_results,
@@ -69,15 +63,3 @@ def parse_options(description: str, arguments: Sequence[str] | None = None) -> O
         names = "; ".join(case.name for case in cases_of(options.profile))
         parser.error(f"no case contains {options.only!r}; there are: {names}")
     return options
-
-
-def _rounds(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed: a whole number from 1 to 1000")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    if not text.isdecimal() or not 1 <= int(text) <= 600:
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed: a whole number of seconds from 1 to 600")
-    return float(text)

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from collectionstore_bench.command_line import names_of, number, parser_of, whole, whole_numbers
 from collectionstore_bench.load.http_load import Target
 
 EXAMPLES = """examples:
@@ -42,25 +43,46 @@ class Options:
 
 def parse_options(description: str, arguments: Sequence[str] | None = None) -> Options:
     """Parse the command line; exits with 2 and a message when it is wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m collectionstore_bench.load",
-        description=description,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("load", description, EXAMPLES)
     add = parser.add_argument
     add("--target", type=_urls, default=(), metavar="URL[,URL]", help="use this running cluster instead of a new one")
-    add("--workloads", type=_workloads, default=("write", "read"), help="write, read or write,read (default)")
-    add("--connections", type=_counts, default=(1, 16, 64, 256), metavar="N[,N]", help="default: 1,16,64,256")
-    add("--seconds", type=_seconds, default=10.0, help="length of each measurement after 1 s of warm-up (default: 10)")
-    add("--payload", type=_payload, default=255, metavar="BYTES", help="size of the JSON documents (default: 255)")
-    add("--keys", type=_keys, default=10_000, help="how many documents are written and read (default: 10000)")
+    add(
+        "--workloads",
+        type=names_of(("write", "read")),
+        default=("write", "read"),
+        help="write, read or write,read (default)",
+    )
+    add(
+        "--connections",
+        type=whole_numbers(1, 10_000),
+        default=(1, 16, 64, 256),
+        metavar="N[,N]",
+        help="default: 1,16,64,256",
+    )
+    add(
+        "--seconds",
+        type=number(0.1, 3600),
+        default=10.0,
+        help="length of each measurement after 1 s of warm-up (default: 10)",
+    )
+    add(
+        "--payload",
+        type=whole(64, 1_000_000),
+        default=255,
+        metavar="BYTES",
+        help="size of the JSON documents (default: 255)",
+    )
+    add(
+        "--keys",
+        type=whole(1, 1_000_000),
+        default=10_000,
+        help="how many documents are written and read (default: 10000)",
+    )
     add("--spread", choices=("leader", "all"), default="leader", help="where writes go (default: leader)")
     add("--read-spread", choices=("all", "leader"), default="all", help="where reads go (default: all)")
     add("--nodes", type=int, choices=(3, 5, 7), default=3, help="size of the cluster that is started (default: 3)")
     add("--profile", choices=("default", "fast"), default="default", help="spec.raft.profile of it (default: default)")
     add("--base-port", type=int, default=21_400, metavar="PORT", help="of the cluster that is started (default: 21400)")
-    add("-o", "--output", choices=("table", "json"), default="table", help="json: everything, for other programs")
     add("--keep", action="store_true", help="stop the cluster at the end but keep its files")
     given = parser.parse_args(arguments)
     return Options(
@@ -88,38 +110,3 @@ def _urls(text: str) -> tuple[str, ...]:
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
     return urls
-
-
-def _workloads(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    if not set(names) <= {"write", "read"}:
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed: write, read or write,read")
-    return names
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    return tuple(_bounded(part, 1, 10_000) for part in text.split(","))
-
-
-def _payload(text: str) -> int:
-    return _bounded(text, 64, 1_000_000)
-
-
-def _keys(text: str) -> int:
-    return _bounded(text, 1, 1_000_000)
-
-
-def _bounded(text: str, lo: int, hi: int) -> int:
-    if not text.isdecimal() or not lo <= int(text) <= hi:
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed: a whole number from {lo} to {hi}")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.1 <= value <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed: seconds from 0.1 to 3600")
-    return value

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from collectionstore_bench.command_line import parser_of
 from collectionstore_bench.operator.contender import Contender
 from collectionstore_testkit.places import REPOSITORY
 
@@ -34,12 +34,7 @@ class Options:
 
 def parse_options(description: str, arguments: Sequence[str] | None = None) -> Options:
     """Parse the command line; exits with 2 and a message when it is wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m collectionstore_bench.operator",
-        description=description,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("operator", description, EXAMPLES)
     add = parser.add_argument
     add("--clusters", type=int, default=200, metavar="N", help="of three members each (default: 200)")
     add("--seconds", type=float, default=120.0, help="length of the window that is measured (default: 120)")
@@ -48,7 +43,6 @@ def parse_options(description: str, arguments: Sequence[str] | None = None) -> O
     add("--beside", action="append", type=Path, default=[], metavar="CHECKOUT", help="measure its operator, too")
     add("--base-port", type=int, default=23_500, metavar="PORT", help="the first of four (default: 23500)")
     add("--keep", action="store_true", help="keep the logs of all processes")
-    add("-o", "--output", choices=("table", "json"), default="table", help="json: everything, for other programs")
     given = parser.parse_args(arguments)
     if not 1 <= given.clusters <= 2_000:
         parser.error("--clusters: allowed are 1 to 2000")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from collectionstore_bench.command_line import number, parser_of, whole
 
 EXAMPLES = """examples:
   python -m collectionstore_bench.overload                       peak, 5,000 writes/s, twice the peak for 60 s
@@ -39,15 +40,12 @@ class Options:
 
 def parse_options(description: str, arguments: Sequence[str] | None = None) -> Options:
     """Parse the command line; exits with 2 and a message when it is wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m collectionstore_bench.overload",
-        description=description,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("overload", description, EXAMPLES)
     add = parser.add_argument
-    add("--seconds", type=_seconds, default=10.0, help="length of the peak and of the fixed rate (default: 10)")
-    add("--overload-seconds", type=_seconds, default=60.0, help="length of each overload (default: 60)")
+    add(
+        "--seconds", type=number(0.5, 3600), default=10.0, help="length of the peak and of the fixed rate (default: 10)"
+    )
+    add("--overload-seconds", type=number(0.5, 3600), default=60.0, help="length of each overload (default: 60)")
     add(
         "--factors",
         type=_factors,
@@ -55,16 +53,26 @@ def parse_options(description: str, arguments: Sequence[str] | None = None) -> O
         metavar="N[,N]",
         help="offered, in multiples of the peak, or none (2)",
     )
-    add("--rate", type=_rate, default=5_000.0, help="the fixed rate, in writes per second; 0 leaves it out (5000)")
-    add("--connections", type=_count, default=3_000, help="connections of the open loop (default: 3000)")
-    add("--threads", type=_count, default=1, help="of the generator, at a time (default: 1)")
+    add(
+        "--rate",
+        type=number(0, 1_000_000),
+        default=5_000.0,
+        help="the fixed rate, in writes per second; 0 leaves it out (5000)",
+    )
+    add("--connections", type=whole(1, 100_000), default=3_000, help="connections of the open loop (default: 3000)")
+    add("--threads", type=whole(1, 100_000), default=1, help="of the generator, at a time (default: 1)")
     add("--arrivals", choices=("poisson", "constant"), default="poisson", help="of the open loop (default: poisson)")
-    add("--payload", type=_payload, default=255, metavar="BYTES", help="size of the JSON documents (default: 255)")
-    add("--keys", type=_count, default=10_000, help="how many documents are written (default: 10000)")
+    add(
+        "--payload",
+        type=whole(64, 1_000_000),
+        default=255,
+        metavar="BYTES",
+        help="size of the JSON documents (default: 255)",
+    )
+    add("--keys", type=whole(1, 100_000), default=10_000, help="how many documents are written (default: 10000)")
     add("--spread", choices=("leader", "all"), default="leader", help="where requests go (default: leader)")
     add("--nodes", type=int, choices=(1, 3, 5, 7), default=3, help="size of the cluster (default: 3)")
     add("--base-port", type=int, default=21_800, metavar="PORT", help="of the first member (default: 21800)")
-    add("-o", "--output", choices=("table", "json"), default="table", help="json: everything, for other programs")
     add("--keep", action="store_true", help="stop the cluster at the end but keep its files, logs among them")
     given = parser.parse_args(arguments)
     return Options(
@@ -85,31 +93,8 @@ def parse_options(description: str, arguments: Sequence[str] | None = None) -> O
     )
 
 
-def _number(text: str, lo: float, hi: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = lo - 1
-    if not lo <= value <= hi:
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed: a number from {lo:g} to {hi:g}")
-    return value
-
-
-def _seconds(text: str) -> float:
-    return _number(text, 0.5, 3600)
-
-
-def _rate(text: str) -> float:
-    return _number(text, 0, 1_000_000)
+_factor = number(0.1, 100)
 
 
 def _factors(text: str) -> tuple[float, ...]:
-    return () if text == "none" else tuple(_number(part, 0.1, 100) for part in text.split(","))
-
-
-def _count(text: str) -> int:
-    return int(_number(text, 1, 100_000))
-
-
-def _payload(text: str) -> int:
-    return int(_number(text, 64, 1_000_000))
+    return () if text == "none" else tuple(map(_factor, text.split(",")))

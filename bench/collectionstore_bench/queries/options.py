@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from collectionstore_bench.command_line import number, parser_of, whole
 
 PARTS = ("indexes", "scan", "writes")
 
@@ -33,25 +34,27 @@ class Options:
 
 def parse_options(description: str, arguments: Sequence[str] | None = None) -> Options:
     """Parse the command line; exits with 2 and a message when it is wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m collectionstore_bench.queries",
-        description=description,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("queries", description, EXAMPLES)
     add = parser.add_argument
     add("--only", action="append", choices=PARTS, default=None, help="measure this part; may be repeated")
-    add("--documents", type=int, default=100_000, metavar="N", help="1,000 to 900,000 (default: 100,000)")
-    add("--rounds", type=int, default=5, metavar="N", help="queries by a scan of each case, 1 to 100 (default: 5)")
-    add("--seconds", type=float, default=5.0, help="length of each round of writes, 0.1 to 600 (default: 5)")
-    add("--connections", type=int, default=32, metavar="N", help="that write, 1 to 1,000 (default: 32)")
+    add(
+        "--documents",
+        type=whole(1_000, 900_000),
+        default=100_000,
+        metavar="N",
+        help="1,000 to 900,000 (default: 100,000)",
+    )
+    add(
+        "--rounds",
+        type=whole(1, 100),
+        default=5,
+        metavar="N",
+        help="queries by a scan of each case, 1 to 100 (default: 5)",
+    )
+    add("--seconds", type=number(0.1, 600), default=5.0, help="length of each round of writes, 0.1 to 600 (default: 5)")
+    add("--connections", type=whole(1, 1_000), default=32, metavar="N", help="that write, 1 to 1,000 (default: 32)")
     add("--base-port", type=int, default=22_100, metavar="PORT", help="of the member (default: 22100)")
-    add("-o", "--output", choices=("table", "json"), default="table", help="json: everything, for other programs")
     given = parser.parse_args(arguments)
-    if not 1_000 <= given.documents <= 900_000:
-        parser.error("--documents: allowed are 1,000 to 900,000; one query may look at a million")
-    if not 1 <= given.rounds <= 100 or not 1 <= given.connections <= 1_000 or not 0.1 <= given.seconds <= 600:
-        parser.error("--rounds, --connections, --seconds: see --help for what is allowed")
     return Options(
         parts=tuple(name for name in PARTS if given.only is None or name in given.only),
         documents=given.documents,

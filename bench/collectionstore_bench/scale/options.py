@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from collectionstore_bench.command_line import parser_of, whole_numbers
 
 PARTS = ("members", "values", "documents", "connections")
 
@@ -37,36 +38,30 @@ class Options:
 
 def parse_options(description: str, arguments: Sequence[str] | None = None) -> Options:
     """Parse the command line; exits with 2 and a message when it is wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m collectionstore_bench.scale",
-        description=description,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("scale", description, EXAMPLES)
     add = parser.add_argument
     add("--only", action="append", choices=PARTS, default=None, help="measure this part; may be repeated")
     add("--reduced", action="store_true", help="2 s rounds, at most 100,000 documents, 2,000 idle connections")
-    add("--members", type=_numbers(1, 7), default=(1, 3, 5, 7), metavar="N[,N]", help="default: 1,3,5,7")
+    add("--members", type=whole_numbers(1, 7), default=(1, 3, 5, 7), metavar="N[,N]", help="default: 1,3,5,7")
     add(
         "--sizes",
-        type=_numbers(64, 1_000_000),
+        type=whole_numbers(64, 1_000_000),
         default=(255, 4_096, 16_384, 65_536, 262_144, 1_000_000),
         metavar="BYTES[,BYTES]",
         help="of values (default: 255 B to 1 MB)",
     )
     add(
         "--documents",
-        type=_numbers(100, 10_000_000),
+        type=whole_numbers(100, 10_000_000),
         default=None,
         metavar="N[,N]",
         help="default: 10000,100000,1000000; 10000000 needs 10 GB of disk",
     )
     add("--no-snapshots", action="store_true", help="do not add members, which get the documents as a snapshot")
-    add("--idle-connections", type=_numbers(1, 50_000), default=None, metavar="N", help="default: 10000")
-    add("--connections", type=_numbers(1, 1_000), default=(64,), metavar="N", help="that work (default: 64)")
+    add("--idle-connections", type=whole_numbers(1, 50_000), default=None, metavar="N", help="default: 10000")
+    add("--connections", type=whole_numbers(1, 1_000), default=(64,), metavar="N", help="that work (default: 64)")
     add("--seconds", type=float, default=None, help="length of each round of load (default: 10)")
     add("--base-port", type=int, default=22_000, metavar="PORT", help="of the first member (default: 22000)")
-    add("-o", "--output", choices=("table", "json"), default="table", help="json: everything, for other programs")
     given = parser.parse_args(arguments)
     seconds = given.seconds if given.seconds is not None else (2.0 if given.reduced else 10.0)
     if not 0.1 <= seconds <= 600:
@@ -84,13 +79,3 @@ def parse_options(description: str, arguments: Sequence[str] | None = None) -> O
         base_port=given.base_port,
         output=given.output,
     )
-
-
-def _numbers(lo: int, hi: int) -> Callable[[str], tuple[int, ...]]:
-    def parse(text: str) -> tuple[int, ...]:
-        parts = text.split(",")
-        if not all(part.isdecimal() and lo <= int(part) <= hi for part in parts):
-            raise argparse.ArgumentTypeError(f"{text!r}; allowed: whole numbers from {lo} to {hi}, with commas")
-        return tuple(int(part) for part in parts)
-
-    return parse

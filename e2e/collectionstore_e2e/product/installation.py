@@ -86,7 +86,7 @@ async def operator(
     finalizers.
     """
     namespaces = list(watched) or [context.namespace]
-    await context.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={DEFINITIONS}")
+    await define(context)
     watching = f"--set=watchNamespaces={{{','.join(namespaces)}}}"
     try:
         chosen = image_settings(image or context.images.operator)
@@ -97,6 +97,11 @@ async def operator(
         context.later.push_async_callback(uninstall, context, namespaces)
         raise
     await uninstall(context, namespaces)
+
+
+async def define(context: Context) -> None:
+    """Apply the CustomResourceDefinitions of this checkout; all scenarios share them, so they are kept."""
+    await context.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={DEFINITIONS}")
 
 
 async def install(context: Context, *settings: str, wait: bool = True, chart: Path = CHART) -> None:

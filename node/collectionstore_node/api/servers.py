@@ -77,7 +77,14 @@ def make_client_server(
     )
     metrics.long_requests(lambda: store.long_requests)
     endpoint = StreamEndpoint(api, trace_operation)
-    return _server(api, described((*CLIENT, *streams(endpoint), *PROBES, *DEBUG)), is_ours, trace, hot=hot)
+    return _server(
+        api,
+        described((*CLIENT, *streams(endpoint), *PROBES, *DEBUG)),
+        is_ours,
+        trace,
+        hot=hot,
+        stopping=store.watches.stop,
+    )
 
 
 def make_probe_server(
@@ -141,8 +148,16 @@ def _server(
     trace: TraceRequest | None = None,
     *,
     hot: bool = False,
+    stopping: Callable[[], None] | None = None,
 ) -> ApiServer:
     dispatcher = Dispatcher(api, routes, trace)
-    server = ApiServer(dispatcher, api.limits, api.budgets, is_ours=is_ours, hot=dispatcher if hot else None)
+    server = ApiServer(
+        dispatcher,
+        api.limits,
+        api.budgets,
+        is_ours=is_ours,
+        hot=dispatcher if hot else None,
+        stopping=stopping,
+    )
     api.metrics.connections(lambda: len(server.connections))
     return server

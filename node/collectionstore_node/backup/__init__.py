@@ -8,6 +8,7 @@ S3, Google Cloud Storage, Azure Blob Storage or a directory. docs/reference/back
 - `archive.py`     follows the log of a cluster into segments; `replay.py` applies them to a restored state
 - `source.py`      the cluster, over HTTP; `repository.py` the object store; `stored.py` the backups in it
 - `selection.py`   which member is read, which backup is restored; `retention.py` which backups go. Pure
+- `pacing.py`, `yielding.py`, `priority.py`   how it leaves a member, and processors, to clients
 - `manifest.py`, `segments.py`, `parts.py`, `sealing.py`   what is stored, byte for byte. Pure
 
 Large for a room, because it is a whole program: six of its modules are pure, and each of the others is one run or one

@@ -13,7 +13,7 @@ from collectionstore_node.backup.results import record_failure
 
 HELP: Final = """Back up a Collection Store cluster, and restore it as a new one.
 
-A repository is a URL: s3://bucket/path, gs://bucket/path, az://account/container/path, or a directory. Credentials come
+A repository is a URL: s3://bucket/path, gs://bucket/path, az://container/path, or a directory. Credentials come
 from the environment, by the names that the provider's own tools use, such as AWS_ACCESS_KEY_ID.
 
 \b

@@ -42,6 +42,7 @@ from collectionstore_node.backup.stored import (
     read_manifest,
 )
 from collectionstore_node.backup.verify import StateSummary, opened, summarize
+from collectionstore_node.backup.yielding import Yielding
 from collectionstore_node.storage.exported_state import ExportedState
 
 WORKERS: Final = 2
@@ -82,13 +83,16 @@ def create_backup(
     progress: Progress,
     run: Run | None = None,
     pace: Pace | None = None,
+    yielding: Yielding | None = None,
     part_bytes: int = PART_BYTES,
 ) -> Manifest:
     """Make a backup and return its manifest, which was read back. Raises `BackupError`; nothing is left then.
 
     With `run`, a complete backup of an earlier attempt is verified as far as its parts are there, and returned. `pace`
-    bounds how fast the member is read: it sends no faster than this takes it.
+    bounds how fast the member is read: it sends no faster than this takes it. `yielding` is how processors are left to
+    others; by default as they need them.
     """
+    yielding = yielding or Yielding()
     started = datetime.now(UTC)
     if run is not None and (done := _completed(repository, run, expected_cluster)) is not None:
         progress.step(f"{done.id} was made by an earlier attempt")
@@ -103,10 +107,10 @@ def create_backup(
     described = response.described
     progress.step(f"reading {described.name}, {'the leader' if described.leader else 'a follower'}")
     try:
-        writer = PartWriter(repository, backup_id, sealer, progress.advance, part_bytes)
+        writer = PartWriter(repository, backup_id, sealer, progress.advance, yielding, part_bytes)
         try:
             with writer:
-                tee = _Tee(response, writer, pace)
+                tee = _Tee(response, writer, pace, yielding)
                 stream = opened(f"sent by {described.name}", tee)
                 summary = summarize(stream)
                 tee.finish()
@@ -188,9 +192,10 @@ def _compare(summary: StateSummary, described: ExportedState) -> None:
 class _Tee:
     """Hands on a stream, counts and hashes it, and gives a copy to the writer."""
 
-    def __init__(self, response: StateResponse, writer: PartWriter, pace: Pace | None) -> None:
+    def __init__(self, response: StateResponse, writer: PartWriter, pace: Pace | None, yielding: Yielding) -> None:
         self._response = response
         self._pace = pace
+        self._yielding = yielding
         self._writer = writer
         self.hash = sha256()
         self.size = 0
@@ -202,6 +207,7 @@ class _Tee:
         self._writer.write(data)
         if self._pace is not None:
             self._pace.after(len(data))
+        self._yielding.after(len(data))
         return data
 
     def finish(self) -> None:
@@ -218,6 +224,7 @@ class PartWriter:
         backup_id: str,
         sealer: Sealer | None,
         advance: Callable[[int], None],
+        yielding: Yielding,
         part_bytes: int,
     ) -> None:
         self.parts: list[Part] = []
@@ -226,6 +233,7 @@ class PartWriter:
         self._id = backup_id
         self._sealer = sealer
         self._advance = advance
+        self._yielding = yielding
         self._part_bytes = part_bytes
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="part")
         self._processor = Lock()
@@ -269,11 +277,12 @@ class PartWriter:
     def _store(self, number: int, content: bytes) -> Part:
         # One at a time: there are several workers for the waits of a store, and members need processors as well.
         with self._processor:
-            part, data = store_part(number, content, self._id, self._sealer)
+            part, data = store_part(number, content, self._id, self._sealer, self._yielding.after)
         name = folder(self._id) + part_name(number)
         self._repository.put(name, data)
         self._repository.settle_object(name)
         # Read back: a store that took it and lost it is found out now, and not by the restore.
-        check_stored(part, name, self._repository.get(name, PART_BYTES_MAX + STORED_OVERHEAD_MAX))
+        stored = self._repository.get(name, PART_BYTES_MAX + STORED_OVERHEAD_MAX)
+        check_stored(part, name, stored, self._yielding.after)
         self._advance(len(content))
         return part

@@ -14,9 +14,9 @@ import click
 from collectionstore_node.backup.create import Run
 from collectionstore_node.backup.errors import InvalidUse
 from collectionstore_node.backup.manifest import ID, TIME
-from collectionstore_node.backup.replay import Target
 from collectionstore_node.backup.repository import Repository
 from collectionstore_node.backup.sealing import parse_key
+from collectionstore_node.backup.selection import Target
 from collectionstore_node.backup.source import Access, Source
 
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}

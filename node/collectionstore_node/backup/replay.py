@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from collectionstore_node.backup.errors import Corrupt, NotFound, Refused
 from collectionstore_node.backup.manifest import TIME, Manifest
 from collectionstore_node.backup.repository import Repository
 from collectionstore_node.backup.segments import SEGMENT_BYTES_MAX, Segment, decode_segment
+from collectionstore_node.backup.selection import Target
 from collectionstore_node.backup.stored_log import segments
 from collectionstore_node.errors import NodeError
 from collectionstore_node.metrics import ReplicaMetrics, member_metrics
@@ -24,13 +24,6 @@ from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.storage import StateStore
-
-
-class Target(NamedTuple):
-    """Where a replay ends; both None for the end of the archive."""
-
-    revision: int | None = None
-    time_ms: int | None = None
 
 
 def check_base(manifest: Manifest, target: Target) -> None:

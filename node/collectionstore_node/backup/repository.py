@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import mmap
 import os
 import re
 import time
@@ -37,6 +38,9 @@ RETRIES: Final = 4
 RETRY_S: Final = 120
 FOLDERS_S: Final = 60
 """For a listing of folders, with all its pages: a store may send pages without an end."""
+SYNC_BYTES: Final = 512 << 10
+"""What is written to a disk at a time, a multiple of the size of a page."""
+SYNC_REST_S_MAX: Final = 0.05
 OBJECTS_MAX: Final = 10_000_000
 """In one listing; an archive of a second's interval has 2.6 million for 30 days."""
 SCHEMES: Final = ("s3", "gs", "az", "file")
@@ -90,12 +94,14 @@ class Repository:
                     raise NotFound(f"{url}: there is no such directory, so no backup")
                 self._store: ObjectStore = from_url(url, mkdir=create)
             else:
-                endpoint = given.get("endpoint", "") or os.environ.get("AWS_ENDPOINT_URL", "")
+                named = [str(one) for one in given.values()]
+                if "endpoint" not in given:
+                    named.append(os.environ.get("AWS_ENDPOINT_URL", ""))
                 client: Any = {
                     "timeout": timedelta(seconds=REQUEST_S),
                     "connect_timeout": timedelta(seconds=5),
                     # Only what the user names as http: an emulator, or a store inside the cluster's network.
-                    "allow_http": endpoint.startswith("http://"),
+                    "allow_http": any(one.startswith("http://") for one in named),
                 }
                 settings: Any = given or None
                 retries: Any = {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_S)}
@@ -132,7 +138,7 @@ class Repository:
     def objects(self, prefix: str, *, after: str = "") -> Iterator[Stored]:
         """Yield the objects whose names begin with `prefix`, which ends with a slash, and are behind `after`.
 
-        S3 lists only what is behind it; some other stores list all, and the rest is dropped here.
+        S3 lists only what is behind it. Some stores list all, or what is asked for as well: that is dropped here.
         """
         count = 0
         try:
@@ -141,7 +147,8 @@ class Repository:
                 if count > OBJECTS_MAX:
                     raise BackupError(f"{prefix} in {self.url} has more than {OBJECTS_MAX} objects, which are not read")
                 for meta in page:
-                    yield Stored(meta["path"], meta["size"])
+                    if meta["path"] > after:
+                        yield Stored(meta["path"], meta["size"])
         except BackupError:
             raise
         except Exception as error:
@@ -183,12 +190,14 @@ class Repository:
         """Write a stored object to the disk now, and forget it: what is read afterwards comes from the disk.
 
         In a directory, that is. Gigabytes that wait to be written would be written at once in the end, before the next
-        sync of anything on that disk, a member's log among it; and they take the place of what members read.
+        sync of anything on that disk, a member's log among it; and they take the place of what members read. It is
+        written a piece at a time, with as long a rest behind each: what a log has to sync waits for one.
         """
         if not isinstance(self._store, LocalStore):
             return
         try:
             with (Path(str(self._store.prefix)) / name).open("rb") as file:
+                _write_out(file.fileno())
                 os.fsync(file.fileno())
                 if hasattr(os, "posix_fadvise"):  # not on macOS
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -271,6 +280,19 @@ def _written(path: Path) -> float:
         return path.stat().st_mtime
     except FileNotFoundError:
         return math.inf  # renamed meanwhile: it is an object now
+
+
+def _write_out(descriptor: int) -> None:
+    """Write what is dirty of a file to its disk, `SYNC_BYTES` at a time. Raises `OSError`."""
+    size = os.fstat(descriptor).st_size
+    if not size:
+        return
+    # msync(2) of a shared mapping, even of one that is read only, writes a range; Python has no sync_file_range(2).
+    with mmap.mmap(descriptor, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ) as mapped:
+        for at in range(0, size, SYNC_BYTES):
+            began = time.perf_counter()
+            mapped.flush(at, min(SYNC_BYTES, size - at))
+            time.sleep(min(time.perf_counter() - began, SYNC_REST_S_MAX))
 
 
 def _sync(path: Path) -> None:

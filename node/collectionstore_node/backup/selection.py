@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -13,6 +13,13 @@ from collectionstore_node.backup.manifest import Manifest
 
 LATEST: Final = "latest"
 _REVISION: Final = re.compile(r"revision:([0-9]{1,18})")
+
+
+class Target(NamedTuple):
+    """Where a replay ends; both None for the end of the archive."""
+
+    revision: int | None = None
+    time_ms: int | None = None
 
 
 class Member(msgspec.Struct, frozen=True):

@@ -71,7 +71,8 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("snapshot.failed", ("warning", "error"), "A snapshot could not be sent or received.", ("to", "peer", "reason"), error=True),
     LogEvent("snapshot.not_installed", ("error",), "A received snapshot could not be passed to the member's driver.", ("node_id",), error=True),
     LogEvent("state.exported", ("info",), "A client read the whole state at this index, for a backup.", ("index", "bytes", "seconds")),
-    LogEvent("export.ended", ("info",), "Reading the whole state was ended before its end.", ("reason",)),
+    LogEvent("documents.exported", ("info",), "A client read a collection, or what matched of it.", ("documents", "bytes", "seconds")),
+    LogEvent("export.ended", ("info",), "An export, of a collection or of the whole state, was ended before its end.", ("reason",)),
     LogEvent("export.failed", ("error",), "The whole state could not be read to its end because of a bug or a disk error.", (), error=True),
     # Connections between members
     LogEvent("peer.connected", ("info",), "The outbound connection to a peer is established.", (*_PEER, "address")),
@@ -87,6 +88,8 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("port.handshake_failed", ("debug",), "A client of a port did not complete its TLS handshake.", ("port", "reason")),
     LogEvent("port.connection_failed", ("error",), "A bug occurred while a connection was opened.", ("port",), error=True),
     LogEvent("connection.failed", ("error",), "A bug occurred while a client's connection was served; it was closed.", error=True),
+    LogEvent("watch.slow", ("info",), "A client did not take the events of its watch in time and was cut; it goes on from its token.", ("scope", "revision")),
+    LogEvent("watch.failed", ("error",), "A bug or a disk error ended all watches of this member.", (), error=True),
     LogEvent("connection.unparsable", ("debug",), "A client sent bytes on which the HTTP parser failed; they were answered with 400.", ("reason",)),
     LogEvent("reply.dropped", ("warning",), "A reply to a peer was dropped: the send queue was full.", _PEER),
     LogEvent("request.failed", ("error",), "A request of a client (with `request_id`) or of a peer failed because of a bug or a disk error.", ("request_id", "method", *_PEER), error=True),

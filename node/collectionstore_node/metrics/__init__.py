@@ -5,7 +5,7 @@ Recorders are resolved at start, so that the hot path counts without a lookup.
 
 from __future__ import annotations
 
-from collectionstore_node.metrics.clients import ExpirySeries, HttpSeries, IndexSeries, WriteSeries
+from collectionstore_node.metrics.clients import ExpirySeries, HttpSeries, IndexSeries, WatchSeries, WriteSeries
 from collectionstore_node.metrics.ports import PortSeries
 from collectionstore_node.metrics.replica import (
     DigestSeries,
@@ -41,6 +41,7 @@ __all__ = [
     "SpaceSeries",
     "TracingSeries",
     "TransportSeries",
+    "WatchSeries",
     "WatchdogSeries",
     "WriteSeries",
     "member_metrics",

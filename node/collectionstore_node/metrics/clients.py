@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from collectionstore_node.metrics.table.raft import BRANCHES
+from collectionstore_node.metrics.table.raft import BRANCHES, FATES
 from collectionstore_node.metrics.table.storage import BUILD_RESULTS
+from collectionstore_node.metrics.table.traffic import WATCH_ENDS
 from collectionstore_telemetry.metrics.recorders import Counter
 from collectionstore_telemetry.metrics.registry import Metrics
 
@@ -52,6 +53,7 @@ class HttpSeries:
         self._routes: dict[tuple[str, str], RouteSeries] = {}
         self._problems: dict[str, Counter] = {}
         self._transactions = {result: metrics.counter("transactions_total", result) for result in BRANCHES}
+        self._queued = {result: metrics.counter("queued_writes_total", result) for result in FATES}
         self._readers: dict[str, list[Callable[[], int]]] = {}
         metrics.gauge("http_inflight_requests_max").set(inflight_max)
 
@@ -72,6 +74,10 @@ class HttpSeries:
     def transaction(self, result: str) -> None:
         """Count a transaction by the branch that was executed, or by its failure."""
         self._transactions[result].inc()
+
+    def queued(self, result: str) -> None:
+        """Count a queued write by what has become of it."""
+        self._queued[result].inc()
 
     def inflight(self, read: Callable[[], int]) -> None:
         """Add a source of the requests in flight; the gauge is the sum of all sources, as for the next two."""
@@ -165,6 +171,46 @@ class ExpirySeries:
     def expired(self, records: int) -> None:
         """Count records that were removed because they had expired."""
         self._expired.inc(records)
+
+
+class WatchCounts(Protocol):
+    """The watches of a member, as `service.Watches` counts them."""
+
+    told: int
+
+    @property
+    def ended(self) -> Mapping[str, int]:
+        """How many have ended, by reason."""
+
+    @property
+    def lag(self) -> int:
+        """By how many revisions the last of them is behind."""
+
+    def __len__(self) -> int:
+        """Return how many are open."""
+
+
+class WatchSeries:
+    """The watches. Read at scrape time, as there may be thousands."""
+
+    def __init__(self, metrics: Metrics, watches: WatchCounts) -> None:
+        self._watches = watches
+        self._told = 0
+        self._events = metrics.counter("watch_events_total")
+        self._ended = {reason: metrics.counter("watches_ended_total", reason) for reason in WATCH_ENDS}
+        self._counted = dict.fromkeys(WATCH_ENDS, 0)
+        metrics.gauge("watches_open").set_function(lambda: len(watches))
+        metrics.gauge("watch_lag_revisions").set_function(lambda: watches.lag)
+        metrics.before_scrape(self._refresh)
+
+    def _refresh(self) -> None:
+        told = self._watches.told
+        self._events.inc(told - self._told)
+        self._told = told
+        for reason, counter in self._ended.items():
+            count = self._watches.ended.get(reason, 0)
+            counter.inc(count - self._counted[reason])
+            self._counted[reason] = count
 
 
 class IndexSeries:

@@ -74,6 +74,24 @@ class Asked(NamedTuple):
     """The steps of their expressions."""
 
 
+def check_values(text: bytes, asked: Asked) -> int:
+    """Return about how many values a document has, 0 for a small one.
+
+    Raises `InvalidRequest("query_too_costly")` if asking it would hold up everything else.
+    """
+    size = len(text)
+    if size <= FEW_BYTES:
+        return 0
+    values = 1 + text.count(b",")
+    if values * asked.heaviest > VISITS_MAX:
+        raise InvalidRequest(
+            "query_too_costly",
+            f"a document of {size} bytes has too many values for the {asked.heaviest} tests of one $elemMatch; "
+            "make fewer tests, or split the document",
+        )
+    return values
+
+
 def matching(records: Iterator[Record], asked: Asked, meter: Meter) -> Iterator[tuple[Record, dict[str, Any]] | None]:
     """Yield the records that match, each with its decoded document, and None at the end of each step.
 
@@ -96,15 +114,7 @@ def matching(records: Iterator[Record], asked: Asked, meter: Meter) -> Iterator[
                 spent = 0
                 yield None
             continue
-        if size > FEW_BYTES:
-            values = 1 + record.text.count(b",")
-            if values * asked.heaviest > VISITS_MAX:
-                raise InvalidRequest(
-                    "query_too_costly",
-                    f"a document of {size} bytes has too many values for the {asked.heaviest} tests of one $elemMatch; "
-                    "make fewer tests, or split the document",
-                )
-            visits = VISIT_NS * values * weight
+        visits = VISIT_NS * check_values(record.text, asked) * weight
         document = orjson.loads(record.text)
         document[ID], document[REVISION] = record.id, record.revision
         if visits <= STEP_NS:

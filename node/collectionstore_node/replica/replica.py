@@ -27,14 +27,14 @@ from collectionstore_node.raft.messages import NO_NODE, Entry, Index, NodeId
 from collectionstore_node.replica.driver.driver import Driver
 from collectionstore_node.replica.local_member import LocalMember
 from collectionstore_node.replica.membership.changes import MembersRequest
-from collectionstore_node.replica.observation.command import Waiter, tell
+from collectionstore_node.replica.observation.command import EarlyWaiter, Waiter, tell
 from collectionstore_node.replica.peers.forwarding import Forwarder
 from collectionstore_node.replica.reporting.inspection import RaftReport
 from collectionstore_node.replica.reporting.reporter import ProcessFacts, Reporter
 from collectionstore_node.replica.reporting.status import NodeStatus
 from collectionstore_node.replica.snapshots.state_export import StateExport
 from collectionstore_node.replica.transport_port import PeerTransport
-from collectionstore_node.statemachine.commands import Command, Outcome, answers_values, encode_command
+from collectionstore_node.statemachine.commands import Action, Command, Outcome, answers_values, encode_command
 from collectionstore_node.statemachine.members import MemberInfo
 from collectionstore_node.statemachine.view import View
 from collectionstore_telemetry.tracing.active import active
@@ -122,6 +122,38 @@ class Replica:
                 pass  # Certainly not applied (Raft 5.3), so a retry with the next leader cannot apply it twice.
             await self._leader_change(leader_deadline)
 
+    async def propose_early(self, command: Command, *, timeout_s: float) -> Outcome | None:
+        """Do as `propose`, but return None as soon as the leader has the command on its own disk, if that is earlier.
+
+        It may be lost then, if another member is elected that does not have it.
+        """
+        encoded = encode_command(command)
+        deadline = self._loop.time() + timeout_s
+        leader_deadline = min(deadline, self._loop.time() + self._leader_wait_s)
+        while True:
+            try:
+                return await self._submit_early(command, encoded, deadline)
+            except (NotLeader, LeadershipTransferring):
+                pass  # Certainly not applied (Raft 5.3).
+            await self._leader_change(leader_deadline)
+
+    def _submit_early(self, command: Command, encoded: bytes, deadline: float) -> asyncio.Future[Outcome | None]:
+        raft = self._consensus.raft
+        if raft.is_leader:
+            self._member.admit(command.action)
+            told: asyncio.Future[Outcome | None] = self._loop.create_future()
+            waiter = EarlyWaiter(told)
+            self._consensus.enqueue(encoded, deadline, waiter, early=waiter)
+            return told
+        if leader := raft.leader:
+            self._member.check_level(command.action)
+            return self._forwarder.propose_early(leader, encoded, deadline)
+        raise NotLeader
+
+    def check_level(self, action: Action) -> None:
+        """Refuse a command of a feature level that is not reached. Raises `UpgradePending`."""
+        self._member.check_level(action)
+
     def submit(self, command: Command, *, timeout_s: float, parent: bytes | None = None) -> asyncio.Future[Outcome]:
         """Begin what `propose` does, and return the future of the outcome; for callers with many of them.
 
@@ -191,6 +223,11 @@ class Replica:
             why = f"this node cannot confirm that its state is at most {bound_s:g} s old: {error}"
             raise TooStale(why) from error
         freshness.confirmed(as_of)
+
+    def is_fresh(self) -> bool:
+        """Whether `stale_barrier` without a bound returns at once."""
+        freshness = self._member.freshness
+        return not freshness.bounded or freshness.staleness_s() <= freshness.max_s
 
     async def revision_barrier(self, revision: int, *, timeout_s: float) -> None:
         """Return when `revision` is applied here, so that `view` has it. Raises `RevisionNotReached`."""

@@ -9,6 +9,9 @@
 - `past.py` `tokens.py`  reads of past revisions; what signs cursors and tokens
 - `door.py`           what every operation passes, and the state behind it
 - `updates.py` `update_checks.py`  writes of what matches a filter, and many writes of one request
+- `document_exports.py` `imports.py`  collections as streams: all documents of one state, and batches of writes
+- `commits.py`        transactions with queries, which are planned, and the ends of interactive ones
+- `tickets.py`        writes that are answered before their outcome is known, and what has become of them
 - `operations.py`     the requests: one frozen struct per operation
 - `results.py`        the results, with the revision at which they were read
 - `membership.py`     the same for the cluster: membership requests and status

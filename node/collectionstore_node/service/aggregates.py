@@ -14,7 +14,6 @@ from collectionstore_node.query.scanning import Meter, Record
 from collectionstore_node.service.limits import StoreLimits
 from collectionstore_node.service.operations import AggregateDocuments
 from collectionstore_node.service.results import Aggregated, StageCounts
-from collectionstore_node.statemachine.view import View
 
 DUMP_NS: Final = 3
 """What writing a byte of an answer costs, about."""
@@ -28,20 +27,25 @@ class Run(Protocol):
     meter: Meter
     revision: int
     stale_since: float | None
-    views: tuple[View, ...]
 
     def all_matches(self) -> Matches:
         """Yield the matches, and None at pauses. Raises `InvalidRequest` and `ReadTimedOut`."""
 
-    def others(self, view: View, collection: str, find: Find) -> Matches:
-        """Yield those of another collection."""
+    def others(self, join: int, collection: str, find: Find) -> Matches:
+        """Yield those of another collection, by ID; `join` is its number among those of the pipeline."""
+
+    def joins(self) -> tuple[dict[str, Any] | None, ...]:
+        """Return how the documents of each of these were found at last."""
+
+    def examined(self) -> Meter:
+        """Return what was read of all collections together."""
 
     def check_time(self) -> None:
         """Raise `ReadTimedOut` when the time is up."""
 
 
 class _Others:
-    """Implements `query.aggregation.Source` over views of one state, one for each stage that reads."""
+    """Implements `query.aggregation.Source`."""
 
     __slots__ = ("_request", "_run")
 
@@ -52,7 +56,7 @@ class _Others:
     def documents(self, join: int, find: Find) -> Items:
         """Return the documents that the join of this number finds."""
         collection, _ = self._request.pipeline.collections[join]
-        return items_of(self._run.others(self._run.views[join], collection, find))
+        return items_of(self._run.others(join, collection, find))
 
 
 class _Counts:
@@ -96,7 +100,7 @@ def aggregated(request: AggregateDocuments, run: Run, limits: StoreLimits) -> Ge
         StageCounts(stage.name, taken.count, made.count)
         for stage, taken, made in zip(pipeline.stages, counts, counts[1:], strict=False)
     )
-    return Aggregated(tuple(texts), run.revision, run.meter, stages, work.peak, run.stale_since)
+    return Aggregated(tuple(texts), run.revision, run.examined(), stages, run.joins(), work.peak, run.stale_since)
 
 
 def _too_large(limits: StoreLimits) -> InvalidRequest:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from time import perf_counter
 from typing import Any, Final, NamedTuple
@@ -27,6 +26,7 @@ from collectionstore_node.service.operations import (
 from collectionstore_node.service.queries import Queries
 from collectionstore_node.service.results import Code, Configured, Outcome
 from collectionstore_node.statemachine.catalog import find_collection
+from collectionstore_node.statemachine.costs import SCHEMA_STEPS_MAX
 from collectionstore_node.statemachine.options import Schema, read_options, unversioned, versioned
 from collectionstore_node.statemachine.view import View
 
@@ -35,8 +35,15 @@ ATTEMPTS_MAX: Final = 8
 
 
 SHOWN_BYTES_MAX: Final = 16 << 10
-SHOWN_STEPS_MAX: Final = 100_000
-"""Of a larger document, or one that takes more steps, an answer does not say what its schema does not allow."""
+SHOWN_STEPS_MAX: Final = 2_000
+"""Of a larger document, or one that takes more steps, an answer does not say what its schema does not allow: the
+validator makes all errors, those of each branch too, before it hands over the first; up to 9 us for a step."""
+SHOWN_STEPS_PER_S: Final = 50_000
+SHOWN_STEPS_AT_ONCE: Final = 10_000
+"""And so many steps for all answers of a member: it is done on the event loop, which must not be held up."""
+
+UNTOLD: Final = Violation("", "schema", "the document is too large to say what the schema does not allow in it")
+TOO_COSTLY: Final = Violation("", "schema", f"checking it could take more than {SCHEMA_STEPS_MAX} steps")
 
 
 class Patched(NamedTuple):
@@ -50,11 +57,15 @@ class Patched(NamedTuple):
 class Options:
     """The options of collections: part of `Store`, whose errors they raise."""
 
-    __slots__ = ("_door", "_queries")
+    __slots__ = ("_clock", "_door", "_queries", "_told_at", "_untold_steps")
 
-    def __init__(self, door: Door, queries: Queries) -> None:
+    def __init__(self, door: Door, queries: Queries, clock: Callable[[], float] = perf_counter) -> None:
+        """`clock` is monotonic, in seconds."""
         self._door = door
         self._queries = queries
+        self._clock = clock
+        self._told_at = clock()
+        self._untold_steps = float(SHOWN_STEPS_AT_ONCE)
 
     async def parsed(self, parse: Callable[[], CollectionOptions], *, timeout_s: float) -> CollectionOptions:
         """Return options that `parse` checks, in the thread of queries: a schema takes long to compile."""
@@ -103,7 +114,7 @@ class Options:
     def violations(self, name: str, text: bytes) -> list[Violation] | None:
         """Return what the schema of a collection, as this member knows it, does not allow in a document.
 
-        None if it is not known, or would take long to say: this runs on the event loop.
+        None if it is not known, or would take long to say, or too much was said just now: this runs on the event loop.
         """
         view = self._door.replica.view
         found = find_collection(view, name)
@@ -112,7 +123,20 @@ class Options:
         schema = read_options(view, found.id).options.schema
         if schema is None:
             return None
-        return violations_in(compile_schema(schema.text), schema, text, SHOWN_STEPS_MAX)
+        compiled = compile_schema(schema.text)
+        steps = compiled.steps(text)
+        if steps > SHOWN_STEPS_MAX or not self._may_take(steps):
+            return None
+        found = violations_in(compiled, schema, text)
+        return None if found == [UNTOLD] else found
+
+    def _may_take(self, steps: int) -> bool:
+        now = self._clock()
+        left = self._untold_steps + SHOWN_STEPS_PER_S * (now - self._told_at)
+        self._told_at = now
+        allowed = steps <= left
+        self._untold_steps = min(left, SHOWN_STEPS_AT_ONCE) - (steps if allowed else 0)
+        return allowed
 
     async def _propose(
         self, action: ConfigureCollection, key: str | None, timeout_s: float, *, request: bytes | None = None
@@ -129,14 +153,21 @@ class Options:
         return outcome
 
 
-def violations_in(compiled: CompiledSchema, schema: Schema, text: bytes, steps_max: int) -> list[Violation] | None:
-    """Return what a schema does not allow in a document, with its defaults; None for one that takes more steps."""
+def violations_in(compiled: CompiledSchema, schema: Schema, text: bytes) -> list[Violation]:
+    """Return what a schema does not allow in a document, with its defaults; as a whole where telling takes long."""
     document = orjson.loads(text)
     if schema.defaults:
-        with suppress(DefaultsTooLarge):  # as much as there is room for: the document is refused anyway
+        try:
             if compiled.fill(document):
                 text = orjson.dumps(document)
-    return None if compiled.steps(text) > steps_max else compiled.violations(document)
+        except DefaultsTooLarge:
+            return [TOO_COSTLY]
+    steps = compiled.steps(text)
+    if steps > SCHEMA_STEPS_MAX:
+        return [TOO_COSTLY]
+    if compiled.conforms(document):
+        return []
+    return [UNTOLD] if steps > SHOWN_STEPS_MAX else compiled.violations(document)
 
 
 def configured_of(view: View, name: str) -> Configured:

@@ -71,6 +71,25 @@ class Halves:
             raise error
         if not pending.again:
             self._door.replica.read_confirmed(pending.began)
+        return self._read(pending)
+
+    def begin_stale_read(self, pending: Pending, target: Read, timeout_s: float) -> None:
+        """Begin a read that is as stale as this member allows. Raises what refuses it at once."""
+        self._door.admit(target)
+        pending.target = target
+        replica = self._door.replica
+        if replica.is_fresh():
+            pending.set_result(None)
+        else:
+            wait_for(pending, replica.stale_barrier(None, timeout_s=timeout_s))
+
+    def end_stale_read(self, pending: Pending) -> ReadResult | None:
+        """Return what a stale read found, None if it waits again. Raises as `read`."""
+        if pending.error is not None:
+            raise pending.error
+        return self._read(pending)
+
+    def _read(self, pending: Pending) -> ReadResult | None:
         if self._door.turns.reads_wait and pending.result is not _TURN:
             wait_for(pending, self._turn_of_read())
             return None

@@ -12,12 +12,15 @@ from msgspec.structs import replace
 from collectionstore_node.statemachine.commands import (
     Action,
     Command,
+    Commit,
     Expiring,
+    GuardedTransaction,
     Idempotency,
     Operation,
     Transaction,
     Update,
     UpdateForm,
+    steps_of,
 )
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -32,8 +35,17 @@ def command_for(action: Action, key: str | None, request: bytes | None = None) -
     """
     if key is None:
         return Command(action)
-    text = _encoder.encode(action) if request is None else request
-    return Command(action, Idempotency(key, hashlib.sha256(text).digest()))
+    return Command(action, Idempotency(key, fingerprint_of(action, request)))
+
+
+def fingerprint_of(action: Action, request: bytes | None = None) -> bytes:
+    """Return the fingerprint of a request: a SHA-256."""
+    return hashlib.sha256(request_text(action) if request is None else request).digest()
+
+
+def request_text(action: Action) -> bytes:
+    """Return what identifies the request for `action`, as it came."""
+    return _encoder.encode(action)
 
 
 def stamped(command: Command, *, time_ms: int, bytes_max: int) -> Command:
@@ -46,11 +58,22 @@ def stamped(command: Command, *, time_ms: int, bytes_max: int) -> Command:
         return replace(command, action=_stamped(action, time_ms, bytes_max))
     if isinstance(action, Expiring):
         return replace(command, action=_stamped_expiring(action, time_ms, bytes_max))
-    if isinstance(action, Transaction):
-        then, otherwise = (
-            tuple(_operation(one, time_ms, bytes_max) for one in branch) for branch in (action.then, action.otherwise)
-        )
-        return replace(command, action=replace(action, then=then, otherwise=otherwise))
+    if not any(isinstance(one, Update | Expiring) for one in steps_of(action)):
+        return command
+
+    def branch(steps: tuple[Operation, ...]) -> tuple[Operation, ...]:
+        return tuple(_operation(one, time_ms, bytes_max) for one in steps)
+
+    def whole(transaction: Transaction) -> Transaction:
+        return replace(transaction, then=branch(transaction.then), otherwise=branch(transaction.otherwise))
+
+    match action:
+        case Transaction():
+            return replace(command, action=whole(action))
+        case GuardedTransaction():
+            return replace(command, action=replace(action, transaction=whole(action.transaction)))
+        case Commit():
+            return replace(command, action=replace(action, writes=branch(action.writes)))
     return command
 
 
@@ -70,7 +93,7 @@ def _stamped(update: Update, time_ms: int, bytes_max: int) -> Update:
     return replace(update, time_ms=time_ms if dated else 0, bytes_max=bytes_max)
 
 
-def derived_key(key: str, position: int) -> str:
+def derived_key(key: str, position: int | str) -> str:
     """Return the idempotency key of a part of a request."""
     return hashlib.sha256(f"{key}\0{position}".encode()).hexdigest()
 

@@ -6,7 +6,7 @@ whatever is written meanwhile, all of it is of one state.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
@@ -65,6 +65,35 @@ def count_keys(view: View, ranges: Sequence[Range]) -> int:
     except ManyDeleted:
         # Another index may do. If none does, reading by this one makes the keys readable.
         return PROBE_KEYS
+
+
+class SameState(View):
+    """One state, of which entries, documents that they name, and documents in a row are read at the same time.
+
+    Each has a cursor of its own: of a single one, a read ends the one before it.
+    """
+
+    __slots__ = ("_documents", "_entries", "_picked")
+
+    def __init__(self, view: View) -> None:
+        """The state is that of `view` as it is now."""
+        self._documents, self._entries, self._picked = view.fixed(), view.fixed(), view.fixed()
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of `key`, or None; ends a `scan`."""
+        return self._documents.get(key)
+
+    def scan(self, lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs with `lo <= key < hi`. Raises `ManyDeleted`."""
+        return self._documents.scan(lo, hi)
+
+    def scan_ranges(self, ranges: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs in each of `ranges`. Raises `ManyDeleted`."""
+        return self._entries.scan_ranges(ranges)
+
+    def pick(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Return the pairs of those of `keys` that exist."""
+        return self._picked.pick(keys)
 
 
 class IndexReader:

@@ -13,9 +13,11 @@ from typing import Any, Final
 from collectionstore_node.errors import InvalidPart, InvalidRequest
 from collectionstore_node.schemas import DEFAULTS_BYTES_MAX, SCHEMA_BYTES_MAX
 from collectionstore_node.service.operations import (
+    Commit,
     Expiring,
     FindDocuments,
     GrantLease,
+    GuardedTransaction,
     KeepLease,
     List,
     ListCollections,
@@ -34,14 +36,18 @@ from collectionstore_node.service.operations import (
 from collectionstore_node.statemachine.admissible import (
     RESERVED_NAMES,
     CommandLimits,
+    check_commit,
     check_counts,
+    check_guarded,
     check_life,
     check_size,
     check_transaction,
     check_update_size,
     has_reserved_name,
 )
+from collectionstore_node.statemachine.commits import COUNT_MAX
 from collectionstore_node.statemachine.costs import (
+    QUERY_SEEN_MAX,
     SCHEMA_DEPTH_MAX,
     SCHEMA_STEPS_MAX,
     TRANSACTION_COST_MAX,
@@ -51,7 +57,9 @@ from collectionstore_node.statemachine.costs import (
 )
 
 __all__ = [
+    "COUNT_MAX",
     "DEFAULTS_BYTES_MAX",
+    "QUERY_SEEN_MAX",
     "RESERVED_NAMES",
     "SCHEMA_BYTES_MAX",
     "SCHEMA_DEPTH_MAX",
@@ -148,6 +156,8 @@ def _check_list(request: List | FindDocuments | ListLeases, limits: StoreLimits)
 _CHECKS: Final[dict[type, Callable[[Any, StoreLimits], None]]] = {
     Put: check_size,
     Transaction: check_transaction,
+    GuardedTransaction: check_guarded,
+    Commit: check_commit,
     Update: check_update_size,
     ListCollections: _check_list,
     ListDocuments: _check_list,

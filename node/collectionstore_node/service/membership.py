@@ -11,7 +11,13 @@ import msgspec
 from collectionstore_node.raft.messages import Index, NodeId
 from collectionstore_node.replica.membership.changes import MemberChange, MembersRequest
 from collectionstore_node.replica.reporting.inspection import RaftReport
-from collectionstore_node.replica.reporting.status import ConfigurationStatus, LeaderStatus, MemberStatus, NodeStatus
+from collectionstore_node.replica.reporting.status import (
+    ConfigurationStatus,
+    LeaderStatus,
+    MemberStatus,
+    NodeStatus,
+    WatchStatus,
+)
 
 
 class ReadCluster(msgspec.Struct, frozen=True):
@@ -47,4 +53,5 @@ __all__ = [
     "RaftReport",
     "ReadCluster",
     "TransferLeadership",
+    "WatchStatus",
 ]

@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from collectionstore_node.changes import Position as HistoryPosition
+from collectionstore_node.changes import Selection
 from collectionstore_node.documents.paths import Path
 from collectionstore_node.query.aggregation import Pipeline
 from collectionstore_node.query.find import Find
@@ -30,26 +32,35 @@ from collectionstore_node.statemachine.admissible import (
 )
 from collectionstore_node.statemachine.commands import (
     ANY,
+    AckConsumer,
+    Commit,
     CompareField,
     CompareOperator,
     ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
+    DeleteConsumer,
     DocumentRef,
     DropCollection,
     DropIndex,
     Expiring,
     Get,
     GrantLease,
+    GuardedTransaction,
     Image,
     Insert,
     KeepLease,
     KeyRef,
     Precondition,
     Put,
+    PutConsumer,
+    QueryGuard,
+    ReadQuery,
+    ReadTarget,
     Ref,
     RevokeLease,
+    Settle,
     Touch,
     Transaction,
     Update,
@@ -59,6 +70,7 @@ from collectionstore_node.statemachine.commands import (
 from collectionstore_node.statemachine.commands import ClientAction as Action
 from collectionstore_node.statemachine.commands import Compare as Guard
 from collectionstore_node.statemachine.commands import Operation as TransactionStep
+from collectionstore_node.statemachine.commands import Query as DocumentQuery
 from collectionstore_node.statemachine.options import (
     DEFAULTS,
     CollectionOptions,
@@ -186,6 +198,28 @@ class DistinctValues(msgspec.Struct, frozen=True, gc=False):
     path: Path
 
 
+class Start(enum.Enum):
+    """Where a watch begins that is given no place in the history."""
+
+    NOW = "now"
+    """Behind the state as it is."""
+    SNAPSHOT = "snapshot"
+    """There, and the documents of that state come first."""
+
+
+class WatchChanges(msgspec.Struct, frozen=True):
+    """Watch changes from a place on."""
+
+    selection: Selection
+    start: Start | HistoryPosition = Start.NOW
+
+
+class ReadConsumers(msgspec.Struct, frozen=True):
+    """Read the named consumers of changes: all of them, or the one called `name`."""
+
+    name: str | None = None
+
+
 class AggregateDocuments(msgspec.Struct, frozen=True, gc=False):
     """Run a pipeline over the documents of a collection."""
 
@@ -196,6 +230,14 @@ class AggregateDocuments(msgspec.Struct, frozen=True, gc=False):
     def find(self) -> Find:
         """What is read of the collection."""
         return self.pipeline.find
+
+
+class ExportDocuments(msgspec.Struct, frozen=True, gc=False):
+    """Return all documents of a collection that match `find`, by ID, behind the ID of `after`."""
+
+    collection: str
+    find: Find
+    after: Position | None
 
 
 class ValidateDocuments(msgspec.Struct, frozen=True, gc=False):
@@ -216,7 +258,7 @@ AnyWrite: TypeAlias = Put | Delete | Update | Insert | Expiring
 Read: TypeAlias = DocumentRef | KeyRef
 """A read of one target is the target itself: the hot path allocates nothing more."""
 List: TypeAlias = ListCollections | ListDocuments | ListKeys
-Query: TypeAlias = FindDocuments | CountDocuments | DistinctValues | AggregateDocuments
+Query: TypeAlias = FindDocuments | CountDocuments | DistinctValues | AggregateDocuments | ExportDocuments
 Operation: TypeAlias = (
     AnyWrite
     | CreateCollection
@@ -231,12 +273,20 @@ Operation: TypeAlias = (
     | RevokeLease
     | ReadLease
     | ListLeases
+    | GuardedTransaction
+    | Commit
+    | Settle
     | Read
     | ReadCollection
     | ReadIndexes
     | List
     | Query
     | ValidateDocuments
+    | WatchChanges
+    | PutConsumer
+    | AckConsumer
+    | DeleteConsumer
+    | ReadConsumers
     | ReadCluster
     | ReadLog
     | ReadState
@@ -255,11 +305,13 @@ __all__ = [
     "LOCKS",
     "NAME",
     "REVISIONS_MAX",
+    "AckConsumer",
     "Action",
     "AggregateDocuments",
     "AnyWrite",
     "BoundedStaleness",
     "CollectionOptions",
+    "Commit",
     "CompareField",
     "CompareOperator",
     "ConfigureCollection",
@@ -268,16 +320,20 @@ __all__ = [
     "CreateCollection",
     "CreateIndex",
     "Delete",
+    "DeleteConsumer",
     "DistinctValues",
+    "DocumentQuery",
     "DocumentRef",
     "DropCollection",
     "DropIndex",
     "Expiring",
+    "ExportDocuments",
     "Find",
     "FindDocuments",
     "Get",
     "GrantLease",
     "Guard",
+    "GuardedTransaction",
     "Ids",
     "Image",
     "Insert",
@@ -291,22 +347,30 @@ __all__ = [
     "Operation",
     "Precondition",
     "Put",
+    "PutConsumer",
     "Query",
+    "QueryGuard",
     "Read",
     "ReadCollection",
     "ReadConsistency",
+    "ReadConsumers",
     "ReadIndexes",
     "ReadLease",
     "ReadPoint",
+    "ReadQuery",
+    "ReadTarget",
     "Ref",
     "RevokeLease",
     "Schema",
+    "Settle",
+    "Start",
     "Touch",
     "Transaction",
     "TransactionStep",
     "Update",
     "UpdateForm",
     "ValidateDocuments",
+    "WatchChanges",
     "Write",
     "at_least",
     "key_violation",

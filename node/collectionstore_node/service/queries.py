@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from time import monotonic, perf_counter
 from typing import Any, Final, TypeVar
 
 from collectionstore_node.documents.paths import Path, parse_path, values_at
 from collectionstore_node.documents.values import MISSING, Value, sort_key
-from collectionstore_node.errors import InvalidRequest, InvariantViolated, ReadTimedOut
+from collectionstore_node.errors import InvalidRequest, InvariantViolated, ManyDeleted, Overloaded, ReadTimedOut
 from collectionstore_node.query.aggregation import Pipeline, parse_pipeline
 from collectionstore_node.query.conditions import paths_of
 from collectionstore_node.query.find import SKIP_MAX, Find, parse_fields_text, parse_find, parse_sort_text
@@ -19,13 +19,23 @@ from collectionstore_node.query.scanning import Meter, Record, matching
 from collectionstore_node.query.sorting import First, Position, check_key, key_of
 from collectionstore_node.query.spans import Ids, Span
 from collectionstore_node.service.aggregates import aggregated
+from collectionstore_node.service.document_exports import EXPORTS_MAX, LASTS_S, DocumentExport, Format
 from collectionstore_node.service.door import Door
-from collectionstore_node.service.index_reads import IndexReader, Matches, count_keys, indexes_of, record_of
+from collectionstore_node.service.index_reads import (
+    IndexReader,
+    Matches,
+    SameState,
+    count_keys,
+    indexes_of,
+    record_of,
+)
 from collectionstore_node.service.limits import StoreLimits
 from collectionstore_node.service.operations import (
     AggregateDocuments,
+    Consistency,
     CountDocuments,
     DistinctValues,
+    ExportDocuments,
     FindDocuments,
     Query,
     ReadConsistency,
@@ -44,6 +54,8 @@ T = TypeVar("T")
 PAGE_DOCUMENTS_MAX: Final = 100_000
 PAGE_BYTES_MAX: Final = 64 << 20
 """What is read for one page in the order of IDs; the page ends there, perhaps without a document, and has a cursor."""
+EXISTING_STEP_BYTES: Final = 256 << 10
+"""What is read between two pauses when documents are only looked for."""
 
 __all__ = [
     "SKIP_MAX",
@@ -66,12 +78,49 @@ class Queries:
     what one query may read, and `ReadTimedOut` when its time was up before it had read that.
     """
 
-    __slots__ = ("_door", "thread")
+    __slots__ = ("_door", "_exports", "thread")
 
     def __init__(self, door: Door) -> None:
         self._door = door
+        self._exports = 0
         self.thread = QueryThread()
         """Where queries run, and other long reads."""
+
+    async def export(
+        self, request: ExportDocuments, form: Format, *, consistency: ReadConsistency, timeout_s: float
+    ) -> DocumentExport:
+        """Return all matches as a stream of one state; `close` it. Raises `Overloaded` while there are EXPORTS_MAX.
+
+        `timeout_s` is for its first piece.
+        """
+        if self._exports >= EXPORTS_MAX:
+            raise Overloaded(f"{EXPORTS_MAX} exports are being read from this member already", retry_after_s=10.0)
+        self._exports += 1
+        try:
+            return await self._opened(request, form, consistency, timeout_s)
+        except BaseException:
+            self._exports -= 1
+            raise
+
+    async def existing(self, collection: str, ids: Sequence[str], *, timeout_s: float) -> frozenset[str]:
+        """Return those of a few IDs that name a document, linearizable."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_s
+        await self._door.confirm(Consistency.LINEARIZABLE, timeout_s)
+        found = pick_documents(self._door.replica.view, collection, sorted({*ids}))
+
+        def steps() -> _Steps[frozenset[str]]:
+            names = []
+            size = 0
+            for taken, (name, _) in found:
+                names.append(name)
+                size += taken
+                if size >= EXISTING_STEP_BYTES:
+                    size = 0
+                    yield
+            return frozenset(names)
+
+        return await self.thread.run(steps, timeout_s=deadline - clock())
 
     async def find(
         self, request: FindDocuments, *, show: Callable[[Found], T], consistency: ReadConsistency, timeout_s: float
@@ -116,6 +165,45 @@ class Queries:
         Also raises `InvalidPart("expression_failed")`, and `InvalidRequest("result_too_large")`.
         """
         return await self._run(request, lambda run: aggregated(request, run, self._door.limits), consistency, timeout_s)
+
+    async def _opened(
+        self, request: ExportDocuments, form: Format, consistency: ReadConsistency, timeout_s: float
+    ) -> DocumentExport:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_s
+        door = self._door
+        await door.view(request, consistency, timeout_s)
+
+        async def reclaim(gap: ManyDeleted) -> None:
+            await door.replica.reclaim(gap.lo, gap.hi, timeout_s=timeout_s)
+
+        revision, expired = pinned_revision(consistency), monotonic() + timeout_s
+
+        def past() -> _Steps[_Run]:
+            pinned = _pinned(door.replica.view, request, revision or 0)
+
+            def steps() -> _Steps[_Run]:
+                yield from pinned.collect(door.limits, expired)
+                return _Run(door, request, monotonic() + LASTS_S, pinned)
+
+            return steps()
+
+        async def opened() -> DocumentExport:
+            if revision is None:
+                run = _Run(door, request, monotonic() + LASTS_S)
+            else:
+                run = await self.thread.run(past, timeout_s=deadline - clock())
+            export = DocumentExport(run, form, self.thread, reclaim=reclaim, ended=self._export_ended)
+            await export.begin(timeout_s=deadline - clock())
+            return export
+
+        try:
+            return await opened()
+        except ManyDeleted:
+            return await opened()
+
+    def _export_ended(self) -> None:
+        self._exports -= 1
 
     async def _run(
         self,
@@ -279,6 +367,7 @@ class _Run:
 
     __slots__ = (
         "_expired",
+        "_joins",
         "_limits",
         "_reader",
         "_records",
@@ -290,7 +379,6 @@ class _Run:
         "meter",
         "revision",
         "stale_since",
-        "views",
     )
 
     def __init__(self, door: Door, request: Query, expired: float, pinned: Pinned | None = None) -> None:
@@ -301,22 +389,22 @@ class _Run:
         self.find = find = request.find
         self.meter = Meter()
         self.stale_since: float | None = None
-        self.views: tuple[View, ...] = ()
-        """Of the same state: one for each collection that is read beside the first."""
+        self._joins: tuple[_Join, ...] = ()
         if pinned is None:
             replica = door.replica
             # Revision and cursor without an await between: both are of one state, as the cursor reads a consistent
             # view.
             self.revision, staleness_s = replica.revision, replica.staleness_s()
             pipeline = request.pipeline if isinstance(request, AggregateDocuments) else None
-            self.views = () if pipeline is None else tuple(replica.view.fixed() for _ in pipeline.collections)
+            self._joins = () if pipeline is None else tuple(_Join(replica.view) for _ in pipeline.collections)
             self.stale_since = None if staleness_s is None else perf_counter() - staleness_s
             planning = view = replica.view
         else:
-            self.revision, self.views = pinned.undo.revision, pinned.others()
+            self.revision = pinned.undo.revision
+            self._joins = tuple(_Join(one, past=True) for one in pinned.others())
             planning, view = pinned.planning(), pinned.reading()
             self.meter.undone = pinned.undo.changed
-        after = request.after if isinstance(request, FindDocuments) else None
+        after = request.after if isinstance(request, FindDocuments | ExportDocuments) else None
         self._use, needs = _use_of(request)
         plan = plan_of(
             find,
@@ -355,9 +443,24 @@ class _Run:
         """Do as `matches`, for a query that must see all. Raises `InvalidRequest` if that is more than it may read."""
         return self._bounded(self.matches())
 
-    def others(self, view: View, collection: str, find: Find) -> Iterator[tuple[Record, dict[str, Any]] | None]:
-        """Yield what `find` finds of another collection in a view, within what the whole query may read."""
-        return self._bounded(matching(_records(view, collection, find, None), find.asked, self.meter))
+    def others(self, join: int, collection: str, find: Find) -> Iterator[tuple[Record, dict[str, Any]] | None]:
+        """Yield what `find` finds of another collection, by ID, within what the whole query may read."""
+        return self._bounded(self._joins[join].matches(collection, find))
+
+    def joins(self) -> tuple[dict[str, Any] | None, ...]:
+        """Return how the documents of each other collection were found at last."""
+        return tuple(join.plan for join in self._joins)
+
+    def examined(self) -> Meter:
+        """Return what was read of all collections together, with the plan of the first one."""
+        total = Meter()
+        total.plan = self.meter.plan
+        for meter in (self.meter, *(join.meter for join in self._joins)):
+            total.documents += meter.documents
+            total.bytes += meter.bytes
+            total.keys += meter.keys
+        total.undone = self.meter.undone
+        return total
 
     def _bounded(self, matches: Iterator[T | None]) -> Iterator[T | None]:
         for found in matches:
@@ -410,13 +513,38 @@ class _Run:
         return self._reader.unordered(self.find.asked)
 
     def _check_amount(self) -> None:
-        limits, meter = self._limits, self.meter
+        limits, meter = self._limits, self.examined() if self._joins else self.meter
         if max(meter.documents, meter.keys) > limits.query_documents_max or meter.bytes > limits.query_bytes_max:
             raise InvalidRequest(
                 "query_too_costly",
                 f"the query would look at more than {limits.query_documents_max} documents "
                 f"or {limits.query_bytes_max >> 20} MiB; narrow its filter by _id, or by the fields of an index",
             )
+
+
+class _Join:
+    """Another collection that a pipeline reads, in the state that the query began with."""
+
+    __slots__ = ("_past", "_view", "meter", "plan")
+
+    def __init__(self, view: View, *, past: bool = False) -> None:
+        """The `past` is read one document after the other: it has one cursor for each collection."""
+        self._view = view if past else SameState(view)
+        self._past = past
+        self.meter = Meter()
+        self.plan: dict[str, Any] | None = None
+        """How its documents were found at last."""
+
+    def matches(self, collection: str, find: Find) -> Matches:
+        """Yield the documents that match, by ID; what was read before is at its end."""
+        view, use = self._view, Use.PAGES_BY_ID
+        indexes = [] if self._past else indexes_of(view, collection)
+        plan = plan_of(find, indexes, partial(count_keys, view), needs=None, use=use)
+        if plan is None:
+            self.plan = find.plan()
+            return matching(_records(view, collection, find, None), find.asked, self.meter)
+        self.plan = plan.shown()
+        return IndexReader(view, collection, plan, find.place, self.meter, None).matches(find.asked)
 
 
 def _use_of(request: Query) -> tuple[Use, frozenset[Path] | None]:

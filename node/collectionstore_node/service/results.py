@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from collectionstore_node.documents.values import Value
-from collectionstore_node.query.scanning import Meter
+from collectionstore_node.query.scanning import Meter, Record
 from collectionstore_node.query.sorting import Position
 from collectionstore_node.schemas import Violation
 from collectionstore_node.statemachine.commands import (
@@ -18,6 +18,7 @@ from collectionstore_node.statemachine.commands import (
     Item,
     Outcome,
     Ref,
+    conflicting,
     inserted_id,
     item_warned,
     refused_document,
@@ -172,6 +173,8 @@ class Aggregated(msgspec.Struct, frozen=True):
     revision: int
     meter: Meter
     stages: tuple[StageCounts, ...]
+    joins: tuple[dict[str, Any] | None, ...]
+    """How the documents of each other collection were found at last; None if none were looked for."""
     peak_bytes: int
     """The most that its stages kept at a time."""
     stale_since: float | None = None
@@ -232,10 +235,12 @@ __all__ = [
     "Meter",
     "Outcome",
     "ReadResult",
+    "Record",
     "StageCounts",
     "Stored",
     "Validated",
     "Violation",
+    "conflicting",
     "inserted_id",
     "item_warned",
     "refused_document",

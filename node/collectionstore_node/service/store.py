@@ -11,10 +11,12 @@ few streams must not take those of all other clients.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Callable, Generator
 from time import perf_counter
 from typing import Final, TypeVar
 
+import msgspec
 import uuid_utils
 
 from collectionstore_node.errors import InvalidRequest, Overloaded
@@ -22,10 +24,13 @@ from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.observation.command import Waiter, tell
 from collectionstore_node.service.admission import WriteAdmission
 from collectionstore_node.service.backups import Backups
+from collectionstore_node.service.commits import Commits
 from collectionstore_node.service.configuration import Options
+from collectionstore_node.service.consumers import Consumers
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.idempotency import command_for, document_id_for, stamped
+from collectionstore_node.service.imports import Imports
 from collectionstore_node.service.indexes import Indexes
 from collectionstore_node.service.leases import Leases
 from collectionstore_node.service.limits import StoreLimits, check_operation
@@ -71,9 +76,11 @@ from collectionstore_node.service.results import (
     inserted_id,
 )
 from collectionstore_node.service.store_replica import StoreReplica
+from collectionstore_node.service.tickets import Tickets
 from collectionstore_node.service.turns import Work
 from collectionstore_node.service.updates import Updates
 from collectionstore_node.service.validation import Validation
+from collectionstore_node.service.watches import Watches
 from collectionstore_node.statemachine.catalog import find_collection
 from collectionstore_node.statemachine.commands import Command, level_needed
 from collectionstore_node.statemachine.header import read_header
@@ -102,7 +109,10 @@ class Store:
         "_replica",
         "_turns",
         "backups",
+        "commits",
+        "consumers",
         "halves",
+        "imports",
         "indexes",
         "leases",
         "limits",
@@ -111,8 +121,10 @@ class Store:
         "options",
         "queries",
         "stream_writes",
+        "tickets",
         "updates",
         "validation",
+        "watches",
         "writes",
     )
 
@@ -144,7 +156,21 @@ class Store:
         self.locks = Locks(door, self._propose)
         self.options = Options(door, self.queries)
         self.validation = Validation(door, self.queries)
+        self.watches = Watches(door)
+        self.consumers = Consumers(door)
         self.updates = Updates(self.queries, self._propose, writes_max=limits.inflight_writes_max)
+        self.imports = Imports(self.queries, self._propose)
+        self.tickets = Tickets(door)
+        """Writes that are answered before their outcome is known, and what has become of them."""
+        self.commits = Commits(door, self.queries, self._propose)
+        """Transactions with queries, and the ends of interactive ones."""
+
+    def for_streams(self) -> Store:
+        """Return the same store, whose writes are counted among those of streams."""
+        other = copy.copy(self)
+        other.writes = self.stream_writes
+        other.updates = self.updates.through(other._propose)
+        return other
 
     # Admission
 
@@ -385,9 +411,13 @@ class Store:
         leader = self._replica.leader()
         return None if leader is None else LeaderStatus(show_id(leader.node_id), leader.name, leader.http_address)
 
+    def wall_ms(self) -> int:
+        """Return the time of day of this node, in milliseconds since 1970 UTC."""
+        return self._replica.wall_ms()
+
     def status(self) -> NodeStatus:
         """Return the node's status."""
-        return self._replica.status()
+        return msgspec.structs.replace(self._replica.status(), watches=self.watches.status())
 
     def inspect(self) -> RaftReport:
         """Return the state of consensus for diagnostics."""

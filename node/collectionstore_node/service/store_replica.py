@@ -12,7 +12,7 @@ from collectionstore_node.replica.observation.command import Waiter
 from collectionstore_node.replica.reporting.inspection import RaftReport
 from collectionstore_node.replica.reporting.status import NodeStatus
 from collectionstore_node.service.exports import StateExport
-from collectionstore_node.statemachine.commands import Command, Outcome
+from collectionstore_node.statemachine.commands import Action, Command, Outcome
 from collectionstore_node.statemachine.members import MemberInfo
 from collectionstore_node.statemachine.view import View
 
@@ -58,6 +58,12 @@ class StoreReplica(Protocol):
     async def propose(self, command: Command, *, timeout_s: float) -> Outcome:
         """Apply `command`, here or on the leader. Raises `NotNow` or `OutcomeUnknown`."""
 
+    async def propose_early(self, command: Command, *, timeout_s: float) -> Outcome | None:
+        """Do as `propose`, but return None as soon as the leader has it on its own disk, if that is earlier."""
+
+    def check_level(self, action: Action) -> None:
+        """Refuse a command of a feature level that is not reached. Raises `UpgradePending`."""
+
     def submit(self, command: Command, *, timeout_s: float, parent: bytes | None = None) -> asyncio.Future[Outcome]:
         """Begin what `propose` does, without waiting for another leader. Raises `NotNow`.
 
@@ -81,6 +87,9 @@ class StoreReplica(Protocol):
 
     async def stale_barrier(self, staleness_max_s: float | None, *, timeout_s: float) -> None:
         """Wait until `view` is at most that stale; None: as stale as this node allows. Raises `TooStale`."""
+
+    def is_fresh(self) -> bool:
+        """Whether `view` is known to be as recent as this node demands of stale reads, so that they need not wait."""
 
     async def revision_barrier(self, revision: int, *, timeout_s: float) -> None:
         """Wait until `revision` is applied here. Raises `RevisionNotReached`."""

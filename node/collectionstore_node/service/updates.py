@@ -12,6 +12,7 @@ is the one of the beginning, and what is later is left alone.
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Sequence
 from time import perf_counter
 from typing import Final, Protocol
@@ -163,6 +164,12 @@ class Updates:
         self._propose = propose
         self._races = Races()
         self._window = max(1, min(BATCH_DOCUMENTS, writes_max // WRITES_SHARE))
+
+    def through(self, propose: Propose) -> Updates:
+        """Return the same, whose commands are made by `propose`."""
+        other = copy.copy(self)
+        other._propose = propose
+        return other
 
     async def one(self, changes: Changes, *, key: str | None, timeout_s: float) -> Changed:
         """Change the first document that matches; with `template.upsert`, insert one if there is none.

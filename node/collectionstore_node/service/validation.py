@@ -7,10 +7,8 @@ from collections.abc import Generator
 from time import monotonic
 from typing import Final, TypeVar
 
-import orjson
-
 from collectionstore_node.errors import InvalidPart
-from collectionstore_node.schemas import CompiledSchema, Violation, compile_schema
+from collectionstore_node.schemas import compile_schema
 from collectionstore_node.service.configuration import configured_of, violations_in
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.operations import ReadConsistency, Schema, ValidateDocuments
@@ -29,7 +27,6 @@ DOCUMENT_STEPS: Final = 200
 """What a document counts besides."""
 TIME_SHARE: Final = 0.5
 """The part of its time after which a request ends with what it has checked."""
-TOO_COSTLY: Final = Violation("", "cost", f"checking it could take more than {SCHEMA_STEPS_MAX} steps")
 
 
 class Validation:
@@ -82,7 +79,7 @@ class Validation:
             last = listed.id
             text = listed.stored.value
             result.checked += 1
-            violations = _violations(compiled, schema, text)
+            violations = violations_in(compiled, schema, text)
             if violations:
                 result.invalid += 1
                 if len(result.documents) < request.shown:
@@ -92,12 +89,3 @@ class Validation:
                 work = 0
                 yield
         return result
-
-
-def _violations(compiled: CompiledSchema, schema: Schema, text: bytes) -> list[Violation]:
-    """Return what a write of the same document would be refused for."""
-    document = orjson.loads(text)
-    if not schema.defaults and compiled.steps(text) <= SCHEMA_STEPS_MAX and compiled.conforms(document):
-        return []
-    found = violations_in(compiled, schema, text, SCHEMA_STEPS_MAX)
-    return [TOO_COSTLY] if found is None else found

@@ -38,6 +38,7 @@ another.
     0d leases         01, lease ID                       lease
     0d leases         02, lease ID, key of a record      document or raw value that is attached
     0e history        last revision of an entry          time and changes of the entry
+    0f consumers      name of a consumer                 what it asks for, and its position
     11 sequences      collection ID                      the last number that a document was given
 
 Revision
@@ -59,11 +60,12 @@ Invariants
 - A committed batch raises no exception, unless it is not a batch at all: an invalid command has an outcome that says
   so, because an exception would stop every replica at the same entry, forever.
 
-Modules, from the outside in: `apply` is the meaning of `commands`, with `transactions`, `updates`, `index_commands`,
-`configuring`, `expiry_commands`, `dedupe`, `conforming`, `indexing`, `history`, `expiry_queue`, `leases`, `catalog` and
-`writing`; `members` applies membership changes; `reads` serves clients; `past` undoes what was changed; `digest` and
-`header` close every entry; `tokens` has the key of what is signed; `view` is the port to storage; `options`, `ttl`,
-`keys`, `stored`, `index_catalog` and `codec` are the layout.
+Modules, from the outside in: `apply` is the meaning of `commands`, with `commits` (transactions that depend on queries,
+or on what a client has read), `searching`, `transactions`, `updates`, `index_commands`, `configuring`, `consumers`,
+`expiry_commands`, `dedupe`, `conforming`, `indexing`, `history`, `expiry_queue`, `leases`, `catalog` and `writing`;
+`members` applies membership changes; `reads` serves clients; `past` undoes what was changed; `digest` and `header`
+close every entry; `tokens` has the key of what is signed; `view` is the port to storage; `options`, `ttl`, `keys`,
+`stored`, `index_catalog` and `codec` are the layout.
 
 Thirty-one modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
 feature level.

@@ -21,19 +21,23 @@ from collectionstore_node.documents.updates.dates import TIME_MS_MAX
 from collectionstore_node.errors import InvalidRequest, TooLarge
 from collectionstore_node.indexes.definition import definition_violation
 from collectionstore_node.statemachine.commands import (
+    AckConsumer,
     Action,
     BuildIndex,
     Command,
+    Commit,
     Compare,
     ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
+    DeleteConsumer,
     DocumentRef,
     DropCollection,
     DropIndex,
     Expiring,
     GrantLease,
+    GuardedTransaction,
     Idempotency,
     Insert,
     KeepLease,
@@ -42,6 +46,8 @@ from collectionstore_node.statemachine.commands import (
     Operation,
     Precondition,
     Put,
+    PutConsumer,
+    Query,
     Ref,
     RevokeLease,
     Touch,
@@ -50,6 +56,8 @@ from collectionstore_node.statemachine.commands import (
     UpdateForm,
     plain,
 )
+from collectionstore_node.statemachine.commits import queries_reason
+from collectionstore_node.statemachine.consumers import PASSED_MAX, REQUEST_BYTES_MAX
 from collectionstore_node.statemachine.costs import (
     TRANSACTION_ITEMS_MAX,
     TTL_MAX_MS,
@@ -57,6 +65,7 @@ from collectionstore_node.statemachine.costs import (
     UPDATE_BYTES_MAX,
 )
 from collectionstore_node.statemachine.options import options_violation
+from collectionstore_node.statemachine.searching import parse_query
 from collectionstore_node.statemachine.transactions import invalid_reason
 from collectionstore_node.statemachine.updates import check_patterns, parse
 
@@ -154,6 +163,24 @@ def check_transaction(transaction: Transaction, limits: CommandLimits) -> None:
         raise InvalidRequest("invalid_body", reason.replace("otherwise", "else", 1))
 
 
+def check_guarded(guarded: GuardedTransaction, limits: CommandLimits) -> None:
+    """Refuse a transaction with queries, as `check_transaction` does."""
+    check_transaction(guarded.transaction, limits)
+    _check_queries(guarded)
+
+
+def check_commit(commit: Commit, limits: CommandLimits) -> None:
+    """Refuse the end of an interactive transaction, as `check_transaction` does."""
+    check_transaction(Transaction(then=commit.writes), limits)
+    _check_queries(commit)
+
+
+def _check_queries(action: GuardedTransaction | Commit) -> None:
+    reason = queries_reason(action)
+    if reason is not None:
+        raise InvalidRequest("invalid_body", reason)
+
+
 def check_command(command: Command, limits: CommandLimits) -> None:
     """Refuse a whole command that no front end would have made of a request. Raises `InvalidRequest` or `TooLarge`.
 
@@ -192,8 +219,22 @@ def _check_action(action: Action, limits: CommandLimits) -> None:
             _check_name(collection, "collection")
             check_size(Put(DocumentRef(collection, "1"), value), limits)
             _check_document(value)
+        case PutConsumer() | AckConsumer() | DeleteConsumer():
+            _check_consumer(action)
         case CreateCollection() | DropCollection():
             _check_name(action.name, "collection")
+        case GuardedTransaction():
+            check_guarded(action, limits)
+            _check_action(action.transaction, limits)
+            for guard in action.guards:
+                _check_query(guard.query)
+        case Commit():
+            check_commit(action, limits)
+            _check_action(Transaction(then=action.writes), limits)
+            for target in action.targets:
+                _check_ref(target.ref)
+            for read in action.queries:
+                _check_query(read.query)
         case Transaction():
             check_transaction(action, limits)
             steps = map(plain, (*action.then, *action.otherwise))
@@ -233,6 +274,22 @@ def check_life(ttl_ms: int, lease: int) -> None:
         raise InvalidRequest("invalid_ttl", "the ID of a lease is out of range")
 
 
+def _check_consumer(action: PutConsumer | AckConsumer | DeleteConsumer) -> None:
+    _check_name(action.name, "consumer")
+    if isinstance(action, DeleteConsumer):
+        return
+    if not 0 <= (action.revision or 0) < 1 << 63 or not 0 <= action.passed <= PASSED_MAX:
+        raise InvalidRequest("invalid_body", "the position of a consumer is out of range")
+    if isinstance(action, AckConsumer):
+        return
+    if action.kind not in ("collection", "bucket", "store") or (action.kind == "store") != (not action.scope):
+        raise InvalidRequest("invalid_body", "a consumer is of a collection, of a bucket, or of the store")
+    if action.scope:
+        _check_name(action.scope, action.kind)
+    if len(action.request) > REQUEST_BYTES_MAX:
+        raise TooLarge(f"a consumer asks with at most {REQUEST_BYTES_MAX} bytes", limit_bytes=REQUEST_BYTES_MAX)
+
+
 def _check_operation(operation: Operation) -> None:
     if isinstance(operation, Expiring):
         check_life(operation.ttl_ms, operation.lease)
@@ -262,6 +319,13 @@ def _check_compare(compare: Compare) -> None:
     _check_ref(compare.ref)
     if isinstance(compare.operand, int) and compare.operand < 0:
         raise InvalidRequest("invalid_body", "an operand is below 0")
+
+
+def _check_query(query: Query) -> None:
+    _check_name(query.collection, "collection")
+    if query.id is not None:
+        _check_key(query.id, "document id")
+    parse_query(query.filter)
 
 
 def _check_ref(ref: Ref) -> None:

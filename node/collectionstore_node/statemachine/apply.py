@@ -14,37 +14,45 @@ import msgspec
 from collectionstore_node.errors import InvariantViolated, NodeError
 from collectionstore_node.statemachine.catalog import Catalog
 from collectionstore_node.statemachine.commands import (
+    AckConsumer,
     Action,
     BuildIndex,
     Code,
     Command,
     CommandBatch,
+    Commit,
     ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
+    DeleteConsumer,
     DropCollection,
     DropIndex,
     Expire,
     Expiring,
     GrantLease,
+    GuardedTransaction,
     Insert,
     Item,
     KeepLease,
     LimitHistory,
     Outcome,
     Put,
+    PutConsumer,
     RevokeLease,
+    Settle,
     Touch,
     Update,
     decode_batch,
-    level_needed,
+    level_known,
     level_of,
     refused_item,
     token_key_in,
 )
+from collectionstore_node.statemachine.commits import apply_commit, apply_guarded
 from collectionstore_node.statemachine.configuring import configure_collection, insert
 from collectionstore_node.statemachine.conforming import conform
+from collectionstore_node.statemachine.consumers import apply_consumer
 from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
 from collectionstore_node.statemachine.dedupe import IdempotencyTable
 from collectionstore_node.statemachine.digest import update_digest
@@ -70,6 +78,7 @@ from collectionstore_node.statemachine.writing import allows, current_revision
 
 _OK: Final = Code.OK
 """Looking up a member of an enumeration takes longer than making an outcome."""
+_CONSUMERS: Final = (PutConsumer, AckConsumer, DeleteConsumer)
 _INSERT: Final = int(ChangeKind.INSERT)
 _REPLACE: Final = int(ChangeKind.REPLACE)
 
@@ -105,7 +114,7 @@ def apply_batch(
     header = read_header(overlay)
     # BEFORE anything else: all of the entry has the level that it brings. One of an earlier level, proposed before the
     # level was raised, is applied by the raised one.
-    header.level = max(header.level, level_of(data))
+    header.level = overlay.level = max(header.level, level_of(data))
     header.advance(batch.time_ms)
     bounded = header.level >= BOUNDED
     changes = begin(header)
@@ -225,9 +234,11 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return _create(catalog, action.name, header)
     if isinstance(action, DropCollection):
         return Outcome(Code.OK if catalog.drop(action.name) else Code.COLLECTION_NOT_FOUND, revision)
-    if header.level < HIGHEST and level_needed(action) > header.level:
+    if header.level < HIGHEST and level_known(action) > header.level:
         # No correct member proposes them before their level; what they would do then is not defined by it.
         return Outcome(Code.LEVEL_TOO_LOW, revision)
+    if isinstance(action, _CONSUMERS):
+        return apply_consumer(overlay, action, header)
     if isinstance(action, Update):
         return apply_update(overlay, catalog, action, revision, values)
     if isinstance(action, BuildIndex):
@@ -242,6 +253,13 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return configure_collection(overlay, catalog, action, revision)
     if isinstance(action, Insert):
         return insert(overlay, catalog, action, revision)
+    if isinstance(action, GuardedTransaction):
+        return apply_guarded(overlay, catalog, action, revision, values)
+    if isinstance(action, Commit):
+        return apply_commit(overlay, catalog, action, revision, values)
+    if isinstance(action, Settle):
+        # With the key of another command: there was no outcome of that one, and this is it from now on.
+        return Outcome(Code.SETTLED, revision)
     if isinstance(action, LimitHistory):
         return limit_history(header, action, revision)
     if header.level >= BOUNDED:

@@ -317,6 +317,90 @@ class Expire(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):
     """
 
 
+class Plan(msgspec.Struct, frozen=True, array_like=True):
+    """Where the documents are that may match a query: chosen where the request arrived, as the log must say it.
+
+    A planner may change from one version to the next; what a command costs may not.
+    """
+
+    index: int = 0
+    """ID of the index whose entries are read; 0 for the documents themselves."""
+    ranges: tuple[tuple[bytes, bytes], ...] = ((b"", b""),)
+    """Parts `[lo, hi)` of its keys, without the prefix; an empty `hi` is the end."""
+    single: bool = False
+    """Whether it holds only while no document has several entries in the index."""
+
+
+SCAN: Final = Plan()
+
+
+class Query(msgspec.Struct, frozen=True, array_like=True):
+    """The documents of a collection that match a filter, or of them the one with the ID `id`."""
+
+    collection: str
+    filter: bytes
+    """Compact JSON text of a filter without `$expr`."""
+    id: str | None = None
+    plan: Plan = SCAN
+
+
+class QueryGuard(msgspec.Struct, frozen=True, array_like=True):
+    """One condition of a transaction: the number of documents that match, compared with `operand`."""
+
+    query: Query
+    operator: CompareOperator
+    operand: int
+
+
+class GuardedTransaction(msgspec.Struct, frozen=True, array_like=True, tag=53):
+    """A transaction whose compares include queries; from level `CHANGES` on.
+
+    READ_COLLECTION_NOT_FOUND for the collection of a query, QUERY_TOO_COSTLY if what the queries look at is beyond the
+    bounds of a transaction.
+    """
+
+    transaction: Transaction
+    guards: tuple[QueryGuard, ...]
+
+
+class ReadTarget(msgspec.Struct, frozen=True, array_like=True):
+    """What a client has read of a single target: its revision, 0 if it was absent."""
+
+    ref: Ref
+    revision: int
+
+
+class ReadQuery(msgspec.Struct, frozen=True, array_like=True):
+    """What a client has read by a query: at which revision, or the IDs and revisions of all that matched."""
+
+    query: Query
+    since: int = 0
+    """The revision of the answer: no document that matches before or behind a later change may have been changed."""
+    seen: tuple[tuple[str, int], ...] | None = None
+    """If given, `since` is not asked: the query must find just these now."""
+
+
+class Commit(msgspec.Struct, frozen=True, array_like=True, tag=54):
+    """Run `writes` if all that was read would be read now, too; from level `CHANGES` on.
+
+    TRANSACTION_CONFLICT otherwise: `failed_operation` is the position among `targets`, then `queries`, and the only
+    item says which document is another one (`conflicting`). All reads and writes have one place in the order of
+    commands then: the revision of this one.
+    """
+
+    targets: tuple[ReadTarget, ...] = ()
+    queries: tuple[ReadQuery, ...] = ()
+    writes: tuple[Operation, ...] = ()
+
+
+class Settle(msgspec.Struct, frozen=True, array_like=True, tag=55):
+    """Decide the fate of the command with the same idempotency key; from level `CHANGES` on.
+
+    If that one was applied, this one is answered with its outcome. Otherwise SETTLED takes the place of its outcome in
+    the idempotency table, and it is never applied, however late it comes.
+    """
+
+
 class LimitHistory(msgspec.Struct, frozen=True, array_like=True, tag=45):
     """Bound the history of changes by other bytes than those of the level; from level `CHANGES` on.
 
@@ -325,6 +409,42 @@ class LimitHistory(msgspec.Struct, frozen=True, array_like=True, tag=45):
 
     bytes_max: int
     """0 for the bound of the level."""
+
+
+class PutConsumer(msgspec.Struct, frozen=True, array_like=True, tag=48):
+    """Create a consumer of changes; from level `CHANGES` on. One of that name that asks for the same is left as it is.
+
+    CONSUMER_EXISTS if it asks for something else, TOO_MANY_CONSUMERS beyond their bound, CONSUMER_POSITION if it would
+    begin at a revision that is not reached.
+    """
+
+    name: str
+    kind: str
+    """`collection`, `bucket` or `store`."""
+    scope: str
+    """Name of the collection or bucket; empty for the store."""
+    request: bytes
+    """What else it asks for: a JSON object."""
+    revision: int | None = None
+    """Where it begins: behind the first `passed` changes of this revision; None for behind the command."""
+    passed: int = 0
+
+
+class AckConsumer(msgspec.Struct, frozen=True, array_like=True, tag=49):
+    """Move a consumer forward; from level `CHANGES` on. It never goes back.
+
+    CONSUMER_NOT_FOUND, or CONSUMER_POSITION for a revision that is not reached.
+    """
+
+    name: str
+    revision: int
+    passed: int
+
+
+class DeleteConsumer(msgspec.Struct, frozen=True, array_like=True, tag=50):
+    """Delete a consumer; from level `CHANGES` on. CONSUMER_NOT_FOUND if there is none."""
+
+    name: str
 
 
 ClientAction: TypeAlias = (
@@ -343,8 +463,14 @@ ClientAction: TypeAlias = (
     | GrantLease
     | KeepLease
     | RevokeLease
+    | GuardedTransaction
+    | Commit
+    | Settle
+    | PutConsumer
+    | AckConsumer
+    | DeleteConsumer
 )
-Action: TypeAlias = ClientAction | BuildIndex | LimitHistory | Expire
+Action: TypeAlias = ClientAction | BuildIndex | Expire | LimitHistory
 
 
 class Idempotency(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -368,26 +494,47 @@ def answers_values(command: Command) -> bool:
         action = action.write
     if isinstance(action, Update):
         return action.image is not Image.NONE
-    if not isinstance(action, Transaction):
-        return False
-    return any(isinstance(one, Get) for branch in (action.then, action.otherwise) for one in branch)
+    return any(isinstance(one, Get) for one in steps_of(action))
+
+
+def steps_of(action: Action) -> tuple[Operation, ...]:
+    """Return the operations of all branches of a transaction; none of any other action."""
+    match action:
+        case Transaction():
+            return (*action.then, *action.otherwise)
+        case GuardedTransaction():
+            return steps_of(action.transaction)
+        case Commit():
+            return action.writes
+    return ()
 
 
 _LEVELS: Final[dict[type, int]] = {
     **dict.fromkeys((Update, CreateIndex, DropIndex, BuildIndex), ENGINE),
     **dict.fromkeys(
-        (ConfigureCollection, Insert, Expiring, Touch, GrantLease, KeepLease, RevokeLease, Expire, LimitHistory),
-        CHANGES,
+        (ConfigureCollection, Insert, Expiring, Touch, GrantLease, KeepLease, RevokeLease, Expire), CHANGES
+    ),
+    **dict.fromkeys(
+        (GuardedTransaction, Commit, Settle, LimitHistory, PutConsumer, AckConsumer, DeleteConsumer), CHANGES
     ),
 }
 """The level of each kind of action that is not of the first one."""
 
 
-def level_needed(action: Action) -> int:
-    """Return the feature level from which on an action may be proposed: earlier programs cannot decode it."""
+def level_known(action: Action) -> int:
+    """Return the feature level from which on programs can decode an action."""
     if isinstance(action, Transaction):
         return max((_LEVELS.get(type(one), FIRST) for one in (*action.then, *action.otherwise)), default=FIRST)
     return _LEVELS.get(type(action), FIRST)
+
+
+def level_needed(action: Action) -> int:
+    """Return the feature level from which on an action may be proposed: earlier programs do not know all of it."""
+    steps = (*action.then, *action.otherwise) if isinstance(action, Transaction) else (action,)
+    # A name that is written with escapes is not found here. Below the level it is an invalid update, as it was before.
+    if any(type(one) is Update and one.form is UpdateForm.OPERATORS and b'"$bit"' in one.body for one in steps):
+        return CHANGES
+    return level_known(action)
 
 
 class CommandBatch(msgspec.Struct, frozen=True, array_like=True):
@@ -466,6 +613,12 @@ class Code(enum.IntEnum):
     """Another document has the same values in a unique index; see `refused_index`."""
     INDEX_ENTRIES = 46
     """The document would have too many entries in an index, or a value in it is nested too deep; see the same."""
+    CONSUMER_NOT_FOUND = 85
+    CONSUMER_EXISTS = 86
+    """There is one of that name that asks for something else."""
+    TOO_MANY_CONSUMERS = 87
+    CONSUMER_POSITION = 88
+    """The revision is not reached."""
     SCHEMA_VIOLATION = 60
     """The schema of the collection does not allow the document; nothing was changed. `refused_document` has it."""
     SCHEMA_COST = 61
@@ -488,6 +641,22 @@ class Code(enum.IntEnum):
     TOO_MANY_LEASES = 72
     INVALID_EXPIRY = 73
     """A ttl is out of range, or comes with a lease; members check it before they propose."""
+    TRANSACTION_CONFLICT = 90
+    """What a transaction has read is no longer so; nothing was changed. See `Commit`."""
+    QUERY_TOO_COSTLY = 91
+    """The query at `failed_operation` looks at more than a transaction may; nothing was changed. In a
+    `GuardedTransaction` the position is behind those of `compare`, in a `Commit` behind those of `targets`."""
+    INVALID_QUERY = 92
+    """The filter at `failed_operation` is invalid in any state: members check it before they propose."""
+    SETTLED = 93
+    """The command was not applied, and never will be: see `Settle`."""
+    CHANGES_UNKNOWN = 94
+    """What has changed since the query at `failed_operation` was read is not kept any more, or is too much to look at:
+    nothing was changed. As `TRANSACTION_CONFLICT` to a client."""
+    REVISION_AHEAD = 95
+    """The query at `failed_operation` was read at a revision that there is not yet; nothing was changed."""
+    READ_COLLECTION_NOT_FOUND = 96
+    """The collection of the query, or of the read, at `failed_operation` does not exist."""
     INVALID_LIMIT = 80
     """The history cannot be bounded so; members propose no such bound."""
 
@@ -577,6 +746,17 @@ def refused_index(outcome: Outcome) -> RefusedBy:
     """Return which index refused the command, for the codes UNIQUE_VIOLATION and INDEX_ENTRIES."""
     (item,) = outcome.items
     return RefusedBy(item.content_type, (item.value or b"").decode())
+
+
+def conflicting(outcome: Outcome) -> str:
+    """Return the ID of the document that made a `Commit` conflict; empty for a target, whose position says it."""
+    (item,) = outcome.items
+    return (item.value or b"").decode()
+
+
+def conflict_item(document_id: str, revision: int) -> Item:
+    """Return the item of a conflict: the revision that a document has now, 0 if it is absent or does not match."""
+    return Item(revision, value=document_id.encode())
 
 
 _encoder = msgspec.msgpack.Encoder()

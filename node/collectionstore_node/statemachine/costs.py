@@ -84,3 +84,11 @@ SCHEMA_USE_COST: Final = 16
 """What it costs, by byte, to use it in an entry: it may have to be compiled again."""
 SEQUENCE_TRIES_MAX: Final = 64
 """Numbers that one insert passes because documents have them."""
+TRANSACTION_QUERIES_MAX: Final = 16
+"""Queries of a transaction."""
+QUERY_RANGES_MAX: Final = 1_000
+"""Ranges of a plan."""
+QUERY_SEEN_MAX: Final = 1_000
+"""Documents that the queries of a transaction may have seen, together."""
+CHANGE_COST_BYTES: Final = 256
+"""What it costs to look at a change of the history, besides its records."""

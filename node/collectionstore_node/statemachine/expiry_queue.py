@@ -189,6 +189,12 @@ class Deadlines:
         if self._changed:
             self._overlay.put(EXPIRY_SUMMARY_KEY, _encoder.encode(self.summary))
 
+    @property
+    def overdue(self) -> bool:
+        """Whether something has expired that is not removed yet, so that the history does not tell of it."""
+        deadline_ms = next_deadline_ms(self._overlay) if self.active else None
+        return deadline_ms is not None and deadline_ms <= self.time_ms
+
     def has_expired(self, record: bytes) -> bool:
         """Whether a record is gone."""
         if record[:1] != EXPIRING:

@@ -74,10 +74,15 @@ def encode_indexes(indexes: tuple[Index, ...]) -> bytes:
     return _encoder.encode(indexes)
 
 
+def decode_indexes(data: bytes) -> tuple[Index, ...]:
+    """Return the indexes in a record. Raises `InvariantViolated` for a corrupt one."""
+    return decode_own(_decoder, data, "the indexes of a collection")
+
+
 def read_indexes(view: View, collection_id: int) -> tuple[Index, ...]:
     """Return the indexes of a collection, in order of creation. Raises `InvariantViolated` for a corrupt record."""
     data = view.get(indexes_key(collection_id))
-    return () if data is None else decode_own(_decoder, data, "the indexes of a collection")
+    return () if data is None else decode_indexes(data)
 
 
 def encode_statistics(statistics: Statistics) -> bytes:

@@ -25,6 +25,7 @@ EXPIRY: Final = b"\x0c"
 LEASES: Final = b"\x0d"
 OPTIONS: Final = b"\x0b"
 HISTORY: Final = b"\x0e"
+CONSUMERS: Final = b"\x0f"
 SEQUENCES: Final = b"\x11"
 
 HEADER_KEY: Final = META + b"header"

@@ -45,7 +45,7 @@ class Ids(enum.IntEnum):
     UUID7 = 0
     """The member that takes the request: a UUIDv7."""
     CLIENT = 1
-    """Nobody: the client must name every document."""
+    """The client alone: a document without an ID is refused."""
     SEQUENCE = 2
     """The state machine: the next number. New documents have no other IDs."""
 

@@ -138,6 +138,13 @@ def scan_documents(
     return _listed(view.scan(lo, hi), space, there, marked=marked)
 
 
+def scan_keys(view: View, bucket: str) -> Iterator[tuple[int, Listed]]:
+    """Yield the raw values of a bucket by key, each with its stored size. The view is read as it is at the call."""
+    space = bucket_prefix(bucket)
+    there = is_there(view)
+    return _listed(view.scan(space, prefix_end(space)), space, there, marked=False)
+
+
 def pick_documents(
     view: View, collection: str, ids: Sequence[str], *, marked: bool = False
 ) -> Iterator[tuple[int, Listed]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from collectionstore_node.statemachine.catalog import Catalog
 from collectionstore_node.statemachine.commands import (
@@ -61,6 +61,10 @@ _HOLDS: Final[dict[CompareOperator, Callable[[int | bytes, int | bytes], bool]]]
 }
 
 
+Guard: TypeAlias = Callable[[], bool | Outcome]
+"""What more must hold for `then` to run; an outcome fails the transaction."""
+
+
 def invalid_reason(transaction: Transaction) -> str | None:
     """Return why the transaction is invalid in any state, as a message for the client, or None.
 
@@ -86,19 +90,24 @@ def invalid_reason(transaction: Transaction) -> str | None:
 
 
 def apply_transaction(
-    overlay: Overlay, catalog: Catalog, transaction: Transaction, revision: int, values: list[Item] | None
+    overlay: Overlay,
+    catalog: Catalog,
+    transaction: Transaction,
+    revision: int,
+    values: list[Item] | None,
+    guard: Guard | None = None,
 ) -> Outcome:
     """Apply the transaction at `revision`, or change nothing and return the reason as the outcome.
 
     The outcome holds no values. `values`, unless None, takes the items with the values that were read, in the order of
-    the outcome's, if the branch that ran reads anything.
+    the outcome's, if the branch that ran reads anything. `guard` is asked behind the compares.
     """
     # All of this again, although the proposer has checked: an exception here would stop every replica at this entry,
     # forever.
     lists = (transaction.compare, transaction.then, transaction.otherwise)
     if max(map(len, lists)) > TRANSACTION_ITEMS_MAX or invalid_reason(transaction) is not None:
         return Outcome(Code.INVALID_TRANSACTION, revision)
-    return _compare_and_run(_Records(overlay, values), overlay, catalog, transaction, revision)
+    return _compare_and_run(_Records(overlay, values), overlay, catalog, transaction, revision, guard)
 
 
 def apply_unbounded(overlay: Overlay, catalog: Catalog, transaction: Transaction, revision: int) -> Outcome:
@@ -208,7 +217,12 @@ def whole_item(record: bytes, current: int) -> Item:
 
 
 def _compare_and_run(
-    records: _Records, overlay: Overlay, catalog: Catalog, transaction: Transaction, revision: int
+    records: _Records,
+    overlay: Overlay,
+    catalog: Catalog,
+    transaction: Transaction,
+    revision: int,
+    guard: Guard | None = None,
 ) -> Outcome:
     succeeded = True
     for position, compare in enumerate(transaction.compare):
@@ -220,6 +234,11 @@ def _compare_and_run(
             succeeded = succeeded and _holds(compare, records.get(key, compare.ref, catalog))
         except _TooMuch:
             return Outcome(Code.COMPARES_TOO_LARGE, revision, failed_operation=position)
+    if guard is not None:
+        guarded = guard()
+        if isinstance(guarded, Outcome):
+            return guarded
+        succeeded = succeeded and guarded
     branch = transaction.then if succeeded else transaction.otherwise
     return _run(records, overlay, catalog, branch, revision, succeeded=succeeded)
 

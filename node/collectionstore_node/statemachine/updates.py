@@ -53,6 +53,7 @@ from collectionstore_node.statemachine.costs import (
 )
 from collectionstore_node.statemachine.history import ChangeKind
 from collectionstore_node.statemachine.indexing import Write, live, store
+from collectionstore_node.statemachine.levels import CHANGES
 from collectionstore_node.statemachine.stored import NEVER, Expiry, decode_stored, expiry_of, with_expiry
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.statemachine.writing import allows, current_revision, next_record
@@ -173,6 +174,8 @@ def change(overlay: Overlay, update: Update, record: bytes | None) -> Change | R
     try:
         # Again, although the proposer has: what it checked, or was, is not known here.
         parsed = parse(update)
+        if overlay.level < CHANGES and parsed.program is not None and parsed.program.has_bits:
+            return Refused(Code.INVALID_UPDATE)  # as programs that do not know it
         overlay.cost += PATTERN_COST_BYTES * sum(part.patterns for part in parsed if part is not None)
         return _changed(parsed, update, record, current, budget)
     except InvalidRequest:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from collectionstore_node.statemachine.costs import READ_COST_BYTES
+from collectionstore_node.statemachine.levels import FIRST
 
 
 class View(Protocol):
@@ -61,7 +62,7 @@ class Overlay(View):
     A batch of puts costs one dict. The pending keys are kept sorted only from the first scan or drop on.
     """
 
-    __slots__ = ("_ahead", "_base", "_order", "cost", "journal", "writes")
+    __slots__ = ("_ahead", "_base", "_order", "cost", "journal", "level", "writes")
 
     def __init__(self, base: View) -> None:
         self._base = base
@@ -72,6 +73,8 @@ class Overlay(View):
         """The writes in order, for the digest: key and new value, or None for a delete; (lo, hi) for a range."""
         self.cost = 0
         """Bytes of the values that `get` has returned, and READ_COST_BYTES for each call; see `costs`."""
+        self.level = FIRST
+        """Feature level of the entry that is applied."""
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, pending writes included, or None."""

@@ -229,7 +229,7 @@ class Observer:
         by_ordinal = _by_ordinal(pods, desired.ordinal)
         claimed = _by_ordinal(found_claims, lambda name: claims.ordinal_of(desired, name))
         included = range(workload.replicas) if isinstance(workload, Workload) else range(0)
-        size = desired.spec.storage.size_bytes
+        size = desired.spec.storage.size_bytes_max
         lost, classes, volumes, refusals, mounted = await asyncio.gather(
             pod_diagnostics.find_lost_machines(self._access.reads, pods),
             pod_diagnostics.storage_classes(

@@ -83,6 +83,10 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
     """The disk of a node: `shortage` is Disk, Quota or empty, or what a newer node calls it."""
 
     shortage: str = ""
+    free_bytes: int | None = None
+    """Available above the reserve; None from a version that does not say."""
+    used_bytes: int = 0
+    """Size of the database; 0 before it was measured."""
 
 
 class ShownCertificate(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,25 +13,25 @@ from collectionstore_operator.model.actions import GrowVolume, ReplaceWorkload
 from collectionstore_operator.model.assessment import Assessment, change_blocked_by, is_serving, unhealthy_reason
 from collectionstore_operator.model.observed import Slot, Volume, Workload
 from collectionstore_operator.model.plan import Proposal, postpone, postponed, propose
+from collectionstore_operator.planning import volume_growth
 
 
 def grow(assessment: Assessment) -> Iterator[Proposal]:
     """Propose to expand the next volume; the others are blocked. An expansion in progress completes first."""
-    storage = assessment.desired.spec.storage
-    reason, first = f"spec.storage.size is {storage.size}", ""
+    wanted, first = volume_growth.target(assessment), ""
     for slot in assessment.slots():
         name, volume = assessment.name(slot.ordinal), slot.volume
         if not isinstance(volume, Volume) or volume.removed or volume.size_bytes is None:
             continue
-        too_small, blocker = volume.size_bytes < storage.size_bytes, _expansion_blocked_by(volume)
+        too_small, blocker = volume.size_bytes < wanted.bytes, _expansion_blocked_by(volume)
         if too_small:
-            action = GrowVolume(ordinal=slot.ordinal, name=volume.name, size=storage.size, reason=reason)
+            action = GrowVolume(ordinal=slot.ordinal, name=volume.name, size=wanted.size, reason=wanted.reason)
             proposal = propose(action, subject=name)
             blocker = blocker or first
             yield postponed(proposal, blocker) if blocker else proposal
         elif 0 < volume.capacity_bytes < volume.size_bytes:
             blocker = volume.resize_status or "the storage provider has not expanded it yet"
-            yield postpone("GrowVolume", reason=reason, blocked_by=f"{volume.name}: {blocker}", subject=name)
+            yield postpone("GrowVolume", reason=wanted.reason, blocked_by=f"{volume.name}: {blocker}", subject=name)
         else:
             continue
         # A volume that can never be expanded must not block the others.

@@ -27,6 +27,7 @@ ORDERED: Final = Violation(
 LARGE: Final = Violation("the volume is smaller than what an empty member needs", f"at least {SIZE_MIN}")
 QUOTA_SMALL: Final = Violation("a member's logs alone could use so small a quota", f"at least {QUOTA_MIN}")
 QUOTA_LARGE: Final = Violation("the volume would be full before the quota is reached", "less than spec.storage.size")
+GROWTH_SMALL: Final = Violation("the volumes have more from the beginning", "at least spec.storage.size")
 MEMORY: Final = Violation("a member does not start with so little memory", f"at least {MEMORY_LIMIT_MIN}")
 
 _ALL: Final = ("cpu", *_IN_BYTES)
@@ -60,6 +61,7 @@ ORDERED_CEL: Final = f"!has(self.limits) || !has(self.requests) || ({_ORDERED_EA
 LARGE_CEL: Final = f"quantity(self.size).compareTo(quantity({SIZE_MIN!r})) >= 0"
 QUOTA_SMALL_CEL: Final = f"!has(self.quota) || quantity(self.quota).compareTo(quantity({QUOTA_MIN!r})) >= 0"
 QUOTA_LARGE_CEL: Final = "!has(self.quota) || quantity(self.quota).compareTo(quantity(self.size)) < 0"
+GROWTH_SMALL_CEL: Final = "!has(self.growth) || quantity(self.growth.maxSize).compareTo(quantity(self.size)) >= 0"
 MEMORY_CEL: Final = (
     f"!has(self.limits) || !{_has('limits', 'memory')} || "
     f"{_amount('limits', 'memory')}.compareTo(quantity({MEMORY_LIMIT_MIN!r})) >= 0"
@@ -98,6 +100,12 @@ def quota_small(storage: Storage) -> Violation | None:
 def quota_large(storage: Storage) -> Violation | None:
     """Return a violation unless the quota is smaller than the volume."""
     return QUOTA_LARGE if storage.quota is not None and exact(storage.quota) >= exact(storage.size) else None
+
+
+def growth_small(storage: Storage) -> Violation | None:
+    """Return a violation unless volumes may have the size with which they begin."""
+    growth = storage.growth
+    return GROWTH_SMALL if growth is not None and exact(growth.max_size) < exact(storage.size) else None
 
 
 def memory(resources: Resources) -> Violation | None:

@@ -76,9 +76,9 @@ class Repository(Part, frozen=True):
         Meta(
             pattern=URL_PATTERN,
             max_length=1_030,
-            title="a URL such as s3://bucket/path, gs://bucket/path, az://account/container/path or file:///path",
+            title="a URL such as s3://bucket/path, gs://bucket/path, az://container/path or file:///path",
             description="url is where the repository is: s3://bucket/path, gs://bucket/path, "
-            "az://account/container/path, or file:///path below the volume of claimName (on csctl local a directory "
+            "az://container/path, or file:///path below the volume of claimName (on csctl local a directory "
             "of the machine).",
         ),
     ]

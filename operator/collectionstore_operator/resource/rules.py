@@ -130,6 +130,7 @@ _SECONDS = Violation("tolerationSeconds requires the effect NoExecute", "absent;
 _NO_RESTORE = Violation("is not for a local cluster", "absent; csctl restore makes another one")
 _NO_FINAL_BACKUP = Violation("is not for a local cluster", "absent; csctl backup create makes a backup")
 _NO_RELEASED_VOLUMES = Violation("is not for a local cluster", "absent; remove the folders of former members")
+_NO_GROWTH = Violation("is not for a local cluster", "absent; its data directories are as large as their disk")
 _NO_VALUES = Violation("In and NotIn require values", "at least one; none with Exists and DoesNotExist")
 _VALUES = Violation("Exists and DoesNotExist take no values", "none; at least one with In and NotIn")
 _NOT_EXTERNAL = Violation("no traffic from outside reaches a ClusterIP", "absent; any with NodePort or LoadBalancer")
@@ -287,6 +288,7 @@ RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
         Rule("size", capacities.LARGE_CEL, capacities.LARGE, capacities.large),
         Rule("quota", capacities.QUOTA_SMALL_CEL, capacities.QUOTA_SMALL, capacities.quota_small),
         Rule("quota", capacities.QUOTA_LARGE_CEL, capacities.QUOTA_LARGE, capacities.quota_large),
+        Rule("growth", capacities.GROWTH_SMALL_CEL, capacities.GROWTH_SMALL, capacities.growth_small),
         Rule("labels", _reserved_cel("labels"), _RESERVED_LABEL, lambda one: _reserved(one.labels)),
         Rule("annotations", _reserved_cel("annotations"), _RESERVED_LABEL, lambda one: _reserved(one.annotations)),
     ),
@@ -428,6 +430,7 @@ KUBERNETES_RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
 LOCAL_RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
     Spec: (Rule("restore", "", _NO_RESTORE, lambda one: _NO_RESTORE if one.restore is not None else None),),
     Storage: (
+        Rule("growth", "", _NO_GROWTH, lambda one: _NO_GROWTH if one.growth is not None else None),
         Rule(
             "releasedVolumes",
             "",

@@ -33,6 +33,44 @@ class ReleasedVolumes(Part, frozen=True):
     ) = None
 
 
+class Growth(Part, frozen=True):
+    """Growth configures volumes that are made larger when they become full."""
+
+    max_size: Annotated[
+        str,
+        Meta(
+            pattern=SIZE_PATTERN,
+            max_length=32,
+            title="a whole size such as 100Gi",
+            description="maxSize is the size beyond which no volume is made larger, such as 100Gi. At least size.",
+        ),
+    ]
+    when_free_percent: Annotated[
+        int,
+        Meta(
+            ge=5,
+            le=50,
+            description="whenFreePercent is the share of a volume, in percent, of which a member must have less free, "
+            "above its reserve, for all volumes to grow. Defaults to 20.",
+        ),
+    ] = 20
+    step_percent: Annotated[
+        int,
+        Meta(
+            ge=10,
+            le=100,
+            description="stepPercent is by how much the volumes grow at a time, in percent of their size, rounded up "
+            "to whole Mi, and from 10Gi on to whole Gi. Many storage systems permit one expansion in some hours. "
+            "Defaults to 25.",
+        ),
+    ] = 25
+
+    @property
+    def max_bytes(self) -> int:
+        """Return the greatest size in bytes."""
+        return quantity_bytes(self.max_size)
+
+
 class Storage(Part, frozen=True):
     """Storage configures the persistent volume of each member."""
 
@@ -70,6 +108,17 @@ class Storage(Part, frozen=True):
                 "that add data are refused, reads and deletes work, until the database is a tenth smaller. At least "
                 "256Mi, and less than size. If absent, the free space of the volume is the only bound. A change "
                 "restarts the members, one at a time.",
+            ),
+        ]
+        | None
+    ) = None
+    growth: (
+        Annotated[
+            Growth,
+            Meta(
+                description="growth makes all volumes larger, one at a time, when one becomes full, if the "
+                "StorageClass allows volume expansion. Volumes of new members begin with size. size stays as it is; it "
+                "is the least that volumes have. If absent, volumes grow with size alone."
             ),
         ]
         | None
@@ -119,6 +168,11 @@ class Storage(Part, frozen=True):
     def size_bytes(self) -> int:
         """Return the size in bytes."""
         return quantity_bytes(self.size)
+
+    @property
+    def size_bytes_max(self) -> int:
+        """Return the greatest size that a volume may be given, in bytes."""
+        return max(self.size_bytes, self.growth.max_bytes if self.growth is not None else 0)
 
     @property
     def quota_bytes(self) -> int:

@@ -25,7 +25,7 @@ class TooSlow(Exception):
 
 
 class Upload:
-    """One body; `size` is what has arrived of it."""
+    """One body, or what is awaited of one that is taken in parts; `size` is what has arrived of it."""
 
     __slots__ = ("client", "end", "mark_at", "mark_size", "since", "size")
 

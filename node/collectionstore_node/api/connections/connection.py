@@ -138,8 +138,15 @@ class Connection(Outgoing):
         if self._payload_parser is not None:
             return None  # a WebSocket ends with close frames on both sides, or with its connection
         hot = self._pipeline is not None and self._pipeline.busy
-        idle = self._waiter is not None and not self._messages
-        if not hot and (idle or not self._last.is_eof()):
+        messages = self._messages
+        # With none of them the general path serves the newest request, unless it waits for one.
+        idle = self._waiter is not None and not messages
+        cut = not self._last.is_eof()
+        if cut and len(messages) > (self._waiter is not None):
+            # It waits behind others, and will never be complete: they are answered, and nothing is behind them.
+            messages.pop()
+            cut = False
+        if not hot and (idle or cut):
             return None  # nothing more can be answered: this side closes, too
         self._half_closed = True
         if not hot:

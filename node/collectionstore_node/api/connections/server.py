@@ -7,6 +7,7 @@ application with aiohttp's router and `Response` costs 121 us, the same through 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -40,9 +41,14 @@ class ApiServer(web.Server):
         *,
         is_ours: IsOurs | None = None,
         hot: HotExchange | None = None,
+        stopping: Callable[[], None] | None = None,
     ) -> None:
-        """`is_ours` is None when requests for every host are served; `hot` answers those of the hot path, if any."""
+        """`is_ours` is None when requests for every host are served; `hot` answers those of the hot path, if any.
+
+        `stopping` ends what would not end by itself, when the node stops.
+        """
         super().__init__(exchange.handle)
+        self._stopping = stopping
         self._event_loop = asyncio.get_running_loop()
         self._budgets = budgets
         self._heads: dict[Arriving, float] = {}
@@ -73,6 +79,12 @@ class ApiServer(web.Server):
         for connection, since in tuple(self._heads.items()):
             connection.check_head(now - since)
         self._budgets.sweep(now)
+
+    def pre_shutdown(self) -> None:
+        """End answers that have no end, and close idle connections."""
+        if self._stopping is not None:
+            self._stopping()
+        super().pre_shutdown()
 
     async def shutdown(self, timeout: float | None = None) -> None:
         """Let requests finish, then close all connections."""

@@ -13,6 +13,7 @@ from collectionstore_node.api.handlers.read_answers import joined
 from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.names import collection_name
+from collectionstore_node.documents.dates import rfc3339
 from collectionstore_node.errors import InvalidPart
 from collectionstore_node.service.operations import NAME, AggregateDocuments, pinned_revision
 from collectionstore_node.service.queries import Pipeline, parse_pipeline
@@ -30,7 +31,8 @@ async def aggregate(call: Call) -> Answer:
     """Return the documents that the pipeline makes, all in one answer."""
     name = collection_name(call.arguments[0])
     body = await call.json_struct(Aggregation)
-    pipeline = await checked(call, body.pipeline, lambda: _parsed(body.pipeline))
+    now = rfc3339(call.api.store.wall_ms())
+    pipeline = await checked(call, body.pipeline, lambda: _parsed(body.pipeline, now))
     started = perf_counter()
     found = await call.api.store.queries.aggregate(
         AggregateDocuments(name, pipeline), consistency=call.options.consistency, timeout_s=call.timeout_s
@@ -40,8 +42,8 @@ async def aggregate(call: Call) -> Answer:
     return joined(b'{"documents":[', found.documents, tail, found.revision, found.stale_since)
 
 
-def _parsed(given: list[Any]) -> Pipeline:
-    pipeline = parse_pipeline(given)
+def _parsed(given: list[Any], now: str) -> Pipeline:
+    pipeline = parse_pipeline(given, now=now)
     for name, pointer in pipeline.collections:
         if not NAME.fullmatch(name):
             raise InvalidPart("invalid_pipeline", pointer, "this is no name of a collection: 1-63 of a-z, 0-9, _ and -")
@@ -50,8 +52,13 @@ def _parsed(given: list[Any]) -> Pipeline:
 
 def _explained(pipeline: Pipeline, found: Aggregated, started: float, revision: int | None) -> bytes:
     facts = {
-        "plan": pipeline.plan(),
+        "plan": found.meter.plan or pipeline.plan(),
         "stages": [{"stage": one.name, "taken": one.taken, "made": one.made} for one in found.stages],
+        "joins": [
+            {"collection": name, "plan": plan}
+            for (name, _), plan in zip(pipeline.collections, found.joins, strict=True)
+        ],
+        "keys_examined": found.meter.keys,
         "examined": found.meter.documents,
         "examined_bytes": found.meter.bytes,
         "kept_bytes": found.peak_bytes,

@@ -21,6 +21,7 @@ from collectionstore_node.api.http.json_bodies import decode
 from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.lives import life_of
 from collectionstore_node.api.http.names import check_key, collection_name
+from collectionstore_node.api.http.options import MODES, mode_of
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem, problem_of, render
 from collectionstore_node.errors import InvalidRequest, NodeError, Overloaded
@@ -119,7 +120,7 @@ class _Line(msgspec.Struct, frozen=True):
 async def post(call: Call) -> Answer:
     """Make the writes of the body: all at one revision, or one after the other, or in any order."""
     collection = collection_name(call.arguments[0])
-    headers, mode = call.request.headers, call.options.mode
+    headers, mode = call.request.headers, mode_of(call.options, MODES, "ordered")
     if write_precondition(headers) is not ANY:
         raise Problem("invalid_precondition", "each line of a bulk has its own conditions")
     key = idempotency_key(headers)

@@ -9,6 +9,7 @@ import msgspec
 import orjson
 from aiohttp import hdrs
 
+from collectionstore_node.api.handlers.tickets import decided
 from collectionstore_node.api.handlers.write_answers import Written, outcome_lines, refusal, written_by
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import Call
@@ -57,19 +58,23 @@ async def patch(call: Call, ref: DocumentRef) -> Answer:
         image=options.image,
     )
     program = await checked(call, update)
-    outcome = await call.api.store.write(living(options.life, update), key=key, timeout_s=call.timeout_s)
+    outcome = await decided(call, living(options.life, update), key, {"id": ref.id})
+    if isinstance(outcome, Answer):
+        return outcome
     if outcome.code is not Code.OK:
         raise update_refusal(outcome, program, written_by(call.api.store, update))
     return changed_answer(ref.id, options.image, outcome)
 
 
-async def replace(call: Call, ref: DocumentRef, document: bytes, when: bytes) -> Outcome:
+async def replace(call: Call, ref: DocumentRef, document: bytes, when: bytes) -> Outcome | Answer:
     """Replace a document that matches the filter `when`; one that is absent matches none. Raises `Problem`."""
     headers = call.request.headers
     precondition, key = write_precondition(headers), idempotency_key(headers)
     update = Update(ref, UpdateForm.REPLACE, document, when=when, precondition=precondition)
     await checked(call, update)
-    outcome = await call.api.store.write(living(call.options.life, update), key=key, timeout_s=call.timeout_s)
+    outcome = await decided(call, living(call.options.life, update), key, {"id": ref.id})
+    if isinstance(outcome, Answer):
+        return outcome
     if outcome.code is Code.NOT_FOUND:
         raise Problem(
             "precondition_failed",
@@ -83,13 +88,15 @@ async def replace(call: Call, ref: DocumentRef, document: bytes, when: bytes) ->
     return outcome
 
 
-async def remove(call: Call, ref: DocumentRef, when: bytes) -> Outcome:
+async def remove(call: Call, ref: DocumentRef, when: bytes) -> Outcome | Answer:
     """Delete a document that matches the filter `when`. Raises `Problem`."""
     headers = call.request.headers
     precondition, key = write_precondition(headers), idempotency_key(headers)
     update = Update(ref, UpdateForm.DELETE, when=when, precondition=precondition)
     await checked(call, update)
-    outcome = await call.api.store.write(update, key=key, timeout_s=call.timeout_s)
+    outcome = await decided(call, update, key, {"id": ref.id})
+    if isinstance(outcome, Answer):
+        return outcome
     if outcome.code is not Code.OK:
         raise update_refusal(outcome, None)
     return outcome

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from multidict import CIMultiDictProxy
 
 from collectionstore_node.api.http.answers import Answer
-from collectionstore_node.api.http.direct import DirectCall
+from collectionstore_node.api.http.direct import DirectCall, DirectHandler
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.service.operations import Put, Read
@@ -15,7 +15,7 @@ from collectionstore_node.service.results import Outcome, ReadResult
 
 
 class DirectGet:
-    """Implements `DirectHandler` for a read."""
+    """Implements `DirectHandler` for a linearizable read."""
 
     json = False
 
@@ -31,8 +31,9 @@ class DirectGet:
         `name` and `answer` raise `Problem`.
         """
         self.name = name
-        self._target = target
-        self._answer = answer
+        self.target = target
+        self.answer = answer
+        self.stale: DirectHandler | None = DirectStaleGet(self)
 
     def bytes_max(self, limits: HttpLimits, store_limits: StoreLimits) -> int:
         """Return 0: a read has no body."""
@@ -40,16 +41,42 @@ class DirectGet:
 
     def begin(self, call: DirectCall, store: Store, limits: HttpLimits) -> None:
         """Begin the read."""
-        store.halves.begin_read(call, self._target(call.place.name, call.last), limits.timeout_default_s)
+        store.halves.begin_read(call, self.target(call.place.name, call.last), limits.timeout_default_s)
 
     def end(self, call: DirectCall, store: Store, limits: HttpLimits) -> Answer | None:
         """Return the answer, None if the read waits again."""
         found = store.halves.end_read(call, limits.timeout_default_s)
-        return None if found is None else self._answer(call.headers, found)
+        return None if found is None else self.answer(call.headers, found)
+
+
+class DirectStaleGet:
+    """Implements `DirectHandler` for the stale read of what `get` reads."""
+
+    json = False
+    stale: DirectHandler | None = None
+
+    def __init__(self, get: DirectGet) -> None:
+        self._get = get
+        self.name = get.name
+
+    def bytes_max(self, limits: HttpLimits, store_limits: StoreLimits) -> int:
+        """Return 0: a read has no body."""
+        return 0
+
+    def begin(self, call: DirectCall, store: Store, limits: HttpLimits) -> None:
+        """Begin the read."""
+        store.halves.begin_stale_read(call, self._get.target(call.place.name, call.last), limits.timeout_default_s)
+
+    def end(self, call: DirectCall, store: Store, limits: HttpLimits) -> Answer | None:
+        """Return the answer, None if the read waits again."""
+        found = store.halves.end_stale_read(call)
+        return None if found is None else self._get.answer(call.headers, found)
 
 
 class DirectPut:
     """Implements `DirectHandler` for a write."""
+
+    stale: DirectHandler | None = None
 
     def __init__(
         self,

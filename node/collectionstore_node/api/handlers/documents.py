@@ -11,9 +11,9 @@ from multidict import CIMultiDictProxy
 from collectionstore_node.api.handlers import changes, queries
 from collectionstore_node.api.handlers.direct import DirectGet, DirectPut
 from collectionstore_node.api.handlers.read_answers import after_cursor, page_answer, stored_answer
+from collectionstore_node.api.handlers.tickets import decided, delete_target
 from collectionstore_node.api.handlers.write_answers import (
     Written,
-    delete_target,
     outcome_lines,
     refusal,
     removed,
@@ -32,8 +32,8 @@ from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.service.lives import living
-from collectionstore_node.service.operations import ANY, DocumentRef, ListDocuments, Put
-from collectionstore_node.service.results import Code, Listed, Outcome, ReadResult
+from collectionstore_node.service.operations import ANY, DocumentRef, Insert, ListDocuments, Put
+from collectionstore_node.service.results import Code, Listed, Outcome, ReadResult, inserted_id
 
 
 async def put(call: Call) -> Answer:
@@ -45,11 +45,13 @@ async def put(call: Call) -> Answer:
     when = changes.condition_text(call)
     value = await _document(call)
     if when is not None:
-        return _put_answer(call.api.store, Put(ref, value), await changes.replace(call, ref, value, when))
-    put = Put(ref, value, precondition)
-    write = living(call.options.life, put)
-    outcome = await call.api.store.write(write, key=key, timeout_s=call.timeout_s)
-    return _put_answer(call.api.store, put, outcome)
+        outcome = await changes.replace(call, ref, value, when)
+    else:
+        write = living(call.options.life, Put(ref, value, precondition))
+        outcome = await decided(call, write, key, {"id": ref.id})
+    if isinstance(outcome, Answer):
+        return outcome
+    return _put_answer(call.api.store, Put(ref, value), outcome)
 
 
 async def post(call: Call) -> Answer:
@@ -61,7 +63,14 @@ async def post(call: Call) -> Answer:
     key = idempotency_key(headers)
     document = await _document(call)
     store = call.api.store
-    made, outcome = await store.insert(collection, document, key=key, timeout_s=call.timeout_s, life=call.options.life)
+    made, action = store.insertion(collection, document, key)
+    life = call.options.life
+    write = action if life is None else life.of_new(action)
+    outcome = await decided(call, write, key, {"id": made} if made else {})
+    if isinstance(outcome, Answer):
+        return outcome
+    if isinstance(action, Insert) and outcome.code is Code.OK:
+        made = inserted_id(outcome)
     if outcome.code is Code.PRECONDITION_FAILED:
         # Possible with a key only, long after its outcome was forgotten: the key derives the id.
         raise Problem(
@@ -89,9 +98,11 @@ async def delete(call: Call) -> Answer:
     ref = _ref(call)
     when = changes.condition_text(call)
     if when is None:
-        outcome = await delete_target(call, ref, absent="document_not_found")
+        outcome = await delete_target(call, ref, {"id": ref.id}, absent="document_not_found")
     else:
         outcome = await changes.remove(call, ref, when)
+    if isinstance(outcome, Answer):
+        return outcome
     return removed(outcome, _written(ref.id, outcome.revision))
 
 
@@ -104,7 +115,7 @@ async def list_page(call: Call) -> Answer:
     """Return a page of documents by id, in code point order."""
     collection = collection_name(call.arguments[0])
     options = call.options
-    if options.filter is not None or options.sort is not None or options.fields is not None:
+    if any(one is not None for one in (options.filter, options.sort, options.fields, options.hint)):
         return await queries.list_found(call, collection)
     scope = ("documents", collection, options.prefix)
     request = ListDocuments(collection, options.prefix, after_cursor(call, scope), options.limit)

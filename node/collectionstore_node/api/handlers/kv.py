@@ -11,7 +11,8 @@ from multidict import CIMultiDictProxy
 
 from collectionstore_node.api.handlers.direct import DirectGet, DirectPut
 from collectionstore_node.api.handlers.read_answers import after_cursor, page_answer, stored_answer
-from collectionstore_node.api.handlers.write_answers import delete_target, refusal, removed, written
+from collectionstore_node.api.handlers.tickets import decided, delete_target
+from collectionstore_node.api.handlers.write_answers import refusal, removed, written
 from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.api.http.bodies import DEFAULT_CONTENT_TYPE, check_content_type, kept_content_type
 from collectionstore_node.api.http.call import Call
@@ -39,8 +40,8 @@ async def put(call: Call) -> Answer:
     store = call.api.store
     value = await call.body(store.limits.value_bytes_max)
     write = Put(ref, value, precondition, content_type)
-    outcome = await store.write(living(call.options.life, write), key=key, timeout_s=call.timeout_s)
-    return _put_answer(store, write, outcome)
+    outcome = await decided(call, living(call.options.life, write), key, {"key": ref.key})
+    return outcome if isinstance(outcome, Answer) else _put_answer(store, write, outcome)
 
 
 async def get(call: Call) -> Answer:
@@ -52,7 +53,9 @@ async def get(call: Call) -> Answer:
 async def delete(call: Call) -> Answer:
     """Remove a value; one that does not exist is 404."""
     ref = _ref(call)
-    outcome = await delete_target(call, ref, absent="key_not_found")
+    outcome = await delete_target(call, ref, {"key": ref.key}, absent="key_not_found")
+    if isinstance(outcome, Answer):
+        return outcome
     return removed(outcome, _written(ref.key, outcome.revision))
 
 

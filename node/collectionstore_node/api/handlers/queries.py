@@ -19,6 +19,7 @@ from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.names import collection_name
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.errors import HistoryGone, UpgradePending
+from collectionstore_node.service import Store
 from collectionstore_node.service.operations import (
     CountDocuments,
     DistinctValues,
@@ -70,16 +71,19 @@ async def find(call: Call) -> Answer:
 
 
 async def list_found(call: Call, collection: str) -> Answer:
-    """Do as `find`, for the parameters `filter`, `sort` and `fields` of a list."""
+    """Do as `find`, for the parameters `filter`, `sort`, `fields` and `hint` of a list."""
     options = call.options
     if options.prefix:
-        raise Problem("invalid_parameter", 'prefix does not go with filter, sort or fields; filter by {"_id": ...}')
+        raise Problem(
+            "invalid_parameter", 'prefix does not go with filter, sort, fields or hint; filter by {"_id": ...}'
+        )
     search = Search(
-        filter=_NOTHING if options.filter is None else _json(options.filter, call.api.limits.depth_max),
+        filter=_NOTHING if options.filter is None else filter_in_url(options.filter, call.api.limits.depth_max),
         sort=_NOTHING if options.sort is None else parse_sort_text(options.sort),
         projection=None if options.fields is None else parse_fields_text(options.fields),
         limit=options.limit,
         cursor=options.cursor,
+        hint=options.hint,
     )
     return await _found(call, collection, search)
 
@@ -176,10 +180,15 @@ def _continued(place: Place, consistency: ReadConsistency) -> ReadConsistency:
 
 async def checked(call: Call, given: object, parse: Callable[[], T]) -> T:
     """Return the query that `parse` checks; at once if that takes no time."""
+    return await checked_by(call.api.store, given, parse, timeout_s=call.timeout_s)
+
+
+async def checked_by(store: Store, given: object, parse: Callable[[], T], *, timeout_s: float) -> T:
+    """Do as `checked`, for what is no request of HTTP."""
     text = orjson.dumps(given)
     if len(text) <= AT_ONCE_BYTES_MAX and b"$regex" not in text:
         return parse()
-    return await call.api.store.queries.checked(parse, timeout_s=call.timeout_s)
+    return await store.queries.checked(parse, timeout_s=timeout_s)
 
 
 def _scope(name: str, search: Search) -> tuple[str, ...]:
@@ -187,7 +196,8 @@ def _scope(name: str, search: Search) -> tuple[str, ...]:
     return ("find", name, asked)
 
 
-def _json(text: str, depth_max: int) -> dict[str, Any]:
+def filter_in_url(text: str, depth_max: int) -> dict[str, Any]:
+    """Return the filter in a parameter. Raises `Problem`."""
     try:
         value: dict[str, Any] = orjson.loads(compact_json(text.encode(), Rules(depth_max, names_depth=0)))
     except Problem as problem:

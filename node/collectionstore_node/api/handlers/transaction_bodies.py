@@ -5,28 +5,26 @@ Sizes of documents and values, and targets that are written twice, are checked b
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Final, Literal, Protocol, TypeAlias
+from typing import Annotated, Final, Protocol, TypeAlias
 
 import msgspec
 
+from collectionstore_node.api.handlers.guards import Compare, guard_of, query_guard_of
+from collectionstore_node.api.handlers.targets import Target, base64_of, ref_of
 from collectionstore_node.api.http.bodies import DEFAULT_CONTENT_TYPE, check_content_type
 from collectionstore_node.api.http.lives import life_of
-from collectionstore_node.api.http.names import bucket_name, check_key, collection_name, lock_name
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import operations
+from collectionstore_node.service.commits import check_query
+from collectionstore_node.service.limits import RESERVED_NAMES, has_reserved_name
 from collectionstore_node.service.operations import (
     ANY,
-    LOCKS,
-    CompareField,
-    CompareOperator,
     DocumentRef,
     Guard,
-    KeyRef,
+    GuardedTransaction,
     Precondition,
-    Ref,
+    QueryGuard,
     Transaction,
     TransactionStep,
     UpdateForm,
@@ -36,27 +34,6 @@ from collectionstore_node.service.update_checks import check_patterns, check_tex
 
 _NOT_GIVEN: Final = (b"", b"null")
 """A field that is not given: `Raw | None` would make msgspec refuse every value but null."""
-
-
-class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A document by `collection` and `id`, or a raw value by `bucket` and `key`."""
-
-    collection: str | None = None
-    id: str | None = None
-    bucket: str | None = None
-    key: str | None = None
-
-
-class Compare(Target, frozen=True, kw_only=True):
-    """One guard; `operand` is a revision, a boolean for "exists", or base64 for the value of a raw key.
-
-    In place of a target it may name a `lock`, whose revision is its fencing token.
-    """
-
-    lock: str | None = None
-    field: Literal["revision", "exists", "value"]
-    operator: Literal["==", "!=", ">", "<"] = "=="
-    operand: int | bool | str
 
 
 class ConditionalWrite(Target, frozen=True, kw_only=True):
@@ -104,10 +81,6 @@ class Update(LivingWrite, frozen=True, kw_only=True, tag_field="op", tag="update
 Step: TypeAlias = Put | Delete | Get | Update
 
 
-DOCUMENT_DEPTH: Final = 4
-"""How deep a document is in the body: the body, a list, a step, the document."""
-
-
 class TransactionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a transaction."""
 
@@ -116,24 +89,31 @@ class TransactionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     otherwise: list[Step] = msgspec.field(default_factory=list, name="else")
 
 
-_OPERATORS: Final = {
-    "==": CompareOperator.EQUAL,
-    "!=": CompareOperator.NOT_EQUAL,
-    ">": CompareOperator.GREATER,
-    "<": CompareOperator.LESS,
-}
-
-
-def transaction_of(body: TransactionBody, key_bytes_max: int) -> Transaction:
+def transaction_of(body: TransactionBody, key_bytes_max: int) -> Transaction | GuardedTransaction:
     """Return the transaction that `body` describes. Raises `Problem` with the path of the offending entry."""
-    return Transaction(
-        compare=tuple(_compare(one, f"compare[{at}]", key_bytes_max) for at, one in enumerate(body.compare)),
-        then=_branch(body.then, "then", key_bytes_max),
-        otherwise=_branch(body.otherwise, "else", key_bytes_max),
+    compares: list[Guard] = []
+    guards: list[QueryGuard] = []
+    for at, one in enumerate(body.compare):
+        if one.queries:
+            guards.append(query_guard_of(one, f"compare[{at}]", key_bytes_max))
+        else:
+            compares.append(guard_of(one, f"compare[{at}]", key_bytes_max))
+    transaction = Transaction(
+        compare=tuple(compares),
+        then=steps_of(body.then, "then", key_bytes_max),
+        otherwise=steps_of(body.otherwise, "else", key_bytes_max),
     )
+    return GuardedTransaction(transaction, tuple(guards)) if guards else transaction
 
 
-def _branch(steps: Sequence[Step], name: str, key_bytes_max: int) -> tuple[TransactionStep, ...]:
+def compare_positions(body: TransactionBody) -> tuple[int, ...]:
+    """Return where the compares of a transaction are in its body: those without queries are asked first."""
+    positions = range(len(body.compare))
+    return tuple(sorted(positions, key=lambda at: body.compare[at].queries))
+
+
+def steps_of(steps: Sequence[Step], name: str, key_bytes_max: int) -> tuple[TransactionStep, ...]:
+    """Return the operations of a list; `name` is that of the list in the body. Raises `Problem`."""
     return tuple(_living(step, f"/{name}/{at}", f"{name}[{at}]", key_bytes_max) for at, step in enumerate(steps))
 
 
@@ -144,7 +124,7 @@ def _living(step: Step, pointer: str, path: str, key_bytes_max: int) -> Transact
 
 
 def _step(step: Step, path: str, key_bytes_max: int) -> TransactionStep:
-    ref = _ref(step, path, key_bytes_max)
+    ref = ref_of(step, path, key_bytes_max)
     match step:
         case Get():
             return operations.Get(ref)
@@ -225,8 +205,25 @@ FIELDS: Final = {
 
 def check_updates(transaction: Transaction) -> None:
     """Check the updates of a transaction; takes long, as its patterns are compiled. Raises `InvalidRequest`."""
-    check_patterns(one for one in _plain_steps(transaction) if isinstance(one, operations.Update))
-    for name, branch in (("then", transaction.then), ("else", transaction.otherwise)):
+    check_branches({"then": transaction.then, "else": transaction.otherwise})
+
+
+def check_guarded(guarded: GuardedTransaction, positions: Sequence[int]) -> None:
+    """Check the updates of a transaction and the filters of its queries, as `check_updates`.
+
+    `positions` are those of its compares in the body.
+    """
+    check_updates(guarded.transaction)
+    first = len(guarded.transaction.compare)
+    for at, guard in zip(positions[first:], guarded.guards, strict=True):
+        check_query(guard.query.filter, f"/compare/{at}/filter")
+
+
+def check_branches(branches: dict[str, tuple[TransactionStep, ...]]) -> None:
+    """Check the updates of the lists of a body, by name, as `check_updates`."""
+    steps = [plain(one) for branch in branches.values() for one in branch]
+    check_patterns(one for one in steps if isinstance(one, operations.Update))
+    for name, branch in branches.items():
         for at, step in enumerate(map(plain, branch)):
             if isinstance(step, operations.Update):
                 where = f"/{name}/{at}"
@@ -243,15 +240,6 @@ def _plain_steps(transaction: Transaction) -> Iterator[TransactionStep]:
     return map(plain, (*transaction.then, *transaction.otherwise))
 
 
-def _ref(target: Target, path: str, key_bytes_max: int) -> Ref:
-    match target:
-        case Target(collection=str(collection), id=str(name), bucket=None, key=None):
-            return DocumentRef(collection_name(collection), check_key(name, key_bytes_max, "document id"))
-        case Target(collection=None, id=None, bucket=str(bucket), key=str(key)):
-            return KeyRef(bucket_name(bucket), check_key(key, key_bytes_max, "key"))
-    raise Problem("invalid_body", f"{path}: name a target by collection and id, or by bucket and key")
-
-
 def _precondition(step: ConditionalWrite) -> Precondition:
     if step.if_revision is None and step.if_exists is None:
         return ANY
@@ -264,44 +252,12 @@ def _document(step: Put, path: str) -> bytes:
         raise Problem("invalid_body", f"{path}: to put a document give `document`, and neither value nor content_type")
     if document[:1] != b"{":
         raise Problem("invalid_body", f"{path}.document: a document is a JSON object")
+    if has_reserved_name(document):
+        raise Problem("reserved_field", f"{path}.document: {RESERVED_NAMES}")
     return document
 
 
 def _value(step: Put, path: str) -> bytes:
     if step.value is None or bytes(step.document) not in _NOT_GIVEN:
         raise Problem("invalid_body", f"{path}: to put a raw value give `value` in base64, and no document")
-    return _base64(step.value, f"{path}.value")
-
-
-def _base64(text: str, path: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error):
-        raise Problem("invalid_body", f"{path}: not base64 with padding") from None
-
-
-def _guarded(guard: Compare, path: str, key_bytes_max: int) -> Ref:
-    if guard.lock is None:
-        return _ref(guard, path, key_bytes_max)
-    if (guard.collection, guard.id, guard.bucket, guard.key) != (None,) * 4 or guard.field == "value":
-        raise Problem("invalid_body", f"{path}: of a lock compare revision or exists, and name no other target")
-    return KeyRef(LOCKS, lock_name(guard.lock))
-
-
-def _compare(guard: Compare, path: str, key_bytes_max: int) -> Guard:
-    ref = _guarded(guard, path, key_bytes_max)
-    operator = _OPERATORS[guard.operator]
-    operand = guard.operand
-    match guard.field:
-        # By exact type: a JSON `true` is an int to Python, and must not pass as revision 1.
-        case "revision" if type(operand) is int and operand >= 0:
-            return Guard(ref, CompareField.REVISION, operator, operand)
-        case "exists" if type(operand) is bool and guard.operator in ("==", "!="):
-            return Guard(ref, CompareField.EXISTS, operator, int(operand))
-        case "value" if type(operand) is str and isinstance(ref, KeyRef):
-            return Guard(ref, CompareField.VALUE, operator, _base64(operand, f"{path}.operand"))
-    raise Problem(
-        "invalid_body",
-        f"{path}: compare revision with a number of at least 0, exists (== or !=) with true or false, "
-        "or the value of a raw key with base64",
-    )
+    return base64_of(step.value, f"{path}.value")

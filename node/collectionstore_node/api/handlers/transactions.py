@@ -1,28 +1,37 @@
-"""One-shot transactions: compare, then run one of two branches, all at one revision."""
+"""Transactions: compare, then run one of two branches, all at one revision."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from time import perf_counter
+from typing import Final
 
 import orjson
 
+from collectionstore_node.api.handlers.tickets import decided
 from collectionstore_node.api.handlers.transaction_bodies import (
-    DOCUMENT_DEPTH,
     TransactionBody,
+    check_guarded,
     check_updates,
+    compare_positions,
     has_updates,
     transaction_of,
 )
-from collectionstore_node.api.handlers.write_answers import item_warning, outcome_lines, refusal, written_by
+from collectionstore_node.api.handlers.write_answers import Written, item_warning, outcome_lines, refusal, written_by
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import ApiContext, Call
 from collectionstore_node.api.http.idempotency import idempotency_key
 from collectionstore_node.api.http.json_bodies import AT_ONCE_BYTES_MAX, decode
 from collectionstore_node.api.http.json_windows import Rules
+from collectionstore_node.api.http.options import TIMEOUT_MIN_S
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import Store
+from collectionstore_node.service.commits import TOO_COSTLY, QueryTooCostly
 from collectionstore_node.service.limits import (
     TRANSACTION_COST_MAX,
     TRANSACTION_READ_BYTES_MAX,
@@ -33,6 +42,7 @@ from collectionstore_node.service.operations import (
     ANY,
     DocumentRef,
     Get,
+    GuardedTransaction,
     Put,
     Transaction,
     TransactionStep,
@@ -41,47 +51,96 @@ from collectionstore_node.service.operations import (
 )
 from collectionstore_node.service.results import Code, Item, Outcome
 
+_OF_COMPARES: Final = frozenset(
+    {Code.COMPARES_TOO_LARGE, Code.QUERY_TOO_COSTLY, Code.INVALID_QUERY, Code.READ_COLLECTION_NOT_FOUND}
+)
+
 
 async def post(call: Call) -> Answer:
     """Run a transaction. 200 says which branch ran; a failed precondition of an operation is 412."""
-    headers = call.request.headers
-    if write_precondition(headers) is not ANY:
-        raise Problem("invalid_precondition", "a transaction states its conditions in `compare`")
-    key = idempotency_key(headers)
-    api = call.api
+    key, api = request_key(call), call.api
     text = await call.json_text(api.limits.transaction_bytes_max, transaction_rules(api))
-    transaction = parse_transaction(text, api)
+    body = parse_body(text, api)
+    transaction = transaction_of(body, api.limits.key_bytes_max)
+    store, began = api.store, perf_counter()
+    if isinstance(transaction, GuardedTransaction):
+        positions = compare_positions(body)
+        checked, guarded = partial(check_guarded, transaction, positions), transaction
+        await store.queries.checked(checked, timeout_s=call.timeout_s)
+        with placed("compare", positions):
+            outcome = await decided(call, guarded, key, timeout_s=time_left(call, began))
+        if isinstance(outcome, Answer):
+            return outcome
+        api.metrics.transaction(result_label(outcome))
+        if outcome.code is not Code.OK:
+            raise transaction_refusal(outcome, store, guarded.transaction, positions)
+        return transaction_answer(outcome, transaction_results(guarded.transaction, outcome))
     if has_updates(transaction):
-        await api.store.queries.checked(lambda: check_updates(transaction), timeout_s=call.timeout_s)
+        await store.queries.checked(partial(check_updates, transaction), timeout_s=call.timeout_s)
     if len(text) > AT_ONCE_BYTES_MAX:
         # What follows, encoding and proposing it, takes as long as what came before.
         await asyncio.sleep(0)
-    outcome = await api.store.transact(transaction, key=key, timeout_s=call.timeout_s)
+    outcome = await decided(call, transaction, key, timeout_s=time_left(call, began))
+    if isinstance(outcome, Answer):
+        return outcome
     api.metrics.transaction(result_label(outcome))
     if outcome.code is not Code.OK:
-        raise transaction_refusal(outcome, api.store, transaction)
-    return Answer(
-        200,
-        b"%sX-Revision: %d\r\n%s" % (JSON, outcome.revision, outcome_lines(outcome)),
-        transaction_results(transaction, outcome),
-    )
+        raise transaction_refusal(outcome, store, transaction)
+    return transaction_answer(outcome, transaction_results(transaction, outcome))
+
+
+def request_key(call: Call) -> str | None:
+    """Return the idempotency key of a transaction; it takes no preconditions. Raises `Problem`."""
+    headers = call.request.headers
+    if write_precondition(headers) is not ANY:
+        raise Problem("invalid_precondition", "a transaction states its conditions in its body")
+    return idempotency_key(headers)
+
+
+def time_left(call: Call, began: float) -> float:
+    """Return what is left of a request's time, in seconds; `began` is by `perf_counter`."""
+    return max(call.timeout_s - (perf_counter() - began), TIMEOUT_MIN_S)
+
+
+def transaction_answer(outcome: Outcome, body: bytes) -> Answer:
+    """Return the answer of a transaction that was carried out."""
+    return Answer(200, b"%sX-Revision: %d\r\n%s" % (JSON, outcome.revision, outcome_lines(outcome)), body)
+
+
+@contextmanager
+def placed(name: str, positions: Sequence[int]) -> Iterator[None]:
+    """Say which item of the list `name` a query that is too costly is, in the terms of the body."""
+    try:
+        yield
+    except QueryTooCostly as error:
+        where = f"{name}[{positions[error.position]}]"
+        raise Problem(error.code, f"{where}: {error.detail}", operation=where) from None
 
 
 def transaction_rules(api: ApiContext) -> Rules:
     """Return what the JSON of a transaction may look like."""
-    # The number of entries is bounded BEFORE they are decoded: two mebibytes can hold 150,000 of them.
+    # The number of entries is bounded BEFORE they are decoded: two mebibytes can hold 150,000 of them. Names are those
+    # of documents and of filters, which have `_id`.
     entries_max = 3 * api.store.limits.transaction_items_max
-    return Rules(api.limits.depth_max, names_depth=DOCUMENT_DEPTH, entries_max=entries_max)
+    return Rules(api.limits.depth_max, names_depth=0, entries_max=entries_max)
 
 
-def parse_transaction(text: bytes, api: ApiContext) -> Transaction:
-    """Return the transaction in checked JSON. Raises `Problem` or `InvalidRequest`."""
+def parse_body(text: bytes, api: ApiContext) -> TransactionBody:
+    """Return the body in checked JSON. Raises `Problem` or `InvalidRequest`."""
     body = decode(text, TransactionBody)
     # BEFORE the conversion, whose cost is per entry; the store checks it again with everything else.
     check_transaction_items(
         api.store.limits, compare=len(body.compare), then=len(body.then), otherwise=len(body.otherwise)
     )
-    return transaction_of(body, api.limits.key_bytes_max)
+    return body
+
+
+def parse_transaction(text: bytes, api: ApiContext) -> Transaction:
+    """Return the transaction in checked JSON, for callers that take none with queries. Raises as `parse_body`."""
+    made = transaction_of(parse_body(text, api), api.limits.key_bytes_max)
+    if isinstance(made, GuardedTransaction):
+        raise Problem("invalid_body", "a compare with a filter is not for streams; use POST /api/v1/transactions")
+    return made
 
 
 def result_label(outcome: Outcome) -> str:
@@ -89,18 +148,37 @@ def result_label(outcome: Outcome) -> str:
     match outcome.code:
         case Code.OK:
             return "then" if outcome.succeeded else "else"
-        case Code.PRECONDITION_FAILED:
+        case Code.PRECONDITION_FAILED | Code.TRANSACTION_CONFLICT | Code.CHANGES_UNKNOWN:
             return "conflict"
         case _:
             return "refused"
 
 
-def transaction_refusal(outcome: Outcome, store: Store, transaction: Transaction) -> Problem:
-    """Return the problem of a transaction that was applied and changed nothing."""
-    branch = "then" if outcome.succeeded else "else"
-    if outcome.code is Code.COMPARES_TOO_LARGE:
-        branch = "compare"
-    operation = None if outcome.failed_operation is None else f"{branch}[{outcome.failed_operation}]"
+def transaction_refusal(
+    outcome: Outcome, store: Store, transaction: Transaction, positions: Sequence[int] = ()
+) -> Problem:
+    """Return the problem of a transaction that was applied and changed nothing.
+
+    `positions` are those of its compares in the body, where they are not the same.
+    """
+    branch, position = "then" if outcome.succeeded else "else", outcome.failed_operation
+    if outcome.code in _OF_COMPARES and position is not None:
+        branch, position = "compare", positions[position] if positions else position
+    operation = None if position is None else f"{branch}[{position}]"
+    steps = transaction.then if outcome.succeeded else transaction.otherwise
+    return refused(outcome, operation, None if branch == "compare" else written_at(store, steps, position))
+
+
+def written_at(store: Store, steps: Sequence[TransactionStep], position: int | None) -> Written | None:
+    """Return what the operation at `position` writes, None if it writes no document."""
+    return written_by(store, plain(steps[position])) if position is not None and position < len(steps) else None
+
+
+def refused(outcome: Outcome, operation: str | None, document: Written | None = None) -> Problem:
+    """Return the problem of a refused transaction; `operation` says where in the body its reason is.
+
+    `document` is what was to be written there.
+    """
     if outcome.code in (Code.TRANSACTION_TOO_LARGE, Code.COMPARES_TOO_LARGE):
         problem = Problem(
             "transaction_too_large",
@@ -111,10 +189,11 @@ def transaction_refusal(outcome: Outcome, store: Store, transaction: Transaction
             headers=outcome_lines(outcome),
             revision=outcome.revision,
         )
+    elif outcome.code is Code.QUERY_TOO_COSTLY:
+        detail = f"{operation}: {TOO_COSTLY}"
+        problem = Problem("query_too_costly", detail, headers=outcome_lines(outcome), revision=outcome.revision)
     else:
-        steps, at = transaction.then if outcome.succeeded else transaction.otherwise, outcome.failed_operation
-        written = written_by(store, plain(steps[at])) if at is not None and at < len(steps) else None
-        problem = refusal(outcome, absent="document_not_found", document=written)
+        problem = refusal(outcome, absent="document_not_found", document=document)
     if operation is not None:
         problem.members["operation"] = operation
     return problem
@@ -126,11 +205,12 @@ def transaction_results(transaction: Transaction, outcome: Outcome) -> bytes:
     return b'{"succeeded":%s,"revision":%d,"results":[%s]}' % (
         b"true" if outcome.succeeded else b"false",
         outcome.revision,
-        b",".join(_result(plain(step), item) for step, item in zip(branch, outcome.items, strict=True)),
+        b",".join(result_of(plain(step), item) for step, item in zip(branch, outcome.items, strict=True)),
     )
 
 
-def _result(step: TransactionStep, item: Item) -> bytes:
+def result_of(step: TransactionStep, item: Item) -> bytes:
+    """Return the result of an operation as JSON."""
     match step:
         case Get() if item.value is None and item.revision:
             # A replay: the value is not kept, and what is stored now may be another one.

@@ -1,13 +1,11 @@
-"""How the outcome of a write becomes an answer, or a problem; and deletes, which are alike for all targets."""
+"""How the outcome of a write becomes an answer, or a problem"""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
 from collectionstore_node.api.http.answers import JSON, Answer
-from collectionstore_node.api.http.call import Call
-from collectionstore_node.api.http.idempotency import REPLAYED, idempotency_key
-from collectionstore_node.api.http.preconditions import write_precondition
+from collectionstore_node.api.http.idempotency import REPLAYED
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.indexes.definition import INDEXES_MAX
 from collectionstore_node.indexes.encoding import DEPTH_MAX
@@ -15,7 +13,7 @@ from collectionstore_node.indexes.entries import ENTRIES_MAX, VALUES_MAX
 from collectionstore_node.service import Store
 from collectionstore_node.service.limits import DEFAULTS_BYTES_MAX, SCHEMA_DEPTH_MAX, SCHEMA_STEPS_MAX
 from collectionstore_node.service.lives import LEASE_RECORDS_MAX, LEASES_MAX
-from collectionstore_node.service.operations import Delete, DocumentRef, Insert, Put, Ref, Update
+from collectionstore_node.service.operations import DocumentRef, Insert, Put, Update
 from collectionstore_node.service.results import (
     Code,
     Item,
@@ -65,18 +63,11 @@ _REFUSALS: Final = {
     Code.LEASE_FULL: ("lease_full", f"at most {LEASE_RECORDS_MAX} records are attached to a lease; grant another one"),
     Code.TOO_MANY_LEASES: ("too_many_leases", f"there are at most {LEASES_MAX} leases; revoke some, or share them"),
     Code.INVALID_EXPIRY: ("invalid_ttl", "the members of the cluster do not accept this time to live"),
+    Code.READ_COLLECTION_NOT_FOUND: ("collection_not_found", "the collection of a query does not exist"),
+    Code.INVALID_QUERY: ("invalid_filter", "the filter of a query is none that this version knows"),
+    Code.SETTLED: ("settled", "its fate was decided before it came to be applied: it never will be"),
     Code.IDEMPOTENCY_KEY_REUSED: ("idempotency_key_reused", "send a new key with a new request"),
 }
-
-
-async def delete_target(call: Call, ref: Ref, *, absent: str) -> Outcome:
-    """Delete `ref` under the request's precondition and key. Raises `Problem`, `absent` if there is no `ref`."""
-    headers = call.request.headers
-    remove, key = Delete(ref, write_precondition(headers)), idempotency_key(headers)
-    outcome = await call.api.store.write(remove, key=key, timeout_s=call.timeout_s)
-    if outcome.code is not Code.OK:
-        raise refusal(outcome, absent=absent)
-    return outcome
 
 
 class Written(NamedTuple):
@@ -135,7 +126,7 @@ def _refused_by_schema(outcome: Outcome, document: Written | None) -> Problem:
     text = refused_document(outcome) or document.text
     found = None if text is None else document.store.options.violations(document.collection, text)
     if found is None:
-        problem.detail += "; it is too large, or too long ago, to say here what is wrong"
+        problem.detail += "; it is too large, or too many are refused just now, to say what is wrong"
     elif found:
         problem.members["errors"] = [one._asdict() for one in found]
     else:

@@ -40,9 +40,11 @@ DIRECT_LINE_BYTES_MAX: Final = 512
 """A request with a longer line is not served in halves."""
 
 _REQUEST_LINE: Final = re.compile(
-    rb"(GET|PUT|POST|DELETE|HEAD) (/api/v1/(?:(?:kv|collections)/|transactions(?= |\?))[!$-;=?-Z_a-z~]*) HTTP/1\.1\r\n"
+    rb"(GET|PUT|POST|DELETE|HEAD) (/api/v1/(?:(?:kv|collections)/(?![^ ?]*:(?:watch|export|import)[ ?])"
+    rb"|transactions(?= |\?))[!$-;=?-Z_a-z~]*) HTTP/1\.1\r\n"
 )
-"""Without `#`, which ends a target, and bytes that readers decode differently."""
+"""Without `#`, which ends a target, and bytes that readers decode differently. Not of a watch, an export or an import,
+whose answer or body has no end that is known at its beginning."""
 _CHANGING: Final = re.compile(
     rb"(?:\A|(?<=\r\n))(traceparent|x-request-id|idempotency-key|if-match|if-none-match)"
     rb": ([!-~]{1,1024})\r\n(?![ \t])",
@@ -57,6 +59,8 @@ _BLOCK_END: Final = b"\r\n\r\n"
 _LINE_END: Final = b" HTTP/1.1\r\n"
 _DIRECT: Final = re.compile(rb"(?:GET|PUT) /api/v1/(?:kv/[a-z0-9_-]+|collections/[a-z0-9_-]+/documents)")
 """Requests in halves up to the last slash, in the form in which names need no decoding."""
+_STALE: Final = b"?consistency=stale"
+"""The only parameter that they may have."""
 _LAST: Final = re.compile(PLAIN.pattern.encode())
 _LOOKED_AT: Final = (hdrs.IF_MATCH, hdrs.IF_NONE_MATCH, IDEMPOTENCY_KEY, hdrs.CONTENT_ENCODING, REQUEST_ID)
 
@@ -127,6 +131,10 @@ class Heads:
         place = self._places.get(before)
         if place is None:
             return None
+        if last.endswith(_STALE):
+            place, last = place.stale, last[: -len(_STALE)]
+            if place is None:
+                return None
         # Letters, digits and hyphens: most names, and cheaper to see.
         if not (last.replace(b"-", b"").isalnum() and len(last) <= PLAIN_BYTES_MAX) and _LAST.fullmatch(last) is None:
             return None

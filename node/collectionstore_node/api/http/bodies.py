@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from aiohttp import HttpVersion10, hdrs, web
@@ -75,6 +75,52 @@ async def receive_body(
         raise _broken() from error
     finally:
         uploads.close(upload)
+
+
+class BodyStream:
+    """A body of any length, which is taken in parts: between two of them nothing is read from the client.
+
+    While a part is awaited it is an upload as others are: bounded in bytes, and ended when it arrives too slowly.
+    """
+
+    __slots__ = ("_begun", "_client", "_request", "_uploads")
+
+    def __init__(self, request: web.BaseRequest, uploads: Uploads, client: Client | None) -> None:
+        self._request = request
+        self._uploads = uploads
+        self._client = client
+        self._begun = False
+
+    def check(self) -> None:
+        """Refuse a body that is encoded, or that the headers do not announce. Raises `Problem`."""
+        if hdrs.CONTENT_ENCODING in self._request.headers:
+            _check_encoding(self._request.headers)
+        if not _framed(self._request.headers):
+            raise Problem("length_required", "send Content-Length, or a chunked body")
+
+    async def read(self, enough: Callable[[bytes], bool]) -> bool:
+        """Hand what arrives to `enough` until that is true; return False at the end. Raises `Problem`, `Overloaded`."""
+        content = self._request.content
+        if not self._begun:
+            self._begun = True
+            await _send_continue(self._request)
+        upload = self._uploads.open(self._client, content.set_exception)
+        try:
+            while chunk := await content.readany():
+                self._uploads.grow(upload, len(chunk))
+                if enough(chunk):
+                    return True
+        except TooSlow as error:
+            raise Problem("request_timeout", str(error)) from None
+        except (OSError, web.RequestPayloadError, HttpProcessingError) as error:
+            if self._request.transport is None:
+                raise Problem(
+                    "client_closed", "the client closed the connection before its body was complete"
+                ) from error
+            raise _broken() from error
+        finally:
+            self._uploads.close(upload)
+        return False
 
 
 def require_json(request: web.BaseRequest) -> None:

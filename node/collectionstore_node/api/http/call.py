@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from collectionstore_node.api.budgets.budgets import Budgets
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.http.answers import Answer
-from collectionstore_node.api.http.bodies import arrived, body_at_hand, receive_body, require_json
+from collectionstore_node.api.http.bodies import BodyStream, arrived, body_at_hand, receive_body, require_json
 from collectionstore_node.api.http.instruments import Diagnostics, HttpMetrics, RenderMetrics
 from collectionstore_node.api.http.json_bodies import at_once, compact_json, compact_json_steps, decode
 from collectionstore_node.api.http.json_windows import Rules
@@ -116,6 +116,13 @@ class Call:
             self.api.enter(self._client)
             self._entered = True
         return body
+
+    def body_stream(self) -> BodyStream:
+        """Return the body to be taken in parts; the request keeps no place among those in flight. Raises `Problem`."""
+        stream = BodyStream(self.request, self.api.budgets.uploads, self._client)
+        stream.check()
+        self.leave()
+        return stream
 
     def leave(self) -> None:
         """Give back the request's place among those in flight; a second time is nothing."""

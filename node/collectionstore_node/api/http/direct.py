@@ -1,7 +1,8 @@
 """Requests in two halves: handlers that wait for one thing only, around it, without a coroutine.
 
-For requests of which nothing is left to read, with no parameters, and with no header that such a handler would look at
-(`api.hot.heads` says which). The halves are made of what the handler of all other requests is made of.
+For requests of which nothing is left to read, with no parameters but `consistency=stale`, and with no header that such
+a handler would look at (`api.hot.heads` says which). The halves are made of what the handler of all other requests is
+made of.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ class DirectHandler(Protocol):
 
     json: bool
     """Whether bodies must be declared as JSON."""
+    stale: DirectHandler | None
+    """What serves the requests that ask for a stale read; None if this one reads nothing, or stale already."""
 
     def bytes_max(self, limits: HttpLimits, store_limits: StoreLimits) -> int:
         """Return the size up to which it takes bodies; 0 if there must be none, otherwise there must be one."""
@@ -86,3 +89,7 @@ class Place(NamedTuple):
     """See `DirectHandler.json`."""
     keyed: bool
     """Whether requests may have an idempotency key."""
+    stale: Place | None
+    """Where the same requests go when they ask for a stale read."""
+    reads_stale: bool = False
+    """Whether answers say how stale they are."""

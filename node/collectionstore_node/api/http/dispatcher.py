@@ -226,7 +226,10 @@ class Dispatcher:
         except Problem:
             return None  # the answer is that of the general path
         bytes_max = handler.bytes_max(self._api.limits, self._store.limits)
-        return Place(method, entry, handler, name, bytes_max, handler.json, keyed=entry.write)
+        place = Place(method, entry, handler, name, bytes_max, handler.json, keyed=entry.write, stale=None)
+        if handler.stale is None:
+            return place
+        return place._replace(stale=place._replace(handler=handler.stale, reads_stale=True))
 
     def begin(self, call: DirectCall) -> None:
         """Begin a request; `call.asker` is told the answer, perhaps before this returns. Raises nothing."""
@@ -290,8 +293,11 @@ class Dispatcher:
             self._api.leave(call.client)  # type: ignore[arg-type]  # it was entered
 
     def _finish(self, call: DirectCall, answer: Answer) -> None:
+        place = call.place
+        if place.reads_stale:
+            answer.header_lines += staleness_lines(self._store.name, self._store.staleness_s())
         seconds = perf_counter() - call.began
-        entry = call.place.entry
+        entry = place.entry
         entry.metrics.finished(answer.code, seconds)
         if seconds >= self._slow_s:
             self._log_slow(call, entry, None, answer.code, seconds)

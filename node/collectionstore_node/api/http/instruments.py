@@ -63,6 +63,9 @@ class HttpMetrics(Protocol):
     def transaction(self, result: str) -> None:
         """Count a transaction: then or else for the branch that ran; conflict or refused when none did."""
 
+    def queued(self, result: str) -> None:
+        """Count a queued write that has ended: applied, refused, not_applied or unknown."""
+
 
 class RequestTrace(Protocol):
     """The span of a sampled request; exactly one of its methods is called, once."""

@@ -46,6 +46,11 @@ def index_name(text: str) -> str:
     return _checked_name(text, "index")
 
 
+def consumer_name(text: str) -> str:
+    """Return `text` if it is a valid name of a consumer. Raises `Problem`."""
+    return _checked_name(text, "consumer")
+
+
 @lru_cache(NAMES_KEPT)
 def bucket_name(text: str) -> str:
     """Return `text` if it is a valid bucket name. Raises `Problem`."""

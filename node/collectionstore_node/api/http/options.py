@@ -6,6 +6,7 @@ what a request means. A parameter may be given once.
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Callable
 from typing import Final
@@ -22,8 +23,9 @@ from collectionstore_node.service.lives import Life
 from collectionstore_node.service.operations import Image, ReadPoint, at_least
 
 WRITE: Final = frozenset({"timeout", "redirect"})
-LIVING: Final = WRITE | {"ttl", "lease"}
-CHANGE: Final = WRITE | {"when"}
+ACKED: Final = WRITE | {"ack"}
+LIVING: Final = ACKED | {"ttl", "lease"}
+CHANGE: Final = ACKED | {"when"}
 REPLACE: Final = CHANGE | LIVING
 PATCH: Final = REPLACE | {"upsert", "return", "array_filters"}
 BULK: Final = WRITE | {"mode"}
@@ -31,21 +33,34 @@ READ: Final = WRITE | {"consistency", "max_staleness", "min_revision"}
 READ_PAST: Final = READ | {"at_revision"}
 PAGE: Final = READ | {"limit", "cursor"}
 LIST: Final = PAGE | {"prefix"}
-LIST_DOCUMENTS: Final = LIST | READ_PAST | {"filter", "sort", "fields"}
+WATCH: Final = frozenset(
+    {"timeout", "consistency", "max_staleness", "from", "filter", "fields", "ops", "before", "wait", "consumer"}
+)
+WATCH_BODY: Final = frozenset({"timeout", "consistency", "max_staleness", "wait"})
+LIST_DOCUMENTS: Final = LIST | READ_PAST | {"filter", "sort", "fields", "hint"}
 LIST_KEYS: Final = LIST | READ_PAST | {"values"}
 TIMED: Final = frozenset({"timeout"})
 LOCAL: Final = frozenset({"redirect"})
-EXPORT: Final = TIMED | {"consistency"}
+EXPORT_STATE: Final = TIMED | {"consistency"}
 EXPORT_LOG: Final = TIMED | {"after"}
+EXPORT: Final = READ_PAST | {"format"}
+EXPORT_FOUND: Final = EXPORT | {"filter", "fields", "after_id", "hint"}
+IMPORT: Final = WRITE | {"mode", "types", "max_errors", "skip", "progress", "trailer"}
 SAMPLED: Final = frozenset({"seconds"})
 NONE: Final[frozenset[str]] = frozenset()
 
 MODES: Final = ("atomic", "ordered", "unordered")
+"""Of a bulk."""
+IMPORT_MODES: Final = ("insert", "replace", "skip", "upsert")
+FORMATS: Final = ("csv", "ndjson")
+IMPORT_ERRORS_MAX: Final = 1_000
+"""Lines that may fail in one import."""
 
 TIMEOUT_MIN_S: Final = 0.001
 STALENESS_MIN_S: Final = 0.001
 STALENESS_MAX_S: Final = 3_600.0
 PARAMETERS_MAX: Final = 16
+_SKIP_MAX: Final = 1 << 53
 REVISION_MAX: Final = 10**18 - 1
 """Of the digits that `min_revision` and `at_revision` may have."""
 
@@ -55,6 +70,17 @@ _INDEX: Final = re.compile(r"[0-9]{1,18}")
 _SECONDS: Final = re.compile(r"[0-9]{1,3}")
 _LINEARIZABLE, _STALE = Consistency.LINEARIZABLE.value, Consistency.STALE.value
 """Read once, for the hot path: `value` of an enum member is a call in Python."""
+
+
+class Ack(enum.Enum):
+    """When a write is answered."""
+
+    MAJORITY = "majority"
+    """With its outcome: durable on a majority, and applied."""
+    LEADER = "leader"
+    """Once the leader has it on its own disk, or with its outcome if that is known before."""
+    QUEUED = "queued"
+    """At once, with a ticket."""
 
 
 class Options(msgspec.Struct, kw_only=True):
@@ -80,14 +106,40 @@ class Options(msgspec.Struct, kw_only=True):
     upsert: bool = False
     image: Image = Image.NONE
     """Which text of the document a write answers."""
-    mode: str = "ordered"
-    """How a bulk is carried out."""
+    ack: Ack = Ack.MAJORITY
+    mode: str | None = None
+    """How a bulk is carried out, or what an import does with documents that exist."""
     after: int = 0
     """Index in the log."""
+    after_id: str | None = None
+    """The ID behind which an export begins."""
+    hint: str | None = None
+    """The index to use."""
+    format: str | None = None
+    """Of an export or import; None for what the headers say."""
+    types: str | None = None
+    """The types of columns of CSV."""
+    max_errors: int = 100
+    """Lines that may fail before an import ends."""
+    skip: int = 0
+    """Lines at the beginning of an import that are not applied."""
+    progress: bool = False
+    """Whether an import says how far it has come."""
+    trailer_required: bool = False
+    """Whether an import must end with its trailer."""
     life: Life | None = None
     """How long it lives what is written; None if the request does not say."""
     seconds: int = 10
     """Duration of a profile."""
+    from_: str | None = None
+    """Where a watch begins."""
+    ops: str | None = None
+    """The kinds of changes that it tells."""
+    before: bool = False
+    """Whether it tells documents as they were before."""
+    wait_s: float | None = None
+    """How long a page of changes waits for some; None for a stream."""
+    consumer: str | None = None
 
 
 def default_options(limits: HttpLimits) -> Options:
@@ -145,6 +197,31 @@ def duration_s(value: str) -> float:
     """Return a number of seconds, 0 if `value` is none."""
     found = _DURATION.fullmatch(value)
     return float(found[1]) / (1000 if found[2] == "ms" else 1) if found else 0.0
+
+
+def _wait(options: Options, value: str, limits: HttpLimits) -> None:
+    if not _DURATION.fullmatch(value) or not 0 <= duration_s(value) <= limits.timeout_max_s:
+        raise Problem(
+            "invalid_parameter",
+            f"wait is {quoted(value)}; allowed are 0s to {limits.timeout_max_s:g}s, like 500ms or 30s",
+        )
+    options.wait_s = duration_s(value)
+
+
+def _from(options: Options, value: str, limits: HttpLimits) -> None:
+    options.from_ = value
+
+
+def _ops(options: Options, value: str, limits: HttpLimits) -> None:
+    options.ops = value
+
+
+def _before(options: Options, value: str, limits: HttpLimits) -> None:
+    options.before = _choice("before", value, "false", "true")
+
+
+def _consumer(options: Options, value: str, limits: HttpLimits) -> None:
+    options.consumer = value
 
 
 def _max_staleness(options: Options, value: str, limits: HttpLimits) -> None:
@@ -255,10 +332,67 @@ def _return(options: Options, value: str, limits: HttpLimits) -> None:
     options.image = Image.AFTER if _choice("return", value, "before", "after") else Image.BEFORE
 
 
+def _ack(options: Options, value: str, limits: HttpLimits) -> None:
+    try:
+        options.ack = Ack(value)
+    except ValueError:
+        allowed = ", ".join(one.value for one in Ack)
+        raise Problem("invalid_parameter", f"ack is {quoted(value)}; allowed are {allowed}") from None
+
+
 def _mode(options: Options, value: str, limits: HttpLimits) -> None:
-    if value not in MODES:
-        raise Problem("invalid_parameter", f"mode is {quoted(value)}; allowed are {', '.join(MODES)}")
+    # What a route takes of them is its own, see `mode_of`.
     options.mode = value
+
+
+def mode_of(options: Options, allowed: tuple[str, ...], default: str) -> str:
+    """Return the mode. Raises `Problem` when a route does not know it."""
+    mode = options.mode
+    if mode is None:
+        return default
+    if mode not in allowed:
+        raise Problem("invalid_parameter", f"mode is {quoted(mode)}; allowed are {', '.join(allowed)}")
+    return mode
+
+
+def _after_id(options: Options, value: str, limits: HttpLimits) -> None:
+    options.after_id = check_text(value, limits.key_bytes_max, "after_id")
+
+
+def _hint(options: Options, value: str, limits: HttpLimits) -> None:
+    options.hint = value
+
+
+def _format(options: Options, value: str, limits: HttpLimits) -> None:
+    if value not in FORMATS:
+        raise Problem("invalid_parameter", f"format is {quoted(value)}; allowed are {', '.join(FORMATS)}")
+    options.format = value
+
+
+def _types(options: Options, value: str, limits: HttpLimits) -> None:
+    options.types = value
+
+
+def _max_errors(options: Options, value: str, limits: HttpLimits) -> None:
+    options.max_errors = _whole("max_errors", value, IMPORT_ERRORS_MAX)
+
+
+def _skip(options: Options, value: str, limits: HttpLimits) -> None:
+    options.skip = _whole("skip", value, _SKIP_MAX)
+
+
+def _progress(options: Options, value: str, limits: HttpLimits) -> None:
+    options.progress = _choice("progress", value, "false", "true")
+
+
+def _trailer(options: Options, value: str, limits: HttpLimits) -> None:
+    options.trailer_required = _choice("trailer", value, "optional", "required")
+
+
+def _whole(name: str, value: str, most: int) -> int:
+    if not _LIMIT.fullmatch(value) or int(value) > most:
+        raise Problem("invalid_parameter", f"{name} is {quoted(value)}; allowed are 0 to {most}")
+    return int(value)
 
 
 def _choice(name: str, value: str, off: str, on: str) -> bool:
@@ -282,13 +416,27 @@ _PARSERS: Final[dict[str, Callable[[Options, str, HttpLimits], None]]] = {
     "limit": _limit,
     "cursor": _cursor,
     "after": _after,
+    "after_id": _after_id,
     "filter": _filter,
     "sort": _sort,
     "fields": _fields,
+    "hint": _hint,
+    "format": _format,
+    "types": _types,
+    "max_errors": _max_errors,
+    "skip": _skip,
+    "progress": _progress,
+    "trailer": _trailer,
     "values": _values,
     "when": _when,
     "array_filters": _array_filters,
     "upsert": _upsert,
     "return": _return,
     "mode": _mode,
+    "ack": _ack,
+    "from": _from,
+    "ops": _ops,
+    "before": _before,
+    "wait": _wait,
+    "consumer": _consumer,
 }

@@ -160,7 +160,10 @@ class Router:
 
 
 def _step(node: _Node, arguments: tuple[str, ...], last: str) -> tuple[dict[str, Entry], list[str]]:
-    """Return the methods served under the `last` part of a path whose other parts lead to `node`."""
+    """Return the methods served under the `last` part of a path whose other parts lead to `node`.
+
+    Raises `Problem` 404 for a verb that is not known.
+    """
     child = node.children.get(last)
     if child is not None:
         return child.methods, [*arguments]
@@ -172,4 +175,6 @@ def _step(node: _Node, arguments: tuple[str, ...], last: str) -> tuple[dict[str,
         named = child.verbs.get(colon + verb)
         if named is not None and name:
             return named.methods, [*arguments, name]
+        # No name has a colon where there are verbs.
+        raise Problem("unknown_route", f"there is no such verb; known here: {', '.join(sorted(child.verbs))}")
     return child.methods, [*arguments, last]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol, cast
 
 import structlog
@@ -11,7 +11,7 @@ from aiohttp import HttpVersion10, web
 from aiohttp.abc import AbstractStreamWriter
 
 from collectionstore_node.api.http.answers import Answer, Outlet
-from collectionstore_node.errors import NotNow
+from collectionstore_node.errors import InvalidRequest, NotNow
 
 log = structlog.get_logger()
 
@@ -33,9 +33,13 @@ class StreamedAnswer(Answer):
     their bodies, and how long one lasts by the budget for slow readers.
     """
 
-    def __init__(self, headers: bytes, body: Body) -> None:
-        super().__init__(200, headers)
+    def __init__(
+        self, headers: bytes, body: Body, *, status: int = 200, trailers: Callable[[], bytes] | None = None
+    ) -> None:
+        """`trailers` returns header lines that are sent behind the body (RFC 9110 6.5)."""
+        super().__init__(status, headers)
         self._source = body
+        self._trailers = trailers
         # An answer that is never sent, as its client went first, must not hold a view of the state open.
         weakref.finalize(self, body.close)
 
@@ -61,7 +65,7 @@ class StreamedAnswer(Answer):
                 outlet.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
                 if outlet.writing_paused:
                     await outlet.drain(0)
-        except NotNow as error:
+        except (NotNow, InvalidRequest) as error:
             log.info("export.ended", reason=str(error))
             raise ConnectionResetError(str(error)) from None
         except ConnectionError:
@@ -71,7 +75,7 @@ class StreamedAnswer(Answer):
             log.error("export.failed", exc_info=error)
             raise ConnectionResetError("the body cannot be completed") from error
         if chunked:
-            outlet.write(b"0\r\n\r\n")
+            outlet.write(b"0\r\n%b\r\n" % (b"" if self._trailers is None else self._trailers()))
 
     def _head(self, *, old: bool) -> bytes:
         # HTTP/1.0 knows no chunks: there the body ends with the connection.

@@ -100,6 +100,19 @@ class BulkResult(msgspec.Struct):
     revision: int
 
 
+class ImportResult(msgspec.Struct):
+    """What became of the lines: `lines` is the number of the last one. `errors` has those that failed."""
+
+    lines: int
+    inserted: int
+    replaced: int
+    skipped: int
+    failed: int
+    errors: list[dict[str, Any]]
+    revision: int
+    failed_before: int | msgspec.UnsetType = msgspec.UNSET
+
+
 class IndexFacts(msgspec.Struct):
     """An index of a collection. Its counts are missing in the answer to its creation."""
 
@@ -285,6 +298,115 @@ class TransactionResult(msgspec.Struct):
     succeeded: bool
     revision: int
     results: list[dict[str, Any]]
+
+
+class CommitResult(msgspec.Struct):
+    """The results of the writes of an interactive transaction, all of them at `revision`."""
+
+    revision: int
+    results: list[dict[str, Any]]
+
+
+class EarlyAnswer(msgspec.Struct, omit_defaults=True):
+    """A write with `ack=leader` or `ack=queued` was taken; its outcome is not known."""
+
+    ack: Literal["leader", "queued"]
+    ticket: str
+    durable: str
+    """Where the write is, and what may lose it."""
+    id: str | None = None
+    key: str | None = None
+
+
+class WriteFate(msgspec.Struct, omit_defaults=True):
+    """What has become of a write; `revision` is that of its command."""
+
+    ticket: str
+    state: Literal["pending", "applied", "refused", "not_applied", "unknown"]
+    revision: int | None = None
+    created: bool | None = None
+    succeeded: bool | None = None
+    problem: dict[str, Any] | None = None
+
+
+class ChangeEvent(msgspec.Struct):
+    """One event of a watch: what was changed, an initial document, or where the watch is; docs/reference/watch.md."""
+
+    event: str
+    token: str | msgspec.UnsetType = msgspec.UNSET
+    revision: int | msgspec.UnsetType = msgspec.UNSET
+    position: int | msgspec.UnsetType = msgspec.UNSET
+    time_ms: int | msgspec.UnsetType = msgspec.UNSET
+    op: str | msgspec.UnsetType = msgspec.UNSET
+    collection: str | msgspec.UnsetType = msgspec.UNSET
+    id: str | msgspec.UnsetType = msgspec.UNSET
+    document: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    bucket: str | msgspec.UnsetType = msgspec.UNSET
+    key: str | msgspec.UnsetType = msgspec.UNSET
+    value: str | msgspec.UnsetType = msgspec.UNSET
+    content_type: str | msgspec.UnsetType = msgspec.UNSET
+    before: dict[str, Any] | str | msgspec.UnsetType = msgspec.UNSET
+    left: bool | msgspec.UnsetType = msgspec.UNSET
+    last: bool | msgspec.UnsetType = msgspec.UNSET
+    index: str | msgspec.UnsetType = msgspec.UNSET
+    kept_after: int | msgspec.UnsetType = msgspec.UNSET
+    reason: str | msgspec.UnsetType = msgspec.UNSET
+    code: str | msgspec.UnsetType = msgspec.UNSET
+    detail: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class ChangePage(msgspec.Struct):
+    """Events, none if there were none in time. Go on from `token`."""
+
+    events: list[ChangeEvent]
+    token: str
+    revision: int
+
+
+class ConsumerPosition(msgspec.Struct):
+    """The revision up to which all is acknowledged; of the command itself the first `passed` changes, null for all."""
+
+    revision: int
+    passed: int | None
+
+
+class ConsumerFacts(msgspec.Struct):
+    """A consumer of changes: what it asks for, where it is, and by how many revisions that is behind."""
+
+    name: str
+    token: str
+    position: ConsumerPosition
+    lag: int
+    gone: bool
+    created_revision: int
+    acknowledged_ms: int
+    collection: str | msgspec.UnsetType = msgspec.UNSET
+    bucket: str | msgspec.UnsetType = msgspec.UNSET
+    filter: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    ops: list[str] | msgspec.UnsetType = msgspec.UNSET
+    fields: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    before: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class ConsumerList(msgspec.Struct):
+    """All consumers, in order of name."""
+
+    consumers: list[ConsumerFacts]
+    revision: int
+
+
+class ConsumerMade(msgspec.Struct):
+    """The name of a consumer, and the revision of its creation."""
+
+    name: str
+    created_revision: int
+
+
+class ConsumerChanged(msgspec.Struct):
+    """The name of a consumer, and the revision at which it was moved or deleted."""
+
+    name: str
+    revision: int
 
 
 class Alive(msgspec.Struct):

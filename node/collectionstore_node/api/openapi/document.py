@@ -11,7 +11,7 @@ import msgspec
 from collectionstore_node import __version__
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.names import LOCK_NAME
-from collectionstore_node.api.http.options import MODES
+from collectionstore_node.api.http.options import FORMATS, IMPORT_ERRORS_MAX, IMPORT_MODES, MODES, Ack
 from collectionstore_node.api.http.problems import KINDS
 from collectionstore_node.api.http.router import Route
 from collectionstore_node.api.openapi.answers import ProblemDetails
@@ -19,6 +19,7 @@ from collectionstore_node.api.openapi.operations import OPERATIONS, Operation, O
 from collectionstore_node.service import StoreLimits
 from collectionstore_node.service.lives import TTL
 from collectionstore_node.service.operations import IDEMPOTENCY_KEY, NAME
+from collectionstore_node.service.tickets import CHARACTERS_MAX as TICKET_CHARACTERS_MAX
 
 PROBLEM: Final = "application/problem+json"
 _JSON: Final = "application/json"
@@ -26,6 +27,8 @@ _REF: Final = "#/components/schemas/{name}"
 _DURATION: Final = r"^[0-9]{1,6}(\.[0-9]{1,3})?(ms|s)$"
 _LIMITS: Final = HttpLimits()
 _STORE: Final = StoreLimits()
+
+_NAME: Final = {"type": "string", "pattern": f"^{NAME.pattern}$"}
 
 _PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "timeout": ("The deadline of the whole request, 1ms to 60s.", {"type": "string", "pattern": _DURATION}),
@@ -57,26 +60,51 @@ _PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "array_filters": ("A JSON list of filters of elements, for `$[name]` in paths.", {"type": "string"}),
     "upsert": ("Whether a document that is absent is created.", {"type": "string", "enum": ["false", "true"]}),
     "return": ("Which state of the document is answered.", {"type": "string", "enum": ["before", "after"]}),
+    "ack": ("When the write is answered.", {"type": "string", "enum": [one.value for one in Ack]}),
     "mode": ("How the lines are carried out.", {"type": "string", "enum": list(MODES)}),
+    "hint": ("The index to use, or `scan` for none.", {"type": "string"}),
+    "format": ("NDJSON or CSV; the Accept header says it, too.", {"type": "string", "enum": list(FORMATS)}),
+    "after_id": ("The ID behind which to begin.", {"type": "string"}),
+    "types": ("The types of columns, as in `age:number,name:string`.", {"type": "string"}),
+    "max_errors": (
+        "Lines that may fail before the import ends.",
+        {"type": "integer", "minimum": 0, "maximum": IMPORT_ERRORS_MAX},
+    ),
+    "skip": ("Lines at the beginning that are not applied.", {"type": "integer", "minimum": 0}),
+    "progress": ("Whether lines say how far it has come.", {"type": "string", "enum": ["false", "true"]}),
+    "trailer": ("Whether the body must end with its trailer.", {"type": "string", "enum": ["optional", "required"]}),
     "ttl": (
         "How long it is there: a whole number with ms, s, m, h or d; `none` for ever.",
         {"type": "string", "pattern": f"^({TTL.pattern}|none)$"},
     ),
     "lease": ("The lease with which it goes.", {"type": "integer", "minimum": 1}),
     "after": ("The index in the log behind which to read.", {"type": "integer", "minimum": 0}),
+    "from": ("Where the watch begins: now, snapshot, a revision, or a token.", {"type": "string"}),
+    "ops": ("The kinds of changes, with commas between them.", {"type": "string"}),
+    "before": ("Whether events have the document before the change.", {"type": "string", "enum": ["false", "true"]}),
+    "wait": ("Answer one page, and wait so long for events; 0s to 60s.", {"type": "string", "pattern": _DURATION}),
+    "consumer": ("The consumer that the watch is of.", _NAME),
     "seconds": ("How long to sample.", {"type": "integer", "minimum": 1, "maximum": _LIMITS.profile_seconds_max}),
 }
+
+_PARAMETERS_OF: Final[dict[tuple[str, str], tuple[str, dict[str, Any]]]] = {
+    ("/api/v1/collections/{collection}:import", "mode"): (
+        "What becomes of documents that exist.",
+        {"type": "string", "enum": list(IMPORT_MODES)},
+    ),
+}
+"""Those that mean something else on a route."""
 
 _HEADERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "If-Match": ("Only if the target has one of these revisions, or exists: `*`.", {"type": "string"}),
     "If-None-Match": ("Only if it has none of them, or does not exist: `*`.", {"type": "string"}),
+    "Last-Event-ID": ("The token to go on from; comes before `from`.", {"type": "string"}),
     "Idempotency-Key": (
         "A repeated request with the same key is applied once.",
         {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY.pattern}$"},
     ),
 }
 
-_NAME: Final = {"type": "string", "pattern": f"^{NAME.pattern}$"}
 _TEXT: Final = {"type": "string", "minLength": 1, "maxLength": _LIMITS.key_bytes_max}
 _ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     "collection": _NAME,
@@ -86,6 +114,7 @@ _ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     "key": _TEXT,
     "lease": {"type": "integer", "minimum": 1},
     "lock": {"type": "string", "pattern": f"^{LOCK_NAME.pattern}$"},
+    "ticket": {"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": TICKET_CHARACTERS_MAX},
 }
 
 _INFORMATION: Final = """Documents and values, replicated by Raft.
@@ -150,7 +179,8 @@ class _Schemas:
         if shape is None:
             return {}
         if isinstance(shape, dict):
-            return {"content": {kind: {"schema": self.of(one)} for kind, one in shape.items()}}
+            of = self.of
+            return {"content": {kind: {} if one is None else {"schema": of(one)} for kind, one in shape.items()}}
         if isinstance(shape, str):
             # Of bytes and texts there is nothing to say but their type.
             return {"content": {shape: {}}}
@@ -164,7 +194,7 @@ def _parts(shape: Shape) -> list[Shape]:
     if shape is None or isinstance(shape, str):
         return []
     if isinstance(shape, dict):
-        return list(shape.values())
+        return [one for one in shape.values() if one is not None]
     return list(shape) if isinstance(shape, tuple) else [shape]
 
 
@@ -176,7 +206,10 @@ def _operation(route: Route, operation: Operation, schemas: _Schemas) -> dict[st
         "summary": summary,
         "parameters": [
             *(_parameter("path", name, "", _ARGUMENTS[name]) for name in re.findall(r"\{(\w+)", route.pattern)),
-            *(_parameter("query", name, *_PARAMETERS[name]) for name in sorted(route.parameters)),
+            *(
+                _parameter("query", name, *_PARAMETERS_OF.get((route.pattern, name), _PARAMETERS[name]))
+                for name in sorted(route.parameters)
+            ),
             *(_parameter("header", name, *_HEADERS[name]) for name in sorted(operation.headers)),
         ],
         "responses": {
@@ -201,6 +234,7 @@ _ANSWERS: Final = {
     101: "The connection is a WebSocket now.",
     200: "Done, or what was asked for.",
     201: "Created.",
+    202: "Taken; its outcome is not known.",
     207: "Not all lines succeeded; each has its own status.",
     304: "It has not changed.",
 }

@@ -10,8 +10,11 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from collectionstore_node.api.handlers.aggregates import Aggregation
 from collectionstore_node.api.handlers.catalog import NewCollection
 from collectionstore_node.api.handlers.cluster import ClusterStatus, JointChange, NewCluster, SingleChange, Transfer
+from collectionstore_node.api.handlers.commit_bodies import CommitBody
+from collectionstore_node.api.handlers.consumers import Acknowledgement
 from collectionstore_node.api.handlers.debug import NewLevel
 from collectionstore_node.api.handlers.expiry import TouchDocument, TouchValue
+from collectionstore_node.api.handlers.exports import Export
 from collectionstore_node.api.handlers.found_changes import Deletion, FindAndModify, Modification
 from collectionstore_node.api.handlers.indexes import NewIndex
 from collectionstore_node.api.handlers.leases import NewLease
@@ -19,21 +22,31 @@ from collectionstore_node.api.handlers.locks import Acquisition, Release, Renewa
 from collectionstore_node.api.handlers.queries import Distinct, Search, Selection
 from collectionstore_node.api.handlers.transaction_bodies import TransactionBody
 from collectionstore_node.api.handlers.validation import ValidationRequest
+from collectionstore_node.api.handlers.watching import ScopedWatching, Watching
 from collectionstore_node.api.openapi.answers import (
     AggregatedDocuments,
     Alive,
     BulkResult,
+    ChangeEvent,
+    ChangePage,
     CollectionFacts,
     CollectionPage,
     CollectionSettings,
+    CommitResult,
+    ConsumerChanged,
+    ConsumerFacts,
+    ConsumerList,
+    ConsumerMade,
     Count,
     DistinctValues,
     DocumentPage,
     DocumentUpdated,
     DocumentWritten,
+    EarlyAnswer,
     FoundDeleted,
     FoundUpdated,
     Healthy,
+    ImportResult,
     Index,
     IndexDropped,
     IndexFacts,
@@ -52,6 +65,7 @@ from collectionstore_node.api.openapi.answers import (
     ValidationReport,
     ValuePage,
     ValueWritten,
+    WriteFate,
 )
 from collectionstore_node.service.membership import NodeStatus, RaftReport
 from collectionstore_telemetry.logs import LevelReport
@@ -59,7 +73,7 @@ from collectionstore_telemetry.profiling import Tasks
 
 Shape: TypeAlias = Any
 """A struct, or a tuple of several, for JSON; the text of a media type for anything else; a dict of several media types
-with their structs; None for no body."""
+with their structs, or None for text; None for no body."""
 
 DOCUMENT: Final = dict[str, Any]
 PATCHES: Final = {
@@ -68,12 +82,17 @@ PATCHES: Final = {
     "application/json-patch+json": list[dict[str, Any]],
 }
 LINES: Final = "application/x-ndjson"
+TABLE: Final = "text/csv"
 BYTES: Final = "application/octet-stream"
 TEXT: Final = "text/plain"
+
+EVENTS: Final = {"application/json": ChangePage, LINES: ChangeEvent, "text/event-stream": str}
+"""Which of them: by `wait` and by the Accept header."""
 
 CREATES: Final = frozenset({"If-None-Match", "Idempotency-Key"})
 WRITES: Final = frozenset({"If-Match", "If-None-Match", "Idempotency-Key"})
 READS: Final = frozenset({"If-Match", "If-None-Match"})
+RESUMES: Final = frozenset({"Last-Event-ID"})
 KEYED: Final = frozenset({"Idempotency-Key"})
 UPDATES: Final = frozenset({"If-Match", "Idempotency-Key"})
 
@@ -103,6 +122,8 @@ _KEY: Final = f"{_BUCKET}/{{key...}}"
 _LEASES: Final = "/api/v1/leases"
 _LOCKS: Final = "/api/v1/locks"
 _CLUSTER: Final = "/api/v1/cluster"
+_CONSUMERS: Final = "/api/v1/consumers"
+_CONSUMER: Final = f"{_CONSUMERS}/{{name}}"
 
 # fmt: off
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
@@ -120,11 +141,15 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("PATCH", _COLLECTION): Operation("Collections", {200: CollectionFacts}, CollectionSettings, UPDATES),
     ("DELETE", _COLLECTION): Operation("Collections", {200: CollectionFacts}, None, KEYED),
     ("GET", _DOCUMENTS): Operation("Documents", {200: DocumentPage}),
-    ("POST", _DOCUMENTS): Operation("Documents", {201: DocumentWritten}, DOCUMENT, KEYED),
+    ("POST", _DOCUMENTS): Operation("Documents", {201: DocumentWritten, 202: EarlyAnswer}, DOCUMENT, KEYED),
     ("GET", _ONE): Operation("Documents", {200: DOCUMENT, 304: None}, None, READS),
-    ("PUT", _ONE): Operation("Documents", {200: DocumentWritten, 201: DocumentWritten}, DOCUMENT, WRITES),
-    ("DELETE", _ONE): Operation("Documents", {200: DocumentWritten}, None, WRITES),
-    ("PATCH", _ONE): Operation("Documents", {200: DocumentUpdated, 201: DocumentUpdated}, PATCHES, WRITES),
+    ("PUT", _ONE): Operation(
+        "Documents", {200: DocumentWritten, 201: DocumentWritten, 202: EarlyAnswer}, DOCUMENT, WRITES
+    ),
+    ("DELETE", _ONE): Operation("Documents", {200: DocumentWritten, 202: EarlyAnswer}, None, WRITES),
+    ("PATCH", _ONE): Operation(
+        "Documents", {200: DocumentUpdated, 201: DocumentUpdated, 202: EarlyAnswer}, PATCHES, WRITES
+    ),
     ("POST", f"{_COLLECTION}:update"): Operation(
         "Documents", {200: FoundUpdated, 201: FoundUpdated}, Modification, KEYED
     ),
@@ -133,6 +158,14 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         "Documents", {200: Modified, 201: Modified}, FindAndModify, KEYED
     ),
     ("POST", f"{_COLLECTION}:bulk"): Operation("Documents", {200: BulkResult, 207: BulkResult}, LINES, KEYED),
+    ("GET", f"{_COLLECTION}:export"): Operation("Porting", {200: {LINES: None, TABLE: None}}),
+    ("POST", f"{_COLLECTION}:export"): Operation("Porting", {200: {LINES: None, TABLE: None}}, Export),
+    ("POST", f"{_COLLECTION}:import"): Operation(
+        "Porting",
+        {200: ImportResult, 207: {"application/json": ImportResult, LINES: None}},
+        {LINES: None, TABLE: None},
+        KEYED,
+    ),
     ("POST", f"{_COLLECTION}:find"): Operation("Queries", {200: DocumentPage}, Search),
     ("POST", f"{_COLLECTION}:count"): Operation("Queries", {200: Count}, Selection),
     ("POST", f"{_COLLECTION}:distinct"): Operation("Queries", {200: DistinctValues}, Distinct),
@@ -144,8 +177,6 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("DELETE", f"{_COLLECTION}/indexes/{{name}}"): Operation("Indexes", {200: IndexDropped}, None, KEYED),
     ("GET", _BUCKET): Operation("Values", {200: ValuePage}),
     ("GET", _KEY): Operation("Values", {200: "*/*", 304: None}, None, READS),
-    ("PUT", _KEY): Operation("Values", {200: ValueWritten, 201: ValueWritten}, BYTES, WRITES),
-    ("DELETE", _KEY): Operation("Values", {200: ValueWritten}, None, WRITES),
     ("POST", f"{_COLLECTION}:touch"): Operation("Documents", {200: DocumentWritten}, TouchDocument, UPDATES),
     ("POST", f"{_BUCKET}:touch"): Operation("Values", {200: ValueWritten}, TouchValue, UPDATES),
     ("GET", _LEASES): Operation("Leases", {200: LeasePage}),
@@ -158,7 +189,27 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", f"{_LOCKS}/{{lock}}:acquire"): Operation("Locks", {201: LockAcquired}, Acquisition, KEYED),
     ("POST", f"{_LOCKS}/{{lock}}:renew"): Operation("Locks", {200: LockAcquired}, Renewal, KEYED),
     ("POST", f"{_LOCKS}/{{lock}}:release"): Operation("Locks", {200: LockReleased}, Release, KEYED),
-    ("POST", "/api/v1/transactions"): Operation("Transactions", {200: TransactionResult}, TransactionBody, KEYED),
+    ("PUT", _KEY): Operation("Values", {200: ValueWritten, 201: ValueWritten, 202: EarlyAnswer}, BYTES, WRITES),
+    ("DELETE", _KEY): Operation("Values", {200: ValueWritten, 202: EarlyAnswer}, None, WRITES),
+    ("GET", f"{_COLLECTION}:watch"): Operation("Changes", {200: EVENTS}, None, RESUMES),
+    ("POST", f"{_COLLECTION}:watch"): Operation("Changes", {200: EVENTS}, Watching, RESUMES),
+    ("GET", f"{_BUCKET}:watch"): Operation("Changes", {200: EVENTS}, None, RESUMES),
+    ("POST", f"{_BUCKET}:watch"): Operation("Changes", {200: EVENTS}, Watching, RESUMES),
+    ("GET", "/api/v1/:watch"): Operation("Changes", {200: EVENTS}, None, RESUMES),
+    ("POST", "/api/v1/:watch"): Operation("Changes", {200: EVENTS}, Watching, RESUMES),
+    ("GET", _CONSUMERS): Operation("Changes", {200: ConsumerList}),
+    ("GET", _CONSUMER): Operation("Changes", {200: ConsumerFacts}),
+    ("PUT", _CONSUMER): Operation("Changes", {200: ConsumerMade, 201: ConsumerMade}, ScopedWatching, KEYED),
+    ("DELETE", _CONSUMER): Operation("Changes", {200: ConsumerChanged}, None, KEYED),
+    ("POST", f"{_CONSUMER}:ack"): Operation("Changes", {200: ConsumerChanged}, Acknowledgement, KEYED),
+    ("POST", "/api/v1/transactions"): Operation(
+        "Transactions", {200: TransactionResult, 202: EarlyAnswer}, TransactionBody, KEYED
+    ),
+    ("GET", "/api/v1/tickets/{ticket}"): Operation("Transactions", {200: WriteFate}),
+    ("DELETE", "/api/v1/tickets/{ticket}"): Operation("Transactions", {200: WriteFate}),
+    ("POST", "/api/v1/transactions:commit"): Operation(
+        "Transactions", {200: CommitResult, 202: EarlyAnswer}, CommitBody, KEYED
+    ),
     ("GET", _CLUSTER): Operation("Cluster", {200: ClusterStatus}),
     ("POST", f"{_CLUSTER}/bootstrap"): Operation("Cluster", {200: NodeStatus}, NewCluster),
     ("POST", f"{_CLUSTER}/members"): Operation("Cluster", {200: ClusterStatus}, (SingleChange, JointChange)),

@@ -5,7 +5,9 @@
 - `incoming.py`    from the bytes of a client to its operations
 - `outgoing.py`    from answers to messages, as its client takes them
 - `execution.py`   an operation from its fields to its answer, in callbacks: no task for each
+- `requests.py`    what is a request in all but its form, by the handlers of the HTTP API: updates, queries, indexes
 - `reads.py`       single reads, many with one confirmation, and lists
+- `watching.py`    watches, and the events that they are granted
 - `admission.py`   operations in flight, of all streams and of one address. Pure
 - `flight.py`      an operation while it is in flight
 - `finished.py`    counts what was answered
@@ -15,6 +17,8 @@
 - `codec.py`       messages in msgpack and in JSON. Pure
 - `websocket.py`   frames and the handshake. Pure, but for the sink that aiohttp's reader fills
 - `settings.py`    the bounds
+
+These are many modules for one room, because they share one connection's state and bounds.
 
 Invariants:
 - an operation that was taken gets exactly one answer, unless the connection ends before; then its outcome is unknown

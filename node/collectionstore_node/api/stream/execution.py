@@ -39,6 +39,8 @@ from collectionstore_node.api.stream.rendering import (
     removed_answer,
     transaction_answer,
 )
+from collectionstore_node.api.stream.requests import Requests
+from collectionstore_node.api.stream.watching import Watching
 from collectionstore_node.errors import LeadershipTransferring, NotLeader, OutcomeUnknown
 from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
 from collectionstore_node.service import Consistency, Work
@@ -67,6 +69,7 @@ class Executor:
         """Writes that were told their outcomes, and are not answered."""
         self._tell = self._told
         self._reads = Reads(api)
+        self._watching = Watching(api)
         self._store = api.store
         self._limits = api.limits
         self._document_rules = rules(api.limits.depth_max)
@@ -90,8 +93,14 @@ class Executor:
             operations.ListCollections: self._in_task(self._reads.list_collections),
             operations.Transaction: self._transaction,
             operations.JsonTransaction: self._transaction,
+            operations.Watch: self._in_task(self._watching.open),
+            operations.JsonWatch: self._in_task(self._watching.open),
+            operations.GrantWatch: self._watching.grant,
+            operations.Unwatch: self._watching.close,
             operations.Malformed: self._malformed,
         }
+        requests = Requests(api)
+        self._begin |= dict.fromkeys(requests.kinds, self._in_task(requests.execute))
 
     def begin(self, stream: Stream, flight: Flight) -> None:
         """Begin an operation. Raises `Problem` or `NodeError` when it is refused; otherwise `stream` gets its answer.

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from collectionstore_node.api.http.instruments import OperationTrace
 from collectionstore_node.api.http.options import TIMEOUT_MIN_S
 from collectionstore_node.api.stream.codec import Codec, Received
-from collectionstore_node.api.stream.operations import Answer
+from collectionstore_node.api.stream.operations import Answer, Item
 
 if TYPE_CHECKING:
+    from collectionstore_node.api.budgets.clients import Client
+    from collectionstore_node.api.stream.watching import StreamWatch
     from collectionstore_node.service.operations import Action, Read
     from collectionstore_node.service.results import Outcome
 
@@ -108,6 +110,20 @@ class Stream(Protocol):
     codec: Codec
     ended: bool
     """Whether no answer can be sent any more."""
+    draining: bool
+    """Whether the node stops, and takes no more operations."""
+    client: Client
+    watches: dict[int, StreamWatch]
+    """Its watches, by the tags of the operations that opened them."""
+
+    def tell(self, item: Item) -> None:
+        """Send what is no answer."""
+
+    def watch_ended(self, tag: int) -> None:
+        """Note that a watch has ended."""
+
+    def hang_up(self) -> None:
+        """Close the connection behind what was written."""
 
     def answer(self, flight: Flight, answer: Answer) -> None:
         """Send the answer of an operation."""

@@ -8,19 +8,24 @@ that has not met it yet has to look ahead for it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final, TypeAlias, get_args
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
-from collectionstore_node.api.stream.settings import BESIDE_BYTES_MAX, LABEL_MAX
+from collectionstore_node.api.stream.settings import BESIDE_BYTES_MAX, LABEL_MAX, WATCH_CREDIT_DEFAULT
 from collectionstore_node.service import Consistency
 from collectionstore_node.service.operations import REVISIONS_MAX
+from collectionstore_node.service.updates import BULK_ITEMS_MAX
 
 Revisions: TypeAlias = int | Annotated[list[int], msgspec.Meta(max_length=REVISIONS_MAX)]
 """Bounded here, so that a decoder refuses a long list before it is built."""
 
 Label: TypeAlias = Annotated[str, msgspec.Meta(max_length=LABEL_MAX)]
 """What comes back with the answer, or in a trace."""
+
+
+Form: TypeAlias = Literal["operators", "merge_patch", "json_patch"]
+"""What the body of an update is; a request says it by its Content-Type."""
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="op", gc=False):
@@ -200,6 +205,216 @@ class JsonTransaction(Write, frozen=True, kw_only=True, tag="transaction"):
     transaction: msgspec.Raw
 
 
+# What has the body of a request: as JSON text in msgpack, as a value of the operation in JSON
+
+
+class Find(Read, frozen=True, kw_only=True, tag="find"):
+    """POST /api/v1/collections/{collection}:find."""
+
+    collection: str
+    body: bytes
+
+
+class JsonFind(Read, frozen=True, kw_only=True, tag="find"):
+    """The same in JSON."""
+
+    collection: str
+    body: msgspec.Raw
+
+
+class Count(Read, frozen=True, kw_only=True, tag="count"):
+    """POST /api/v1/collections/{collection}:count."""
+
+    collection: str
+    body: bytes
+
+
+class JsonCount(Read, frozen=True, kw_only=True, tag="count"):
+    """The same in JSON."""
+
+    collection: str
+    body: msgspec.Raw
+
+
+class Distinct(Read, frozen=True, kw_only=True, tag="distinct"):
+    """POST /api/v1/collections/{collection}:distinct."""
+
+    collection: str
+    body: bytes
+
+
+class JsonDistinct(Read, frozen=True, kw_only=True, tag="distinct"):
+    """The same in JSON."""
+
+    collection: str
+    body: msgspec.Raw
+
+
+class Aggregate(Read, frozen=True, kw_only=True, tag="aggregate"):
+    """POST /api/v1/collections/{collection}:aggregate."""
+
+    collection: str
+    body: bytes
+
+
+class JsonAggregate(Read, frozen=True, kw_only=True, tag="aggregate"):
+    """The same in JSON."""
+
+    collection: str
+    body: msgspec.Raw
+
+
+class UpdateFound(Write, frozen=True, kw_only=True, tag="update"):
+    """POST /api/v1/collections/{collection}:update."""
+
+    collection: str
+    body: bytes
+
+
+class JsonUpdateFound(Write, frozen=True, kw_only=True, tag="update"):
+    """The same in JSON."""
+
+    collection: str
+    body: msgspec.Raw
+
+
+class DeleteFound(Write, frozen=True, kw_only=True, tag="delete"):
+    """POST /api/v1/collections/{collection}:delete."""
+
+    collection: str
+    body: bytes
+
+
+class JsonDeleteFound(Write, frozen=True, kw_only=True, tag="delete"):
+    """The same in JSON."""
+
+    collection: str
+    body: msgspec.Raw
+
+
+class FindAndModify(Write, frozen=True, kw_only=True, tag="find_and_modify"):
+    """POST /api/v1/collections/{collection}:findAndModify."""
+
+    collection: str
+    body: bytes
+
+
+class JsonFindAndModify(Write, frozen=True, kw_only=True, tag="find_and_modify"):
+    """The same in JSON."""
+
+    collection: str
+    body: msgspec.Raw
+
+
+class CreateIndex(Write, frozen=True, kw_only=True, tag="create_index"):
+    """POST /api/v1/collections/{collection}/indexes."""
+
+    collection: str
+    body: bytes
+
+
+class JsonCreateIndex(Write, frozen=True, kw_only=True, tag="create_index"):
+    """The same in JSON."""
+
+    collection: str
+    body: msgspec.Raw
+
+
+class UpdateDocument(ConditionalWrite, frozen=True, kw_only=True, tag="update_document"):
+    """PATCH /api/v1/collections/{collection}/documents/{id}."""
+
+    collection: str
+    id: str
+    body: bytes
+    form: Form = "operators"
+    when: bytes = b""
+    array_filters: bytes = b""
+    upsert: bool = False
+    image: Literal["before", "after"] | None = None
+    """The parameter `return`."""
+
+
+class JsonUpdateDocument(ConditionalWrite, frozen=True, kw_only=True, tag="update_document"):
+    """The same in JSON."""
+
+    collection: str
+    id: str
+    body: msgspec.Raw
+    form: Form = "operators"
+    when: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    array_filters: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    upsert: bool = False
+    image: Literal["before", "after"] | None = None
+
+
+class Bulk(Write, frozen=True, kw_only=True, tag="bulk"):
+    """POST /api/v1/collections/{collection}:bulk; a line of JSON for each write."""
+
+    collection: str
+    body: bytes
+    mode: str | None = None
+
+
+class JsonBulk(Write, frozen=True, kw_only=True, tag="bulk"):
+    """The same in JSON, where the writes are a list."""
+
+    collection: str
+    body: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=BULK_ITEMS_MAX)]
+    mode: str | None = None
+
+
+class ListIndexes(Read, frozen=True, kw_only=True, tag="list_indexes"):
+    """GET /api/v1/collections/{collection}/indexes."""
+
+    collection: str
+
+
+class GetIndex(Read, frozen=True, kw_only=True, tag="get_index"):
+    """GET /api/v1/collections/{collection}/indexes/{name}."""
+
+    collection: str
+    name: str
+
+
+class DropIndex(Write, frozen=True, kw_only=True, tag="drop_index"):
+    """DELETE /api/v1/collections/{collection}/indexes/{name}."""
+
+    collection: str
+    name: str
+
+
+# Watches
+
+
+class Watch(Read, frozen=True, kw_only=True, tag="watch"):
+    """POST /api/v1/:watch, without an end: events follow the answer, known by the tag of this operation."""
+
+    watch: bytes
+    """The body of that request, with `collection`, `bucket` or `consumer`: JSON text."""
+    credit: int = WATCH_CREDIT_DEFAULT
+    """How many events may be sent before more are granted."""
+
+
+class JsonWatch(Read, frozen=True, kw_only=True, tag="watch"):
+    """The same in JSON, where the body is a value of the operation."""
+
+    watch: msgspec.Raw
+    credit: int = WATCH_CREDIT_DEFAULT
+
+
+class GrantWatch(Operation, frozen=True, kw_only=True, tag="grant_watch"):
+    """Grant a watch more events."""
+
+    watch: int
+    credit: int
+
+
+class Unwatch(Operation, frozen=True, kw_only=True, tag="unwatch"):
+    """End a watch."""
+
+    watch: int
+
+
 _COMMON: TypeAlias = (
     GetDocument
     | DeleteDocument
@@ -212,9 +427,39 @@ _COMMON: TypeAlias = (
     | GetCollection
     | DropCollection
     | ListCollections
+    | ListIndexes
+    | GetIndex
+    | DropIndex
+    | GrantWatch
+    | Unwatch
 )
-BinaryOperation: TypeAlias = PutDocument | InsertDocument | Transaction | _COMMON
-JsonOperation: TypeAlias = JsonPutDocument | JsonInsertDocument | JsonTransaction | _COMMON
+BinaryBody: TypeAlias = (
+    Find
+    | Count
+    | Distinct
+    | Aggregate
+    | UpdateFound
+    | DeleteFound
+    | FindAndModify
+    | CreateIndex
+    | UpdateDocument
+    | Bulk
+)
+JsonBody: TypeAlias = (
+    JsonFind
+    | JsonCount
+    | JsonDistinct
+    | JsonAggregate
+    | JsonUpdateFound
+    | JsonDeleteFound
+    | JsonFindAndModify
+    | JsonCreateIndex
+    | JsonUpdateDocument
+)
+BinaryOperation: TypeAlias = PutDocument | InsertDocument | Transaction | Watch | BinaryBody | _COMMON
+JsonOperation: TypeAlias = (
+    JsonPutDocument | JsonInsertDocument | JsonTransaction | JsonWatch | JsonBody | JsonBulk | _COMMON
+)
 AnyOperation: TypeAlias = BinaryOperation | JsonOperation
 
 
@@ -261,7 +506,24 @@ def detached(operation: AnyOperation, line_bytes: int) -> AnyOperation:
         return msgspec.structs.replace(operation, document=operation.document.copy())
     if isinstance(operation, JsonTransaction):
         return msgspec.structs.replace(operation, transaction=operation.transaction.copy())
+    if isinstance(operation, JsonUpdateDocument):
+        return msgspec.structs.replace(
+            operation,
+            body=operation.body.copy(),
+            when=operation.when.copy(),
+            array_filters=operation.array_filters.copy(),
+        )
+    if isinstance(operation, JsonBulk):
+        return msgspec.structs.replace(operation, body=[one.copy() for one in operation.body])
+    if isinstance(operation, JsonBody):
+        return msgspec.structs.replace(operation, body=operation.body.copy())
+    if isinstance(operation, JsonWatch):
+        return msgspec.structs.replace(operation, watch=operation.watch.copy())
     return operation
+
+
+def _update_bytes(one: UpdateDocument | JsonUpdateDocument) -> int:
+    return len(one.body) + len(one.when) + len(one.array_filters)
 
 
 _SIZES: Final[dict[type, Callable[[Any], int]]] = {
@@ -272,6 +534,12 @@ _SIZES: Final[dict[type, Callable[[Any], int]]] = {
     PutValue: lambda one: len(one.value),
     Transaction: lambda one: len(one.transaction),
     JsonTransaction: lambda one: len(one.transaction),
+    **{kind: lambda one: len(one.body) for kind in get_args(BinaryBody | JsonBody)},
+    JsonBulk: lambda one: sum(map(len, one.body)),
+    UpdateDocument: _update_bytes,
+    JsonUpdateDocument: _update_bytes,
+    Watch: lambda one: len(one.watch),
+    JsonWatch: lambda one: len(one.watch),
 }
 
 
@@ -333,4 +601,15 @@ class Draining(msgspec.Struct, frozen=True, tag_field="event", tag="draining"):
     accepted: int
 
 
-Item: TypeAlias = Answer | Hello | Draining
+class Changes(msgspec.Struct, omit_defaults=True, kw_only=True, tag_field="event", tag="changes", gc=False):
+    """Events of the watch that the operation with this tag has opened; `token` is that of the place behind them."""
+
+    watch: int
+    events: list[bytes | msgspec.Raw]
+    """JSON objects; as text in msgpack."""
+    token: str
+    ended: bool = False
+    """Whether the last of them ends the watch."""
+
+
+Item: TypeAlias = Answer | Hello | Draining | Changes

@@ -16,7 +16,7 @@ from aiohttp import WSMsgType
 from collectionstore_node.api.budgets.sending import Sending
 from collectionstore_node.api.stream import settings
 from collectionstore_node.api.stream.codec import Codec
-from collectionstore_node.api.stream.operations import Answer, Item
+from collectionstore_node.api.stream.operations import Answer, Changes, Item
 from collectionstore_node.api.stream.websocket import frame
 
 if TYPE_CHECKING:
@@ -92,8 +92,7 @@ class Outgoing:
 
     def send(self, item: Item) -> None:
         """Send an item with others of this turn."""
-        if isinstance(item, Answer):
-            self._held_bytes += _size(item)
+        self._held_bytes += _size(item)
         self._items.append(item)
         self._flush_soon()
 
@@ -161,7 +160,7 @@ class Outgoing:
         """Take the first answers, up to `FLUSH_BYTES` or one."""
         size = count = 0
         for item in self._items:
-            size += _size(item) if isinstance(item, Answer) else 0
+            size += _size(item)
             count += 1
             if size >= settings.FLUSH_BYTES:
                 break
@@ -180,6 +179,10 @@ class Outgoing:
         self._resumed()
 
 
-def _size(answer: Answer) -> int:
-    body, value = answer.body, answer.value
-    return settings.ANSWER_BYTES + (0 if body is None else len(body)) + (0 if value is None else len(value))
+def _size(item: Item) -> int:
+    if isinstance(item, Answer):
+        body, value = item.body, item.value
+        return settings.ANSWER_BYTES + (0 if body is None else len(body)) + (0 if value is None else len(value))
+    if isinstance(item, Changes):
+        return settings.ANSWER_BYTES + sum(map(len, item.events))
+    return 0

@@ -48,6 +48,7 @@ from collectionstore_telemetry.tracing.active import ActiveSpan, active
 
 if TYPE_CHECKING:
     from collectionstore_node.api.connections.connection import Connection
+    from collectionstore_node.api.stream.watching import StreamWatch
 
 PATH: Final = "/api/v1/stream"
 
@@ -94,6 +95,7 @@ class Session:
         self._inflight: dict[int, Flight] = {}
         self._inflight_bytes = 0
         self._reads: list[Flight] = []
+        self.watches: dict[int, StreamWatch] = {}
         self._turn_due = False
         self._reading_paused = False
         # Its end
@@ -119,6 +121,7 @@ class Session:
             self._api.metrics.stream_closed("lost")
         self._incoming.end()
         self._outgoing.end()
+        self._end_watches()
         if not self.finished.done():
             self.finished.set_result(None)
 
@@ -129,6 +132,8 @@ class Session:
         self.draining = True
         self._incoming.refuse_messages()
         self._outgoing.send(Draining(self._incoming.accepted))
+        for watch in self.watches.values():
+            watch.drain()
         self._close_if_drained()
 
     # Called by the endpoint
@@ -177,6 +182,7 @@ class Session:
         self._closing_at = self._loop.time()
         self._api.metrics.stream_closed(code.name.lower())
         self._incoming.stop()
+        self._end_watches()
         self._outgoing.flush()
         # What is still left would come behind the close frame, where no data may be (RFC 6455 5.5.1).
         self._outgoing.drop()
@@ -330,6 +336,22 @@ class Session:
         """Return when that may have changed."""
         await self._outgoing.room()
 
+    # Watches
+
+    def tell(self, item: Item) -> None:
+        """Send what is no answer."""
+        if not self.ended and self._closing_at is None:
+            self._outgoing.send(item)
+
+    def watch_ended(self, tag: int) -> None:
+        """Note that a watch has ended."""
+        self.watches.pop(tag, None)
+        self._close_if_drained()
+
+    def _end_watches(self) -> None:
+        for watch in tuple(self.watches.values()):
+            watch.end()
+
     def _problem(self, flight: Flight, error: Exception) -> Answer:
         operation, streams = flight.operation, self._streams
         request_id = streams.request_ids.kept(operation.request_id)
@@ -413,7 +435,7 @@ class Session:
     # Its end
 
     def _close_if_drained(self) -> None:
-        if self.draining and not self._inflight and not self._incoming.pending:
+        if self.draining and not self._inflight and not self._incoming.pending and not self.watches:
             self._outgoing.flush()
             # A client that is slow to take its answers gets them before the close frame, or is cut.
             if not self._outgoing.waits and not self._outgoing.paused:

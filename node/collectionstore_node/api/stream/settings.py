@@ -52,6 +52,12 @@ FLUSH_BYTES: Final = 256 << 10
 ANSWER_BYTES: Final = 64
 """What an answer counts for besides its body."""
 
+STREAM_WATCHES_MAX: Final = 64
+"""Watches of one stream."""
+WATCH_CREDIT_DEFAULT: Final = 1_000
+WATCH_CREDIT_MAX: Final = 1_000_000
+"""Events that a watch may send before its client grants more."""
+
 PING_S: Final = 20.0
 """A stream on which nothing has arrived for so long is pinged."""
 SILENCE_S: Final = 60.0

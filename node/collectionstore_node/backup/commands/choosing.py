@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collectionstore_node.backup.errors import Refused
 from collectionstore_node.backup.manifest import Manifest
-from collectionstore_node.backup.replay import Target
 from collectionstore_node.backup.repository import Repository
-from collectionstore_node.backup.selection import LATEST, choose_backup, choose_for_time, of_one_cluster
+from collectionstore_node.backup.selection import LATEST, Target, choose_backup, choose_for_time, of_one_cluster
 from collectionstore_node.backup.stored import (
     list_backups,
     read_manifest,

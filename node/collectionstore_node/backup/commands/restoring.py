@@ -22,7 +22,6 @@ from collectionstore_node.backup.options import (
 )
 from collectionstore_node.backup.output import Meter
 from collectionstore_node.backup.program import within
-from collectionstore_node.backup.replay import check_base, replay_log
 from collectionstore_node.backup.restore import NewMember, restore_directory, restored_for
 from collectionstore_node.backup.selection import LATEST
 from collectionstore_node.backup.stored import (
@@ -97,6 +96,9 @@ def restore(
     meter = Meter(quiet=quiet)
 
     def run() -> dict[str, Any]:
+        # Here: it brings most of a node along, and takes every other command twice as long to start.
+        from collectionstore_node.backup.replay import check_base, replay_log
+
         target = None if goal is None else parse_point(goal)
         wanted = backup if target is None or backup != LATEST else base(goal or "", target)
         manifest, sealer = open_backup(repository, find(repository, wanted, source_cluster).id, key)

@@ -24,7 +24,9 @@ _NO_SLOTS: Final[Slots] = {}
 class ExpressionParser:
     """Parses the expressions of one request, and counts their parts BEFORE each is looked at."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: str | None = None) -> None:
+        """`now` is what `$$NOW` is, the same in all of them; None where there is no time of the request."""
+        self._now = now
         self.slots = 0
         """How many variables there are."""
         self._nodes = 0
@@ -72,8 +74,12 @@ class ExpressionParser:
             return Field(path) if path else Root()
         if name == "REMOVE" and not path:
             return Literal(MISSING)
-        if name == "NOW":
-            raise invalid(pointer, "$$NOW is not supported: write the time into the request, as a text")
+        if name == "NOW" and not path:
+            if self._now is None:
+                raise invalid(
+                    pointer, "$$NOW is known in aggregations; here write the time into the request, as a text"
+                )
+            return Literal(self._now)
         known = ", ".join(f"$${one}" for one in ("ROOT", "CURRENT", "REMOVE", *slots))
         raise invalid(pointer, f"there is no such variable; known here: {known}")
 
@@ -109,6 +115,12 @@ class ExpressionParser:
     def _arguments(
         self, name: str, operator: Operator, given: Value, pointer: str, slots: Slots, depth: int
     ) -> tuple[Node | None, ...]:
+        if operator.alone and not (type(given) is dict and operator.alone in given):
+            if type(given) is list and len(given) != 1:
+                raise invalid(pointer, f"{name} takes {operator.form}")
+            only = given[0] if type(given) is list else given
+            found = self.parse(only, child(pointer, 0) if type(given) is list else pointer, slots, depth + 1)
+            return tuple(found if one == operator.alone else None for one in operator.names)
         if operator.names:
             arguments = named(given, pointer, name, operator.names, operator.least, operator.form)
             return tuple(

@@ -18,14 +18,16 @@ from collectionstore_node.documents.updates.conditions import (
 )
 from collectionstore_node.documents.updates.failures import Failed, Reason
 from collectionstore_node.documents.updates.fields import Root
-from collectionstore_node.documents.updates.parsing import parse_operators
+from collectionstore_node.documents.updates.parsing import BIT, parse_operators
 from collectionstore_node.documents.updates.places import (
+    POSITION_MAX,
     Every,
     Filtered,
     Matched,
     Place,
     Places,
     invalid,
+    position_of,
 )
 from collectionstore_node.documents.values import MISSING, Value
 
@@ -35,7 +37,7 @@ ARRAY_FILTERS_MAX: Final = 16
 class Operators:
     """A checked object of operators."""
 
-    __slots__ = ("_clauses", "_filters", "_matched", "names", "patterns")
+    __slots__ = ("_clauses", "_filters", "_matched", "has_bits", "names", "patterns")
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class Operators:
         if self.patterns > PATTERNS_MAX:
             raise invalid(pointer, f"an update has at most {PATTERNS_MAX} patterns")
         self._clauses = parse_operators(given, pointer)
+        self.has_bits = BIT in given
         self._filters = _array_filters(array_filters, filters_pointer)
         self._matched: dict[Place, MatchedElement] = {}
         names: set[str] = set()
@@ -78,7 +81,11 @@ class Operators:
 
     def needs(self, position: int) -> str:
         """Return what a clause takes."""
-        return self._clauses[position].needs
+        clause = self._clauses[position]
+        place = clause.source if isinstance(clause, Rename) else clause.place
+        if any(type(part) is str and part.isdecimal() and position_of(part) is None for part in place):
+            return f"{clause.needs}; a position in an array is at most {POSITION_MAX:,}, without leading zeros"
+        return clause.needs
 
     def change(self, root: Root, moment: Moment) -> None:
         """Change a document. Raises `Failed` with the clause at fault; the document is not to be used then."""

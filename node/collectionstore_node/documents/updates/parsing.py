@@ -13,8 +13,11 @@ from collectionstore_node.documents.values import Value
 
 CLAUSES_MAX: Final = 256
 """Paths in one update."""
+BIT: Final = "$bit"
+"""Of a later feature level than the others."""
 
 _NUMBER: Final = "the value there must be a number, or missing"
+_WHOLE: Final = "the value there must be an integer of 64 bits, with a sign, or missing"
 _ARRAY: Final = "the value there must be an array, or missing"
 _ANYTHING: Final = "the path must lead through objects, or by positions through arrays"
 
@@ -27,6 +30,7 @@ _OPERATORS: Final[dict[str, tuple[Parse, bool, str]]] = {
     "$unset": (single.unset, False, _ANYTHING),
     "$inc": (single.increment, True, _NUMBER),
     "$mul": (single.multiply, True, _NUMBER),
+    BIT: (single.bits, True, _WHOLE),
     "$min": (single.minimum, True, _ANYTHING),
     "$max": (single.maximum, True, _ANYTHING),
     "$currentDate": (single.current_date, True, _ANYTHING),
@@ -40,7 +44,6 @@ _OPERATORS: Final[dict[str, tuple[Parse, bool, str]]] = {
 NAMES: Final = (*_OPERATORS, "$rename")
 
 _NOT_THERE: Final = {
-    "$bit": "there are $set and $inc",
     "$pushAll": "use $push with $each",
     "$isolated": "use a transaction",
 }

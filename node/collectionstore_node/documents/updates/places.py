@@ -20,6 +20,8 @@ from collectionstore_node.errors import InvalidPart
 
 CODE: Final = "invalid_update"
 
+POSITION_MAX: Final = 999_999_999
+"""Beyond every array that a document can hold."""
 _POSITION: Final = re.compile(r"0|[1-9][0-9]{0,8}")
 _FILTERED: Final = re.compile(r"\$\[([a-z][a-zA-Z0-9]{0,63})\]")
 _PAD_BYTES: Final = 5

@@ -33,13 +33,15 @@ class Form(enum.IntEnum):
 class Program:
     """A checked update."""
 
-    __slots__ = ("_condition", "_steps", "patterns")
+    __slots__ = ("_condition", "_steps", "has_bits", "patterns")
 
     def __init__(self, steps: Operators | MergePatch | JsonPatch, condition: Condition | None) -> None:
         self._steps = steps
         self._condition = condition
         self.patterns = steps.patterns if isinstance(steps, Operators) else 0
         """How many regular expressions it has, besides those of its condition."""
+        self.has_bits = isinstance(steps, Operators) and steps.has_bits
+        """Whether it has `$bit`, which earlier feature levels do not know."""
 
     def run(self, fields: Fields, budget: Budget, *, time_ms: int) -> bytes | None:
         """Return the text of the document that `fields` becomes; None if it stays as it is. Raises `Failed`."""

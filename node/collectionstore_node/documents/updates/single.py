@@ -1,7 +1,8 @@
-"""Operators that change one value: $set $setOnInsert $unset $inc $mul $min $max $currentDate."""
+"""Operators that change one value: $set $setOnInsert $unset $inc $mul $bit $min $max $currentDate."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from math import isfinite
 from typing import Final
@@ -59,6 +60,32 @@ def multiply(given: Value, pointer: str) -> Act:
     return _arithmetic(factor, 0 if type(factor) is int else 0.0, lambda old, by: old * by)
 
 
+def bits(given: Value, pointer: str) -> Act:
+    """Return the act of `$bit`: `and`, `or` and `xor`, in their order, with whole numbers. Raises `InvalidPart`."""
+    if type(given) is not dict or not given or not given.keys() <= _BITS.keys():
+        raise invalid(pointer, '$bit takes {"and": number}, "or" and "xor" as well')
+    for operand in given.values():
+        if type(operand) is not int or operand not in _INT64:
+            raise invalid(pointer, "$bit takes integers of 64 bits, with a sign")
+    steps = [(_BITS[name], operand) for name, operand in given.items()]
+
+    def act(target: Target, moment: Moment) -> None:
+        old = target.get()
+        new = 0 if old is MISSING else old
+        if type(new) is not int:
+            raise Failed(Reason.TYPE)
+        if new not in _INT64:
+            raise Failed(Reason.RANGE)
+        for compute, operand in steps:
+            new = compute(new, operand)
+        target.set(new, size_bytes=NUMBER_BYTES)
+
+    return act
+
+
+_BITS: Final[dict[str, Callable[[int, int], int]]] = {"and": operator.and_, "or": operator.or_, "xor": operator.xor}
+
+
 def minimum(given: Value, pointer: str) -> Act:
     """Return the act of `$min`: the smaller one in the order of values stays."""
     return _bound(given, lambda new, old: new < old)
@@ -86,11 +113,11 @@ def current_date(given: Value, pointer: str) -> Act:
     return act
 
 
-def _number(given: Value, operator: str, pointer: str) -> Number:
+def _number(given: Value, name: str, pointer: str) -> Number:
     if type(given) is not int and type(given) is not float:
-        raise invalid(pointer, f"{operator} takes a number")
+        raise invalid(pointer, f"{name} takes a number")
     if type(given) is int and given not in _INT64:
-        raise invalid(pointer, f"{operator} takes integers of 64 bits, with a sign")
+        raise invalid(pointer, f"{name} takes integers of 64 bits, with a sign")
     number: Number = given
     return number
 

@@ -25,6 +25,7 @@ FAILED_PROPOSALS: Final = (
 )
 FAILED_READS: Final = ("not_leader", "timeout", "stopping")
 BRANCHES: Final = ("then", "else", "conflict", "refused")
+FATES: Final = ("applied", "refused", "not_applied", "unknown")
 
 _LEADERSHIP: Final = (
     gauge("raft_is_leader", "1 while this member is leader"),
@@ -156,6 +157,11 @@ _STATE: Final = (
         "transactions_total",
         "Transactions answered by this member, by executed branch or failure",
         Label("result", BRANCHES),
+    ),
+    counter(
+        "queued_writes_total",
+        "Writes with ack=queued that this member took, by what has become of them; unknown ones can be asked for",
+        Label("result", FATES),
     ),
     gauge("revision", "Revision of the last applied command"),
     gauge("feature_level", "Feature level of the applied state; the same on all members that have applied the same"),

@@ -107,8 +107,22 @@ _STREAMS: Final = (
     ),
 )
 
+WATCH_ENDS: Final = ("left", "page", "slow", "gone", "invalidate", "moved", "failed")
+_WATCHES: Final = (
+    gauge("watches_open", "Open watches of changes"),
+    gauge("watch_lag_revisions", "Revisions by which the last of them is behind what this member has applied"),
+    counter("watch_events_total", "Events that were found for watches: changes, initial documents, ends"),
+    counter(
+        "watches_ended_total",
+        "Watches that have ended: their client left, the page was answered, the client was too slow, the history was "
+        "not kept, the collection was dropped, the member stopped, or their filter failed",
+        Label("reason", WATCH_ENDS),
+    ),
+)
+
 TRAFFIC: Final[Chapters] = (
     ("Peers", _PEERS),
     ("HTTP", _HTTP),
     ("Streams", _STREAMS),
+    ("Watches", _WATCHES),
 )

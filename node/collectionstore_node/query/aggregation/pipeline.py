@@ -120,8 +120,8 @@ def _run(stage: Stage, around: Surroundings, items: Items) -> Items:
 class _Parser:
     """Counts the stages of all pipelines of one request."""
 
-    def __init__(self) -> None:
-        self.expressions = ExpressionParser()
+    def __init__(self, now: str | None) -> None:
+        self.expressions = ExpressionParser(now)
         self.collections: list[tuple[str, str]] = []
         self._count = 0
 
@@ -188,12 +188,13 @@ class _Parser:
         return len(self.collections) - 1
 
 
-def parse_pipeline(given: Value, pointer: str = "/pipeline") -> Pipeline:
+def parse_pipeline(given: Value, pointer: str = "/pipeline", *, now: str | None = None) -> Pipeline:
     """Return the pipeline that the JSON value `given` describes; `pointer` is where it is in the request's body.
 
+    `now` is what `$$NOW` is, an RFC 3339 text; None where it is not known.
     Raises `InvalidPart`: `invalid_pipeline`, `invalid_expression`, `invalid_filter` or `invalid_sort`.
     """
-    parser = _Parser()
+    parser = _Parser(now)
     find, stages = _front(parser.stages(given, pointer))
     return Pipeline(find, stages, tuple(parser.collections), parser.expressions.slots)
 

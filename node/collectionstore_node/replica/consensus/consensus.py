@@ -25,7 +25,7 @@ from collectionstore_node.replica.consensus.reads import Reads
 from collectionstore_node.replica.consensus.stamps import Stamps
 from collectionstore_node.replica.consensus.telling import Telling
 from collectionstore_node.replica.consensus.wakeup import Wakeup
-from collectionstore_node.replica.observation.command import Waiter
+from collectionstore_node.replica.observation.command import EarlyWaiter, Waiter
 from collectionstore_node.replica.observation.observer import DriverObserver
 from collectionstore_node.replica.persistence.applier import Result
 from collectionstore_node.replica.settings import ReplicaSettings
@@ -124,9 +124,14 @@ class Consensus:
         self._wakeup.wake()
         return outcome
 
-    def enqueue(self, command: bytes, deadline: float, waiter: Waiter[Outcome]) -> None:
-        """Queue an encoded command that is not traced, as `submit` does; `waiter` is told what the future would be."""
-        self.proposals.enqueue(command, deadline, waiter)
+    def enqueue(
+        self, command: bytes, deadline: float, waiter: Waiter[Outcome], early: EarlyWaiter | None = None
+    ) -> None:
+        """Queue an encoded command that is not traced, as `submit` does; `waiter` is told what the future would be.
+
+        `early` is the same, if it is to be told as soon as the command is durable here.
+        """
+        self.proposals.enqueue(command, deadline, waiter, early=early)
         self._observer.command_queued(None, None)
         self._wakeup.wake()
 
@@ -290,6 +295,11 @@ class Consensus:
             if not survived.done():
                 # Another term at this index: a later leader replaced the change (Raft 5.3, figure 7).
                 survived.set_result(term == entry.term)
+
+    def synced(self) -> None:
+        """Tell those who wait for this member's own disk; call AFTER the core knows what is durable."""
+        raft = self.raft
+        self.proposals.synced(raft.durable_index, raft.term if raft.is_leader else None)
 
     def skipped_to(self, index: Index) -> None:
         """A snapshot replaced the log up to `index`."""

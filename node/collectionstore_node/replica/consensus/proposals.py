@@ -14,6 +14,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -29,7 +30,7 @@ from collectionstore_node.errors import (
 )
 from collectionstore_node.metrics import ProposalSeries
 from collectionstore_node.raft.messages import Index, Term
-from collectionstore_node.replica.observation.command import QueuedCommand, Waiter
+from collectionstore_node.replica.observation.command import EarlyWaiter, QueuedCommand, Waiter
 from collectionstore_node.statemachine.commands import Code, Outcome
 
 if TYPE_CHECKING:
@@ -74,6 +75,10 @@ class Proposals:
         self._series = series
         self._closed = False
         self._commands_max = ENTRY_COMMANDS_MAX
+        self._early = 0
+        """How many of the commands that wait have an early waiter."""
+        self._unsynced: deque[tuple[Index, Term, list[EarlyWaiter]]] = deque()
+        """Those of proposed entries that this member's disk may not have, by index."""
         """Commands of the next entry; fewer after an entry that had no room for all of them."""
 
     @property
@@ -110,8 +115,15 @@ class Proposals:
         self.enqueue(command, deadline, future, span)
         return future
 
-    def enqueue(self, command: bytes, deadline: float, waiter: Waiter[Outcome], span: Span | None = None) -> None:
-        """Queue an encoded command; `waiter` is told its outcome, or why there is none.
+    def enqueue(
+        self,
+        command: bytes,
+        deadline: float,
+        waiter: Waiter[Outcome],
+        span: Span | None = None,
+        early: EarlyWaiter | None = None,
+    ) -> None:
+        """Queue an encoded command; `waiter` is told its outcome, or why there is none. `early` is the same, or None.
 
         Raises `Overloaded` when the queue is full, `NotNow` when the node is stopping; `waiter` is told nothing then.
         """
@@ -125,7 +137,9 @@ class Proposals:
             self._series.failed["overloaded"].inc()
             raise Overloaded(f"{self._waiting_bytes} bytes of commands are waiting already")
         self._waiting_bytes += len(command)
-        self._waiting.append(QueuedCommand(command, deadline, waiter, perf_counter(), span))
+        self._waiting.append(QueuedCommand(command, deadline, waiter, perf_counter(), span, early))
+        if early is not None:
+            self._early += 1
 
     def take(self) -> list[QueuedCommand]:
         """Take the commands of the next entry from the queue, in order of arrival; empty when none wait.
@@ -142,6 +156,8 @@ class Proposals:
             if not waiting.future.done():
                 batch.append(waiting)
                 size += len(waiting.command)
+            elif waiting.early is not None:
+                self._early -= 1
         del self._waiting[:taken]
         return batch
 
@@ -160,6 +176,24 @@ class Proposals:
             self._fail(displaced.batch, "unknown", OutcomeUnknown("the entry was displaced by a newer one"))
         self._proposed[index] = _Proposed(term, batch, perf_counter())
         self._under_way += len(batch)
+        if self._early:
+            early = [one.early for one in batch if one.early is not None]
+            if early:
+                self._early -= len(early)
+                self._unsynced.append((index, term, early))
+
+    def synced(self, durable: Index, term: Term | None) -> None:
+        """Tell those who wait for the leader's own disk, whose log is durable up to `durable`.
+
+        `term` is that in which this member leads, None if it does not. Entries of other terms may have been replaced:
+        nothing is said of them, until they are applied or their time is up.
+        """
+        unsynced = self._unsynced
+        while unsynced and (unsynced[0][0] <= durable or unsynced[0][1] != term):
+            _, of_term, early = unsynced.popleft()
+            if of_term == term:
+                for one in early:
+                    one.durable()
 
     def _pop(self, index: Index) -> _Proposed | None:
         proposed = self._proposed.pop(index, None)
@@ -214,6 +248,7 @@ class Proposals:
             # First, and in order: they have waited for an entry already. Behind a full queue too, as they came before.
             self._waiting[:0] = deferred
             self._waiting_bytes += sum(len(one.command) for one in deferred)
+            self._early += sum(one.early is not None for one in deferred)
             self._commands_max = max(1, done)
             self._series.deferred.inc(len(deferred))
         elif done >= self._commands_max:
@@ -228,7 +263,7 @@ class Proposals:
     def refuse_waiting(self, error: Callable[[], NotNow]) -> None:
         """Fail all commands that have not reached the core: they are certainly not applied."""
         waiting, self._waiting = self._waiting, []
-        self._waiting_bytes = 0
+        self._waiting_bytes = self._early = 0
         for one in waiting:
             self.refuse([one], error())
 
@@ -246,6 +281,7 @@ class Proposals:
             late = [one for one in self._waiting if one.deadline <= now]
             self._waiting = [one for one in self._waiting if one.deadline > now]
             self._waiting_bytes = sum(len(one.command) for one in self._waiting)
+            self._early = sum(one.early is not None for one in self._waiting)
             self._fail(late, "expired", Overloaded("the command waited until its deadline and was not proposed"))
         for index, proposed in list(self._proposed.items()):
             late = [one for one in proposed.batch if one.deadline <= now]
@@ -260,6 +296,7 @@ class Proposals:
         for proposed in self._proposed.values():
             self._fail(proposed.batch, "unknown", OutcomeUnknown("the node is stopping"))
         self._proposed.clear()
+        self._unsynced.clear()
         self._under_way = 0
 
     def _fail(self, batch: Sequence[QueuedCommand], reason: str, error: NodeError) -> None:

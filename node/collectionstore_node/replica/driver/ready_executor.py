@@ -98,6 +98,7 @@ class ReadyExecutor:
         # From here on the core counts this node's own copy. A vote or an acknowledgement that a crash could take back
         # would break Raft (5.2, thesis 3.8).
         self._send(self._consensus.raft.durable(durable.write))
+        self._consensus.synced()
 
     def answer(self) -> None:
         """Send what may leave while the driver waits for the disk: a follower answers heartbeats at any time."""

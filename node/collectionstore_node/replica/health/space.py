@@ -18,17 +18,21 @@ from collectionstore_node.space import Room, SpaceLimits
 from collectionstore_node.statemachine.commands import (
     Action,
     BuildIndex,
+    Commit,
     ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Expiring,
     Get,
     GrantLease,
+    GuardedTransaction,
     Insert,
     Put,
+    PutConsumer,
     Transaction,
     Update,
     UpdateForm,
+    steps_of,
 )
 
 REPORT_VALID_S: Final = 10.0
@@ -112,15 +116,15 @@ class MemberReports:
 
 def adds_data(action: Action) -> bool:
     """Whether an action may make the state larger. Deletes and drops may not, nor transactions without a put."""
-    if isinstance(action, Transaction):
-        steps = (*action.then, *action.otherwise)
-        return any(adds_data(step) for step in steps if not isinstance(step, Get))
+    if isinstance(action, Transaction | GuardedTransaction | Commit):
+        return any(adds_data(step) for step in steps_of(action) if not isinstance(step, Get))
     if isinstance(action, Expiring):
         return adds_data(action.write)
     if isinstance(action, Update):
         return action.form is not UpdateForm.DELETE
     return isinstance(
-        action, Put | Insert | CreateCollection | ConfigureCollection | CreateIndex | BuildIndex | GrantLease
+        action,
+        Put | Insert | CreateCollection | ConfigureCollection | CreateIndex | BuildIndex | GrantLease | PutConsumer,
     )
 
 

@@ -33,6 +33,42 @@ class Waiter(Protocol[T_contra]):
         """Take the error that came in its place."""
 
 
+class EarlyWaiter:
+    """A `Waiter` for the outcome whose caller goes on once the leader has the command on its own disk.
+
+    It is told the outcome only if that is known before. The command is not dropped when the caller was told: an entry
+    may have no room for it, and then it is proposed again.
+    """
+
+    __slots__ = ("_ended", "future")
+
+    def __init__(self, future: asyncio.Future[Outcome | None]) -> None:
+        """`future` is told the outcome, or None for a command that is durable on the leader."""
+        self.future = future
+        self._ended = False
+
+    def done(self) -> bool:
+        """Whether its outcome is of no use any more, or known."""
+        return self._ended or self.future.cancelled()
+
+    def durable(self) -> None:
+        """Take that the command is on the leader's own disk, in the log of its term."""
+        if not self.future.done():
+            self.future.set_result(None)
+
+    def set_result(self, result: Outcome, /) -> None:
+        """Take the outcome."""
+        self._ended = True
+        if not self.future.done():
+            self.future.set_result(result)
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Take the error that came in its place."""
+        self._ended = True
+        if not self.future.done():
+            self.future.set_exception(exception)
+
+
 class QueuedCommand(msgspec.Struct, eq=False):
     """An encoded command and its caller. In seconds: `deadline` in loop time, `since` its arrival by `perf_counter`.
 
@@ -45,6 +81,8 @@ class QueuedCommand(msgspec.Struct, eq=False):
     future: Waiter[Outcome]
     since: float = 0.0
     span: Span | None = None
+    early: EarlyWaiter | None = None
+    """`future`, if its caller is to be told as soon as the command is durable on the leader."""
 
 
 def tell(waiter: Waiter[T], future: asyncio.Future[T]) -> None:

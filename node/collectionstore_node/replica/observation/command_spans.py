@@ -13,25 +13,31 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from collectionstore_node.errors import OutcomeUnknown
 from collectionstore_node.statemachine.commands import (
+    AckConsumer,
     Action,
     BuildIndex,
     Command,
+    Commit,
     ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
+    DeleteConsumer,
     DocumentRef,
     DropCollection,
     DropIndex,
     Expire,
     Expiring,
     GrantLease,
+    GuardedTransaction,
     Insert,
     KeepLease,
     LimitHistory,
     Outcome,
     Put,
+    PutConsumer,
     RevokeLease,
+    Settle,
     Touch,
     Transaction,
     Update,
@@ -46,6 +52,9 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     CreateCollection: "create_collection",
     DropCollection: "drop_collection",
     Transaction: "transaction",
+    GuardedTransaction: "transaction",
+    Commit: "commit",
+    Settle: "settle",
     Update: "update",
     CreateIndex: "create_index",
     DropIndex: "drop_index",
@@ -59,6 +68,9 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     ConfigureCollection: "configure_collection",
     Insert: "insert",
     LimitHistory: "limit_history",
+    PutConsumer: "put_consumer",
+    AckConsumer: "ack_consumer",
+    DeleteConsumer: "delete_consumer",
 }
 
 
@@ -92,8 +104,12 @@ def _begin(
     collection = _collection(action)
     if collection:
         attributes["db.collection.name"] = collection
+    if isinstance(action, GuardedTransaction):
+        action = action.transaction
     if isinstance(action, Transaction):
         attributes["db.operation.batch.size"] = max(len(action.then), len(action.otherwise))
+    elif isinstance(action, Commit):
+        attributes["db.operation.batch.size"] = len(action.writes)
     return tracing.start(f"{verb} {operation}", parent, kind, attributes)
 
 

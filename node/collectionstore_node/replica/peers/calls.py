@@ -43,6 +43,9 @@ class Propose(msgspec.Struct, frozen=True, array_like=True, tag=1, omit_defaults
         msgspec.Meta(max_length=COMMANDS_MAX),
     ] = ()
     """Trace contexts of sampled commands, by position; as `commands.SpanContext`."""
+    early: bool = False
+    """Whether to answer each command once the leader has it on its own disk. A version that does not know it answers
+    with the outcome, which says more."""
 
 
 class ChangeMembers(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -91,6 +94,8 @@ class Result(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     code: str = ""
     detail: str = ""
     leader: NodeId = NodeId(0)
+    durable: bool = False
+    """The command of an early call is on the leader's own disk, and its outcome is not known."""
 
 
 _REMOTE: dict[str, type[NodeError]] = {

@@ -13,7 +13,7 @@ import msgspec
 from collectionstore_node.errors import InvariantViolated, NodeError, NotLeader, OutcomeUnknown
 from collectionstore_node.metrics import ForwardingSeries
 from collectionstore_node.raft.messages import NodeId
-from collectionstore_node.replica.observation.command import QueuedCommand
+from collectionstore_node.replica.observation.command import EarlyWaiter, QueuedCommand
 from collectionstore_node.replica.observation.command_spans import end_with
 from collectionstore_node.replica.peers.calls import Propose, decode_results, encode_call, error_of
 from collectionstore_node.replica.transport_port import PeerTransport
@@ -62,6 +62,17 @@ class Forwarder:
         group.append(queued)
         return future
 
+    def propose_early(self, leader: NodeId, command: bytes, deadline: float) -> asyncio.Future[Outcome | None]:
+        """Send an encoded command to `leader`; the future has the outcome, or None once it is durable there.
+
+        Otherwise as `propose`.
+        """
+        told: asyncio.Future[Outcome | None] = self._loop.create_future()
+        self._series.sent.inc()
+        waiter = EarlyWaiter(told)
+        self._start(leader, [QueuedCommand(command, deadline, waiter, early=waiter)])
+        return told
+
     async def close(self) -> None:
         """Cancel what waits for a reply; the outcome of commands that were sent is unknown."""
         for task in self._tasks:
@@ -84,7 +95,8 @@ class Forwarder:
             if latest - waiting.deadline > DEADLINE_SLACK_S:
                 self._loop.call_at(waiting.deadline, _expire, waiting)
         contexts = tuple((at, one.span.carried) for at, one in enumerate(group) if one.span is not None)
-        payload = encode_call(Propose(tuple(msgspec.Raw(one.command) for one in group), timeout_s, contexts))
+        early = group[0].early is not None  # an early command is alone
+        payload = encode_call(Propose(tuple(msgspec.Raw(one.command) for one in group), timeout_s, contexts, early))
         error: NodeError
         try:
             results = decode_results(await self._transport.request(leader, payload, timeout_s))
@@ -109,6 +121,8 @@ class Forwarder:
                     waiting.future.set_exception(problem)
                 elif result.outcome is not None:
                     waiting.future.set_result(result.outcome)
+                elif waiting.early is not None and result.durable:
+                    waiting.early.durable()
                 else:
                     waiting.future.set_exception(OutcomeUnknown("the leader answered without an outcome"))
             return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 import structlog
@@ -18,6 +18,7 @@ from collectionstore_node.errors import InvalidRequest, NodeError, NotLeader, No
 from collectionstore_node.raft.messages import NodeId
 from collectionstore_node.replica.local_member import LocalMember
 from collectionstore_node.replica.node_ids import show_id
+from collectionstore_node.replica.observation.command import EarlyWaiter
 from collectionstore_node.replica.peers import calls
 from collectionstore_node.statemachine.admissible import check_command
 from collectionstore_node.statemachine.commands import Outcome, decode_command, encode_command
@@ -28,6 +29,9 @@ log = structlog.get_logger()
 TIMEOUT_MAX_S: Final = 60.0
 """Longest time that a forwarded command may wait; a client's own timeout is no longer (`HttpLimits.timeout_max_s`)."""
 NEEDS_OPERATOR: Final = "operator_required"
+
+Waiting: TypeAlias = asyncio.Future[Outcome] | asyncio.Future[Outcome | None]
+"""What is told the outcome of a command, or None once it is durable here."""
 
 
 class RequestServer:
@@ -78,22 +82,22 @@ class RequestServer:
         await asyncio.gather(*(one for one in waiting if isinstance(one, asyncio.Future)), return_exceptions=True)
         return [await _result(one) for one in waiting]
 
-    def _submit(self, sender: NodeId, call: calls.Propose) -> list[asyncio.Future[Outcome] | NodeError]:
+    def _submit(self, sender: NodeId, call: calls.Propose) -> list[Waiting | NodeError]:
         # Also for a number that is none: what waits without an end is never forgotten.
         timeout_s = min(call.timeout_s, TIMEOUT_MAX_S) if math.isfinite(call.timeout_s) else 0.0
         deadline = self._loop.time() + timeout_s
         parents = dict(call.contexts)
-        waiting: list[asyncio.Future[Outcome] | NodeError] = []
+        waiting: list[Waiting | NodeError] = []
         for at, received in enumerate(call.commands):
             try:
-                waiting.append(self._submit_one(sender, bytes(received), deadline, parents.get(at)))
+                waiting.append(self._submit_one(sender, bytes(received), deadline, parents.get(at), early=call.early))
             except (InvalidRequest, NotNow) as error:
                 waiting.append(error)
         return waiting
 
     def _submit_one(
-        self, sender: NodeId, encoded: bytes, deadline: float, parent: bytes | None
-    ) -> asyncio.Future[Outcome]:
+        self, sender: NodeId, encoded: bytes, deadline: float, parent: bytes | None, *, early: bool
+    ) -> Waiting:
         """Check a command as a client's is checked, and queue it. Raises `InvalidRequest` or `NotNow`."""
         try:
             # Decoded here and not at `apply`, where a command that cannot be decoded would stop every replica.
@@ -109,6 +113,11 @@ class RequestServer:
             self._reject(sender, "a command that cannot be decoded")
             raise InvalidRequest("invalid_body", "the command cannot be decoded") from None
         self._member.admit(command.action)
+        if early:
+            told: asyncio.Future[Outcome | None] = self._loop.create_future()
+            waiter = EarlyWaiter(told)
+            self._consensus.enqueue(encode_command(command), deadline, waiter, early=waiter)
+            return told
         span = self._member.observer.start_propose(command, parent, forwarded=True)
         return self._consensus.submit(encode_command(command), deadline, span)
 
@@ -118,10 +127,11 @@ class RequestServer:
         log.warning("message.rejected", sender=show_id(sender), reason=reason)
 
 
-async def _result(one: asyncio.Future[Outcome] | NodeError) -> calls.Result:
+async def _result(one: Waiting | NodeError) -> calls.Result:
     if isinstance(one, NodeError):
         return calls.failure(one)
     try:
-        return calls.Result(outcome=await one)
+        outcome = await one
+        return calls.Result(outcome=outcome, durable=outcome is None)
     except NodeError as error:
         return calls.failure(error)

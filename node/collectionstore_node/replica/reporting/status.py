@@ -96,6 +96,17 @@ class TlsStatus(msgspec.Struct, frozen=True):
     """Those that the client port trusts; empty where it has no TLS."""
 
 
+class WatchStatus(msgspec.Struct, frozen=True):
+    """The watches of this member, and what is kept of the history of changes."""
+
+    open: int = 0
+    lag: int = 0
+    """By how many revisions the last of them is behind what this member has applied."""
+    kept_after: int | None = None
+    """All changes with greater revisions are kept; null before the feature level has a history."""
+    history_bytes: int = 0
+
+
 class NodeStatus(msgspec.Struct, frozen=True):
     """Everything that operators need to know about a node."""
 
@@ -149,6 +160,8 @@ class NodeStatus(msgspec.Struct, frozen=True):
     which confirm nothing by themselves."""
     staleness_max_ms: int | None = None
     """Above which that member refuses stale reads, and is not ready; null on voters."""
+    watches: WatchStatus = WatchStatus()
+    """Watches, and the history that they read."""
 
 
 def fault_tolerance(configuration: Configuration) -> int:

@@ -2,8 +2,8 @@
 
 One at a time: it keeps a view of RocksDB open, and with it the space of everything that is deleted or replaced
 meanwhile. A thread of its own reads it, a bounded piece each time, so that it delays neither a sync nor a snapshot for
-a follower. Between two pieces it rests for as long as the last one took: it takes at most half of a processor, and the
-interpreter is free for the event loop. When the event loop was late for a piece, clients wait as well, and it rests for
+a follower. Between two pieces it rests for three times as long as the last one took: it takes at most a quarter of a
+processor, and the interpreter is free for the event loop. When the event loop was late for a piece, clients wait as well, and it rests for
 longer: see `rest_s`.
 
 A member that becomes short of disk space ends the stream: what clients delete gives no space back while a view is open.
@@ -32,6 +32,8 @@ RATE_MIN: Final = 1 << 20
 open by the size of the state."""
 GRACE_S: Final = 60.0
 
+REST: Final = 3
+"""So many times as long as a piece took it rests behind it: it takes a quarter of a processor at most."""
 LATE: Final = 8
 """So many times as long as the event loop was late for a piece it rests behind it, beside the time of the piece."""
 BUSY_RATE: Final = 8 << 20
@@ -44,7 +46,7 @@ def rest_s(took_s: float, late_s: float, size: int) -> float:
     Lateness is what a request waits for on this member, of the export or of anything else that needs the processor or
     the interpreter: there is no rate that is right for an idle member and for a busy one.
     """
-    return max(took_s, min(took_s + LATE * late_s, size / BUSY_RATE))
+    return max(REST * took_s, min(took_s + LATE * late_s, size / BUSY_RATE))
 
 
 class _Piece(NamedTuple):

@@ -13,6 +13,7 @@ from collectionstore_node.api.http.instruments import TraceOperation, TraceReque
 from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.tests.api.http_clients import Client, RawClient
 from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics
+from collectionstore_node.tests.api.updating import ADA, COLLECTION
 
 LIMITS = HttpLimits(transaction_bytes_max=256 << 10, receiving_bytes_max=300_000, lingering_s=0.01)
 STORE_LIMITS = StoreLimits(
@@ -107,6 +108,21 @@ async def people(client: Client) -> Client:
     """A client of a store that has the collection `people`."""
     assert (await client.send("PUT", "/api/v1/collections/people", b"")).status == 201
     return client
+
+
+@pytest.fixture
+async def ada(people: Client) -> Client:
+    """A client of a store with the document `ada`."""
+    assert (await people.put(ADA, {"name": "Ada", "n": 1, "tags": ["a"]})).status == 201
+    return people
+
+
+@pytest.fixture
+async def crowd(people: Client) -> Client:
+    """A client of a store with 20 documents, which have numbers."""
+    for at in range(20):
+        assert (await people.put(f"{COLLECTION}/documents/d{at:02}", {"n": at})).status == 201
+    return people
 
 
 @pytest.fixture

@@ -93,6 +93,7 @@ async def _port(*, hot: bool) -> tuple[MemoryPort, list[MemoryTransport]]:
     port.replica.read_barrier = waiting.read_barrier  # type: ignore[method-assign]
     port.replica.begin = waiting.begin  # type: ignore[method-assign]
     port.replica.begin_read = waiting.begin_read  # type: ignore[method-assign]
+    port.replica.fresh = True
     return port, [await port.connect() for _ in range(CONNECTIONS)]
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from collectionstore_node.errors import InvalidRequest, NodeError, NotLeader, RevisionNotReached
+from collectionstore_node.errors import InvalidRequest, NodeError, NotLeader, RevisionNotReached, UpgradePending
 from collectionstore_node.raft.messages import CHAIN_BYTES, Entry, Index, NodeId, SnapshotMetadata, Term
 from collectionstore_node.replica import MembersRequest, NodeStatus, RaftReport
 from collectionstore_node.replica.consensus.revisions import Revisions
@@ -17,7 +17,7 @@ from collectionstore_node.replica.observation.command import Waiter, tell
 from collectionstore_node.replica.reporting.inspection import Queues
 from collectionstore_node.replica.reporting.status import ConfigurationStatus, LeaderStatus, MemberStatus
 from collectionstore_node.statemachine.apply import apply_batch
-from collectionstore_node.statemachine.commands import Command, Outcome, encode_batch
+from collectionstore_node.statemachine.commands import Action, Command, Outcome, encode_batch, level_needed
 from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.levels import BOUNDED, HIGHEST
 from collectionstore_node.statemachine.members import MemberInfo
@@ -53,6 +53,8 @@ class MemoryReplica:
         self.read_error: Exception | None = None
         self.admin_error: NodeError | None = None
         self.hold: asyncio.Event | None = None
+        self.durable_first = True
+        """Whether a leader has a command on its disk before its outcome is known."""
         self.entered = asyncio.Event()
         self.proposed: list[Command] = []
         self.parents: list[bytes | None] = []
@@ -66,6 +68,7 @@ class MemoryReplica:
         """The bounds of the stale reads."""
         self.stale_error: NodeError | None = None
         self.stale_s: float | None = None
+        self.fresh = False
         self.name = ME.name
         self.cluster_id = "shop"
         self.confirmed = 0
@@ -117,6 +120,14 @@ class MemoryReplica:
         self.revisions.applied(self.revision, read_header(self.view).time_ms)
         return outcome
 
+    async def propose_early(self, command: Command, *, timeout_s: float) -> Outcome | None:
+        outcome = await self.propose(command, timeout_s=timeout_s)
+        return None if self.durable_first else outcome
+
+    def check_level(self, action: Action) -> None:
+        if level_needed(action) > self.level:
+            raise UpgradePending("the cluster is being upgraded")
+
     def submit(self, command: Command, *, timeout_s: float, parent: bytes | None = None) -> asyncio.Future[Outcome]:
         self.parents.append(parent)
         if self.submit_errors:
@@ -153,6 +164,9 @@ class MemoryReplica:
 
     async def ready_barrier(self, *, timeout_s: float) -> None:
         await self.read_barrier(timeout_s=timeout_s)
+
+    def is_fresh(self) -> bool:
+        return self.fresh
 
     async def revision_barrier(self, revision: int, *, timeout_s: float) -> None:
         if revision > self.revision:
@@ -305,6 +319,8 @@ class RecordedMetrics:
         self.read_long_requests: Callable[[], int] = lambda: -1
         self.problems: Counter[str] = Counter()
         self.transactions: Counter[str] = Counter()
+        self.queued_writes: Counter[str] = Counter()
+        self.queued_write = asyncio.Event()
         self.read_streams: Callable[[], int] = lambda: -1
         self.read_stream_operations: Callable[[], int] = lambda: -1
         self.streams_closed: Counter[str] = Counter()
@@ -341,6 +357,10 @@ class RecordedMetrics:
 
     def stream_closed(self, reason: str) -> None:
         self.streams_closed[reason] += 1
+
+    def queued(self, result: str) -> None:
+        self.queued_writes[result] += 1
+        self.queued_write.set()
 
     def transaction(self, result: str) -> None:
         self.transactions[result] += 1

@@ -21,7 +21,17 @@ from collectionstore_node.query.sorting import KEY_BYTES_MAX
 from collectionstore_node.service import StoreLimits
 from collectionstore_node.service.queries import PAGE_BYTES_MAX, PAGE_DOCUMENTS_MAX
 from collectionstore_node.service.query_thread import PLACES, WAITING_MAX
-from collectionstore_node.statemachine.costs import UPDATE_BYTES_MAX
+from collectionstore_node.service.tickets import SLACK_MS
+from collectionstore_node.statemachine.commits import COUNT_MAX
+from collectionstore_node.statemachine.costs import (
+    CHANGE_COST_BYTES,
+    FILTER_BYTES_MAX,
+    QUERY_SEEN_MAX,
+    TRANSACTION_COST_MAX,
+    TRANSACTION_QUERIES_MAX,
+    UPDATE_BYTES_MAX,
+)
+from collectionstore_node.statemachine.levels import CHANGES
 from collectionstore_node.tests.api.http_clients import Client
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 from collectionstore_node.tests.api.test_http_indexes import built
@@ -37,6 +47,9 @@ LOCKS = (PAGES.parent / "concepts" / "locks.md").read_text()
 INDEXES = (PAGES / "indexes.md").read_text()
 SCHEMAS = (PAGES / "schemas.md").read_text()
 UPDATES = (PAGES / "updates.md").read_text()
+PORTING = (PAGES / "porting.md").read_text()
+TRANSACTIONS = (PAGES / "transactions.md").read_text()
+WATCHES = (PAGES / "watch.md").read_text()
 ERRORS = REFERENCE.partition("## Errors")[2]
 
 
@@ -47,8 +60,18 @@ def test_every_code_is_in_the_table_under_its_status() -> None:
         statuses = re.findall(r"[0-9]{3}", row.split("|")[1])
         for code in re.findall(r"`([a-z_]{6,})`", row.split("|")[2]):
             documented[code] = statuses
-    for member in ("current_revision", "conflicting_id", "oldest_revision", "asked_revision", "applied_revision"):
-        documented.pop(member)
+    for member in (
+        "current_revision",
+        "conflicting_id",
+        "oldest_revision",
+        "asked_revision",
+        "applied_revision",
+        "operation",
+        "conflict",
+        "kept_after",
+        "restart",
+    ):
+        documented.pop(member, None)
 
     assert set(documented) == set(KINDS)
     assert [code for code, kind in KINDS.items() if str(kind.status) not in documented[code]] == []
@@ -73,6 +96,18 @@ def test_limits_are_as_written() -> None:
     assert f"{store_limits.inflight_requests_max:,} requests at a time" in REFERENCE
     assert f"(1-{store_limits.list_items_max}, default {limits.list_items_default})" in REFERENCE
     assert f"1ms to {limits.timeout_max_s:g}s, default {limits.timeout_default_s:g}s" in REFERENCE
+
+
+def test_limits_of_transactions_are_as_written() -> None:
+    assert f"0 to {COUNT_MAX:,}" in TRANSACTIONS
+    assert f"{TRANSACTION_COST_MAX >> 20} MiB for all" in TRANSACTIONS
+    assert f"{TRANSACTION_QUERIES_MAX} queries, {FILTER_BYTES_MAX >> 10} KiB of a filter" in TRANSACTIONS
+    assert f"up to {QUERY_SEEN_MAX:,}\n  documents" in TRANSACTIONS
+    assert f"{CHANGE_COST_BYTES} bytes\n  for each" in TRANSACTIONS
+    items = StoreLimits().transaction_items_max
+    assert f"{items} reads, of them {TRANSACTION_QUERIES_MAX} queries, and {items} writes" in TRANSACTIONS
+    assert f"{SLACK_MS // 1000} s more" in TRANSACTIONS
+    assert f"feature level {CHANGES}" in TRANSACTIONS
 
 
 def test_every_exception_of_the_node_is_a_problem() -> None:
@@ -105,8 +140,36 @@ def test_limits_of_queries_are_as_written() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [REFERENCE, QUERIES, AGGREGATION, HISTORY, INDEXES, SCHEMAS, UPDATES, EXPIRY, LEASES, LOCKS],
-    ids=["api", "queries", "aggregation", "history", "indexes", "schemas", "updates", "expiry", "leases", "locks"],
+    [
+        REFERENCE,
+        QUERIES,
+        AGGREGATION,
+        HISTORY,
+        INDEXES,
+        SCHEMAS,
+        UPDATES,
+        PORTING,
+        TRANSACTIONS,
+        EXPIRY,
+        LEASES,
+        LOCKS,
+        WATCHES,
+    ],
+    ids=[
+        "api",
+        "queries",
+        "aggregation",
+        "history",
+        "indexes",
+        "schemas",
+        "updates",
+        "porting",
+        "transactions",
+        "expiry",
+        "leases",
+        "locks",
+        "watches",
+    ],
 )
 async def test_the_examples_answer_as_shown(client: Client, replica: MemoryReplica, page: str) -> None:
     """All of them in their order, on a new store; lines that are shown must be in the answer."""

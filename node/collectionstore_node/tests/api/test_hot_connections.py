@@ -241,7 +241,7 @@ async def test_answers_that_are_not_read_hold_up_the_next_request_and_are_cut() 
     port = await opened()
     await port.replica.propose(Command(Put(KeyRef("b", "k"), b"x" * 30_000)), timeout_s=1)
     transport = await port.connect(room=50_000)
-    await port.send(transport, [get(b"/api/v1/kv/b/k?consistency=stale") * 50])
+    await port.send(transport, [get(b"/api/v1/kv/b/k?consistency=stale&timeout=9s") * 50])
     made = len(port.metrics.finished)
     assert made < 10
     assert 0 < port.metrics.read_unsent() == transport.buffered
@@ -378,15 +378,15 @@ async def test_remembered_headers_are_bounded() -> None:
     connection = transport.protocol
     assert isinstance(connection, Connection)
     for number in range(2 * REMEMBERED_MAX):
-        connection.take_in(get(DOCUMENT + b"a?consistency=stale", b"X-A: %d\r\n" % number))
-    connection.take_in(get(DOCUMENT + b"a?consistency=stale"))
+        connection.take_in(get(DOCUMENT + b"a?consistency=stale&timeout=9s", b"X-A: %d\r\n" % number))
+    connection.take_in(get(DOCUMENT + b"a?consistency=stale&timeout=9s"))
     pipeline = connection._pipeline
     assert pipeline is not None
     heads = pipeline._around.heads
     assert len(heads._remembered) == REMEMBERED_MAX
     assert transport.written.count(b"HTTP/1.1 200 ") == 2 * REMEMBERED_MAX + 1
     before = list(heads._remembered)
-    connection.take_in(get(DOCUMENT + b"a?consistency=stale", b"X-Request-Id: other\r\n"))
+    connection.take_in(get(DOCUMENT + b"a?consistency=stale&timeout=9s", b"X-Request-Id: other\r\n"))
     assert list(heads._remembered) == before
     transport.lose()
     await port.close()

@@ -80,6 +80,7 @@ CORPUS = {
     + get(b"/api/v1/transactions"),
     "raw": put(b"/api/v1/kv/b/x/y", b"\x00\r\n\r\nGET / HTTP/1.1\r\n\r\n") + get(b"/api/v1/kv/b/x/y"),
     "raw, in halves": put(b"/api/v1/kv/b/k", b"\x00\r\n\r\n") + get(b"/api/v1/kv/b/k") + get(b"/api/v1/kv/b/none"),
+    "stale": get(DOCUMENT + b"a?consistency=stale") * 3 + get(DOCUMENT + b"none?consistency=stale") * 2,
     "options": get(DOCUMENT + b"a?consistency=stale&timeout=10ms") * 3
     + get(DOCUMENT + b"a?x=1")
     + get(b"/api/v1/kv/b"),
@@ -211,7 +212,9 @@ async def test_the_same_answers_to_any_conversation() -> None:
     hot = 0
     for _ in range(400):
         pieces, _clean = any_conversation(random)
-        if b"/debug" not in b"".join(pieces):  # pages that list this test's own tasks
+        # Pages that list this test's own tasks; and streams, whose heads are sent when a thread has read something,
+        # before or behind the end of the client's side, which they tell.
+        if not any(text in b"".join(pieces) for text in (b"/debug", b":export")):
             hot += await both(pieces, times=random.choice([1, 2]))
         data = b"".join(random.choices(messages, k=random.choice([1, 2, 3])))
         if random.random() < 0.6:

@@ -169,6 +169,30 @@ async def test_a_client_that_closes_its_side_gets_its_answers(raw: RawClient, re
     writer.close()
 
 
+@pytest.mark.parametrize("before", [1, 2])
+@pytest.mark.parametrize("framing", [b"Content-Length: 9\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n5\r\nab"])
+async def test_what_is_not_complete_keeps_no_answer_from_a_client_that_closes_its_side(
+    raw: RawClient, replica: MemoryReplica, before: int, framing: bytes
+) -> None:
+    """A complete request, behind it one that never will be, and the end: the first is answered, and no other."""
+    replica.hold = asyncio.Event()
+    reader, writer = await raw.connect()
+    # By the general path, which serves one after the other.
+    first = KEY + b"X-Request-Id: one\r\nContent-Length: 1\r\n\r\n1"
+    writer.write(first * before + KEY + framing)
+    writer.write_eof()
+    await replica.entered.wait()
+    await asyncio.sleep(0)
+    replica.hold.set()
+
+    answer = await reader.read()
+
+    assert answer.count(b"HTTP/1.1 201 ") == 1
+    assert answer.count(b"HTTP/1.1 ") == before
+    assert answer.count(b"Connection: close") == 1
+    writer.close()
+
+
 async def test_a_prefix_may_begin_with_a_dot(client: Client) -> None:
     await client.send("PUT", "/api/v1/kv/b/.env", b"1")
 

@@ -55,6 +55,21 @@ async def test_an_index_is_created_built_and_dropped(people: Client, replica: Me
         assert (reply.status, reply.json["code"]) == (404, "index_not_found")
 
 
+async def test_a_list_takes_a_hint(people: Client, replica: MemoryReplica) -> None:
+    for at in range(3):
+        await people.put(f"{PEOPLE}/documents/d{at}", {"n": 2 - at})
+    await people.post(INDEXES, {"name": "by_n", "fields": {"n": 1}})
+    await built(replica)
+
+    for hint in ("by_n", "scan"):
+        reply = await people.get(f"{PEOPLE}/documents?hint={hint}&sort=n")
+        assert [one["id"] for one in reply.json["documents"]] == ["d2", "d1", "d0"]
+        reply = await people.get(f"{PEOPLE}/documents?hint={hint}")
+        assert [one["id"] for one in reply.json["documents"]] == ["d0", "d1", "d2"]
+    (await people.get(f"{PEOPLE}/documents?hint=none")).problem(400, "invalid_hint")
+    (await people.get(f"{PEOPLE}/documents?hint=scan&prefix=d")).problem(400, "invalid_parameter")
+
+
 @pytest.mark.parametrize(
     ("body", "code", "pointer"),
     [

@@ -27,6 +27,7 @@ from collectionstore_node.api.openapi import describe, described
 from collectionstore_node.api.openapi.operations import OPERATIONS
 from collectionstore_node.api.stream.endpoint import StreamEndpoint
 from collectionstore_node.api.url_table import CLIENT, DEBUG, PROBES
+from collectionstore_node.changes import Position, Tokens
 from collectionstore_node.service import Store
 from collectionstore_node.tests.api.conftest import LIMITS, STORE_LIMITS
 from collectionstore_node.tests.api.http_clients import Client
@@ -127,7 +128,7 @@ def url() -> Iterator[str]:
     loop.close()
 
 
-@schemathesis.serializer("application/x-ndjson")
+@schemathesis.serializer("application/x-ndjson", "text/csv")
 def _lines(_context: object, value: object) -> bytes:
     return value if isinstance(value, bytes) else orjson.dumps(value, default=str)
 
@@ -166,15 +167,20 @@ BODIES: dict[str, Any] = {
     "post_collections_collection_update": {"filter": {"name": "Ada"}, "merge_patch": {"born": 1815}},
     "post_collections_collection_delete": {"filter": {"name": "Ada"}},
     "post_collections_collection_findAndModify": {"filter": {}, "update": {"$inc": {"n": 1}}, "return": "after"},
+    "post_collections_collection_export": {"filter": {"name": "Ada"}, "fields": ["name"]},
+    "post_collections_collection_import": b'{"_id":"grace","name":"Grace"}\n',
     "post_collections_collection_bulk": b'{"op":"put","id":"alan","document":{}}\n',
     "post_collections_collection_indexes": {"name": "by_born", "fields": {"born": 1}},
     "post_collections_collection_validate": {"schema": {"document": {"type": "object"}}},
     "put_kv_bucket_key": b"world",
+    "post_consumers_name_ack": {"token": Tokens("shop").encode(Position(1))},
     "post_collections_collection_touch": {"id": "ada", "ttl": "90s"},
     "post_kv_bucket_touch": {"key": "hello", "ttl": "none"},
     "post_leases": {"ttl": "90s"},
     "post_locks_lock_acquire": {"owner": "me", "ttl": "90s"},
 }
+PAGE: dict[str, Any] = {"query": {"wait": "0s"}}
+"""Without it the answer of a watch has no end."""
 INDEX: Any = {"name": KNOWN["name"], "fields": {"name": 1}}
 UNANSWERED = {"/api/v1/stream": 426, "/debug/profile": 403}
 """What has no answer here but a problem: this is no handshake of a WebSocket, and there is no profiler."""
@@ -187,6 +193,8 @@ def _seed(url: str, path: str) -> None:
     index = requests.post(f"{url}/api/v1/collections/people/indexes", json=INDEX, timeout=20)
     assert index.status_code in (201, 409), index.text
     assert requests.put(f"{url}/api/v1/kv/greetings/hello", b"world", timeout=20).status_code < 300
+    consumer = requests.put(f"{url}/api/v1/consumers/{KNOWN['name']}", json={}, timeout=20)
+    assert consumer.status_code in (200, 201, 409), consumer.text
     KNOWN["lease"] = requests.post(f"{url}/api/v1/leases", json={"ttl": "1h"}, timeout=20).json()["id"]
     lock = f"{url}/api/v1/locks/job"
     assert requests.post(f"{lock}:release", json={"force": True}, timeout=20).status_code in (200, 409)
@@ -209,7 +217,7 @@ def test_a_plain_request_is_answered_as_described(url: str, path: str, method: s
             "media_type": next(iter(described_operation["requestBody"]["content"])),
         }
 
-    case = operation.Case(path_parameters=names, **given_body)
+    case = operation.Case(path_parameters=names, **given_body, **(PAGE if path.endswith(":watch") else {}))
     response = case.call(base_url=url, timeout=20)
 
     assert response.status_code == UNANSWERED.get(path, response.status_code)
@@ -236,6 +244,8 @@ def test_an_odd_request_is_answered_as_described(url: str, path: str, method: st
         if real:
             # Random names are those of nothing.
             case.path_parameters = {name: KNOWN[name] for name in case.path_parameters or {}}
+        if path.endswith(":watch"):
+            case.query = {**(case.query or {}), **PAGE["query"]}
         if {"min_revision", "at_revision"} & set(case.query or ()):
             # Random revisions never come, and are waited for.
             case.query["timeout"] = "20ms"

@@ -52,6 +52,24 @@ def test_a_path_finds_its_route_every_time(path: str, pattern: str | None, argum
             found.append("changed by its owner")
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+@pytest.mark.parametrize(
+    "path", ["/api/v1/collections/c:unknown", "/api/v1/collections/c:", "/api/v1/collections/:find"]
+)
+def test_an_unknown_verb_is_told_those_that_there_are(path: str, method: str) -> None:
+    router = Router((*CLIENT, *PROBES), RecordedMetrics())
+    for _ in range(2):
+        with pytest.raises(Problem, match=r"known here: :aggregate, :bulk, .*:find, ") as raised:
+            router.find(method, path)
+        assert raised.value.code == "unknown_route"
+
+
+def test_a_verb_says_which_methods_it_takes() -> None:
+    with pytest.raises(Problem, match="allowed here: POST") as raised:
+        Router(CLIENT, RecordedMetrics()).find("PUT", "/api/v1/collections/c:find")
+    assert raised.value.code == "method_not_allowed"
+
+
 def test_what_is_remembered_is_bounded_and_stays_right() -> None:
     router = Router(CLIENT, RecordedMetrics())
     for number in range(3 * KNOWN_MAX):

@@ -13,7 +13,7 @@ from collectionstore_node.schemas import (
     VIOLATIONS_MAX,
 )
 from collectionstore_node.schemas.keywords import INSTRUCTIONS_MAX, PATTERN_CHARACTERS_MAX
-from collectionstore_node.service.configuration import SHOWN_BYTES_MAX
+from collectionstore_node.service.configuration import SHOWN_BYTES_MAX, SHOWN_STEPS_MAX
 from collectionstore_node.service.limits import VALIDATED_MAX, VALIDATED_SHOWN_MAX
 from collectionstore_node.statemachine.costs import SCHEMA_DEPTH_MAX, SCHEMA_STEPS_MAX, SEQUENCE_TRIES_MAX
 from collectionstore_node.statemachine.levels import CHANGES
@@ -31,6 +31,7 @@ def test_limits_of_schemas_are_as_written() -> None:
     assert f"add at most {DEFAULTS_BYTES_MAX >> 10} KiB" in PAGE
     assert f"up to {VIOLATIONS_MAX} places" in PAGE
     assert f"over {SHOWN_BYTES_MAX >> 10} KiB" in PAGE
+    assert f"more than {SHOWN_STEPS_MAX:,} steps to check" in PAGE
     assert HANDED_BYTES_MAX == SHOWN_BYTES_MAX
     assert f"up to {SEQUENCE_TRIES_MAX} by one insert" in PAGE
     assert f"1 to {VALIDATED_MAX:,};" in PAGE

@@ -85,3 +85,53 @@ async def test_nothing_is_said_of_what_is_not_known_or_not_stale(people: Client,
     linearizable = await people.get(DOCUMENTS)
     assert "X-Staleness-Ms" not in linearizable.headers
     assert "X-Served-By" not in linearizable.headers
+
+
+@pytest.mark.parametrize("path", [f"{DOCUMENTS}/ada", "/api/v1/kv/b/ada"])
+async def test_a_repeated_stale_read_waits_for_nothing_where_the_state_is_fresh(
+    people: Client, replica: MemoryReplica, path: str, *, hot: bool
+) -> None:
+    await people.put(path, {"name": "Ada"})
+    replica.stale_s = 0.25
+    first = await people.get(f"{path}?{STALE}")
+    replica.fresh = True
+    again = await people.get(f"{path}?{STALE}")
+    # The hot path learns the place from the first one, which is served like any other request.
+    assert len(replica.bounds_s) == (1 if hot else 2)
+    replica.fresh = False
+    waited = await people.get(f"{path}?{STALE}")
+    assert replica.bounds_s == [None] * (2 if hot else 3)
+    for reply in (again, waited):
+        assert (reply.status, reply.body) == (200, first.body)
+        for name in ("ETag", "X-Revision", "X-Served-By", "X-Staleness-Ms", "Content-Type", "Cache-Control"):
+            assert reply.headers[name] == first.headers[name]
+    assert replica.confirmed == 0
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+async def test_repeated_stale_reads_are_refused_as_the_first_one(
+    people: Client, replica: MemoryReplica, *, fresh: bool
+) -> None:
+    await people.put(f"{DOCUMENTS}/ada", {"name": "Ada"})
+    await people.get(f"{DOCUMENTS}/ada?{STALE}")
+    replica.fresh = fresh
+    replica.stale_s = 47.0
+    absent = await people.get(f"{DOCUMENTS}/nobody?{STALE}")
+    absent.problem(404, "document_not_found")
+    assert absent.headers["X-Staleness-Ms"] == "47000"
+    replica.fresh, replica.stale_error = False, TooStale("this node cannot confirm it")
+    reply = await people.get(f"{DOCUMENTS}/ada?{STALE}")
+    assert reply.problem(503, "too_stale")["retryable"] is True
+    assert reply.headers["X-Staleness-Ms"] == "47000"
+
+
+@pytest.mark.parametrize("query", ["consistency=Stale", "consistency=stale&consistency=stale", "consistency=stales"])
+async def test_another_parameter_is_not_taken_for_a_stale_read(people: Client, query: str) -> None:
+    await people.put(f"{DOCUMENTS}/ada", {"name": "Ada"})
+    await people.get(f"{DOCUMENTS}/ada?{STALE}")
+    (await people.get(f"{DOCUMENTS}/ada?{query}")).problem(400, "invalid_parameter")
+
+
+async def test_a_write_is_never_stale(people: Client) -> None:
+    await people.put(f"{DOCUMENTS}/ada", {"name": "Ada"})
+    (await people.put(f"{DOCUMENTS}/ada?{STALE}", {})).problem(400, "unknown_parameter")

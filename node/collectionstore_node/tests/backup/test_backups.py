@@ -273,7 +273,7 @@ def test_other_urls_are_refused(url: str) -> None:
         "s3://user:hidden@bucket/path",
         "s3://user:hid/den@bucket/path",
         "s3://hidden@bucket",
-        "az://account/container?sig=hidden",
+        "az://container?sig=hidden",
         "gs://bucket/path#hidden",
         "s3:user:hidden@bucket",
         "https://user:hid/den@host/path",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import subprocess
 import sys
 import threading
@@ -12,7 +13,8 @@ import pytest
 
 from collectionstore_node.backup import create, parts
 from collectionstore_node.backup.pacing import CREDIT_S, RATE_MIN, Pace
-from collectionstore_node.backup.repository import Repository
+from collectionstore_node.backup.repository import SYNC_BYTES, Repository
+from collectionstore_node.backup.yielding import Yielding
 
 RATE = 4 << 20
 
@@ -77,11 +79,33 @@ def test_parts_are_compressed_one_at_a_time_and_stored_beside_each_other(
             super().put(name, data)
 
     monkeypatch.setattr(create, "store_part", alone)
-    with create.PartWriter(Waiting(str(tmp_path)), "20260102T030405Z-0123abcd", None, lambda _: None, 100) as writer:
+    where, wanted = Waiting(str(tmp_path)), "20260102T030405Z-0123abcd"
+    with create.PartWriter(where, wanted, None, lambda _: None, Yielding(), 100) as writer:
         for number in range(20):
             writer.write(bytes([number]) * 100)
         writer.finish()
         assert [part.bytes for part in writer.parts] == [100] * 20
+
+
+@pytest.mark.parametrize("size", [0, 1, SYNC_BYTES, 3 * SYNC_BYTES - 1])
+def test_what_is_stored_in_a_directory_goes_to_the_disk_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Every byte of it, and none twice: what the log of a member has to sync waits for one piece."""
+    written: list[tuple[int, int]] = []
+
+    class Told(mmap.mmap):
+        def flush(self, offset: int = 0, size: int = 0) -> None:
+            written.append((offset, size))
+            super().flush(offset, size)
+
+    monkeypatch.setattr(mmap, "mmap", Told)
+    store, content = Repository(str(tmp_path)), bytes(range(256)) * (size // 256 + 1)
+    store.put("one", content[:size])
+    store.settle_object("one")
+    assert [at for at, _ in written] == list(range(0, size, SYNC_BYTES))
+    assert sum(length for _, length in written) == size
+    assert store.get("one", size) == content[:size]
 
 
 @pytest.mark.parametrize("rate", [str(RATE_MIN - 1), "0", "-1", "fast"])

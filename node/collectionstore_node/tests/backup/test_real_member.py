@@ -12,10 +12,10 @@ from collectionstore_node.api import HttpLimits, make_client_server
 from collectionstore_node.backup.archive import archive_log
 from collectionstore_node.backup.archive_lag import Lag
 from collectionstore_node.backup.create import create_backup
-from collectionstore_node.backup.replay import Target, replay_log
+from collectionstore_node.backup.replay import replay_log
 from collectionstore_node.backup.repository import Repository
 from collectionstore_node.backup.restore import NewMember, restore_directory
-from collectionstore_node.backup.selection import Cluster, Leader, Member
+from collectionstore_node.backup.selection import Cluster, Leader, Member, Target
 from collectionstore_node.backup.source import Access, Source
 from collectionstore_node.backup.stored import open_backup
 from collectionstore_node.service import Store, StoreLimits

@@ -32,6 +32,18 @@ MIN = -(1 << 63)
 MOMENT_MS = 1_700_000_000_123
 
 SINGLE: list[Row] = [
+    # $bit
+    ({"expdata": 13}, {"$bit": {"expdata": {"and": 10}}}, {"expdata": 8}),
+    ({"expdata": 3}, {"$bit": {"expdata": {"or": 5}}}, {"expdata": 7}),
+    ({"expdata": 1}, {"$bit": {"expdata": {"xor": 5}}}, {"expdata": 4}),
+    ({"a": {"b": [0, 1]}}, {"$bit": {"a.b.1": {"or": 2, "and": -2}}}, {"a": {"b": [0, 2]}}),
+    ({}, {"$bit": {"a.b": {"or": 5}}}, {"a": {"b": 5}}),
+    ({"a": -1}, {"$bit": {"a": {"and": MAX}}}, {"a": MAX}),
+    ({"a": MAX}, {"$bit": {"a": {"xor": -1}}}, {"a": MIN}),
+    ({"a": 1.0}, {"$bit": {"a": {"or": 1}}}, TYPE),
+    ({"a": True}, {"$bit": {"a": {"or": 1}}}, TYPE),
+    ({"a": None}, {"$bit": {"a": {"or": 1}}}, TYPE),
+    ({"a": MAX + 1}, {"$bit": {"a": {"and": 1}}}, RANGE),
     # $set
     ({}, {"$set": {"a": 1}}, {"a": 1}),
     ({"a": 1}, {"$set": {"a": None}}, {"a": None}),

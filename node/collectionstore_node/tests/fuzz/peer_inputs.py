@@ -36,6 +36,7 @@ from collectionstore_node.raft.messages import (
 from collectionstore_node.replica.membership.changes import MemberChange, MembersRequest
 from collectionstore_node.replica.peers import calls
 from collectionstore_node.statemachine.commands import (
+    AckConsumer,
     BuildIndex,
     Command,
     Compare,
@@ -44,6 +45,7 @@ from collectionstore_node.statemachine.commands import (
     CreateCollection,
     CreateIndex,
     Delete,
+    DeleteConsumer,
     DocumentRef,
     DropCollection,
     DropIndex,
@@ -53,6 +55,7 @@ from collectionstore_node.statemachine.commands import (
     KeyRef,
     Precondition,
     Put,
+    PutConsumer,
     Transaction,
     Update,
     UpdateForm,
@@ -286,6 +289,16 @@ class Inputs:
                 CreateIndex(self._text(), definition),
                 DropIndex(self._text(), self._text()),
                 BuildIndex(self._text(), random.choice((0, 1, 2**62)), random.choice((None, self._text()))),
+                PutConsumer(
+                    random.choice(("one", self._text())),
+                    random.choice(("collection", "bucket", "store", self._text())),
+                    random.choice(("", "c", self._text())),
+                    random.choice((b"{}", b"x" * 20_000, self._bytes())),
+                    random.choice((None, 0, 2**62, -1)),
+                    random.choice((0, 2**32)),
+                ),
+                AckConsumer(random.choice(("one", self._text())), random.choice((0, 1, 2**62)), random.choice((0, 1))),
+                DeleteConsumer(random.choice(("one", self._text()))),
             )
         )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, cast
 
-from collectionstore_node.errors import StorageFailed
+from collectionstore_node.errors import NotNow, StorageFailed
 from collectionstore_node.logs import SlowLog, Thresholds
 from collectionstore_node.metrics import ReplicaMetrics, member_metrics
 from collectionstore_node.raft.messages import Message, NodeId
@@ -138,7 +138,10 @@ class WireTransport:
         del timeout_s
         if {(to, self._own), (self._own, to)} & self._wires.held:
             raise PeerUnavailable("held")
-        return await self._wires.members[to].handler.on_request(self._own, payload)
+        try:
+            return await self._wires.members[to].handler.on_request(self._own, payload)
+        except NotNow as error:
+            raise PeerUnavailable(str(error)) from None  # as the transport says it to the one that asks
 
     async def send_snapshot(self, to: NodeId, envelope: bytes, path: Path) -> None:
         """Carry no files."""

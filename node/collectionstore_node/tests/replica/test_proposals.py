@@ -17,6 +17,7 @@ from collectionstore_node.replica.consensus.proposals import (
     MANY_COMMANDS,
     Proposals,
 )
+from collectionstore_node.replica.observation.command import EarlyWaiter
 from collectionstore_node.statemachine.commands import Code, Outcome
 
 COMMAND = b"one encoded command"
@@ -267,3 +268,95 @@ async def test_caller_gets_the_answer_with_values() -> None:
     assert not queue.waits(Index(1), Term(2))
     queue.applied(Index(1), Term(1), [outcome(1), outcome(2)], {1: outcome(77)})
     assert [(await future).revision for future in futures] == [1, 77]
+
+
+def early(queue: Proposals, deadline: float = 100.0) -> asyncio.Future[Outcome | None]:
+    """Queue a command whose caller goes on once the leader has it on its disk."""
+    told: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+    waiter = EarlyWaiter(told)
+    queue.enqueue(COMMAND, deadline, waiter, early=waiter)
+    return told
+
+
+async def test_an_early_waiter_is_told_once_the_disk_of_the_leader_has_its_entry() -> None:
+    queue = proposals()
+    first, plain, second = early(queue), queue.submit(COMMAND, 100.0), early(queue)
+    queue.proposed(Index(7), Term(2), queue.take(), 1)
+    third = early(queue)
+    queue.proposed(Index(8), Term(2), queue.take(), 1)
+    queue.synced(Index(6), Term(2))
+    assert not first.done()
+    queue.synced(Index(7), Term(2))
+    assert (first.result(), second.result()) == (None, None)
+    assert not plain.done()
+    assert not third.done()
+    queue.applied(Index(7), Term(2), [outcome(1), outcome(2), outcome(3)])
+    assert plain.result() == outcome(2)
+    queue.synced(Index(9), Term(2))
+    assert third.result() is None
+
+
+@pytest.mark.parametrize("leads", [None, Term(3)])
+async def test_the_disk_of_another_term_says_nothing(leads: Term | None) -> None:
+    """The entry at that index may be another one."""
+    queue = proposals()
+    told = early(queue)
+    queue.proposed(Index(7), Term(2), queue.take(), 1)
+    queue.synced(Index(9), leads)
+    assert not told.done()
+    queue.applied(Index(7), Term(3), [])
+    with pytest.raises(NotLeader):
+        told.result()
+
+
+async def test_an_early_waiter_is_told_the_outcome_that_is_known_before() -> None:
+    queue = proposals()
+    told = early(queue)
+    queue.proposed(Index(7), Term(2), queue.take(), 1)
+    queue.applied(Index(7), Term(2), [outcome(5)])
+    assert told.result() == outcome(5)
+    queue.synced(Index(7), Term(2))
+
+
+async def test_a_command_whose_caller_was_told_is_proposed_again_if_its_entry_had_no_room() -> None:
+    queue = proposals()
+    told = early(queue)
+    queue.proposed(Index(7), Term(2), queue.take(), 1)
+    queue.synced(Index(7), Term(2))
+    assert told.result() is None
+    queue.applied(Index(7), Term(2), [Outcome(Code.DEFERRED, 1)])
+    (again,) = queue.take()
+    queue.proposed(Index(8), Term(2), [again], 1)
+    queue.synced(Index(8), Term(2))
+    queue.applied(Index(8), Term(2), [outcome(2)])
+    assert again.future.done()
+    assert queue.pending == 0
+
+
+async def test_a_command_whose_caller_was_told_does_not_stay_beyond_its_deadline() -> None:
+    queue = proposals()
+    told = early(queue, 5.0)
+    queue.proposed(Index(7), Term(2), queue.take(), 1)
+    queue.synced(Index(7), Term(2))
+    queue.expire(6.0)
+    assert told.result() is None
+    assert queue.pending == 0
+
+
+async def test_an_early_command_whose_caller_has_gone_is_dropped() -> None:
+    queue = proposals()
+    early(queue).cancel()
+    kept = early(queue)
+    batch = queue.take()
+    assert len(batch) == 1
+    queue.proposed(Index(7), Term(2), batch, 1)
+    queue.synced(Index(7), Term(2))
+    assert kept.result() is None
+
+
+async def test_an_early_command_that_was_never_proposed_is_certainly_not_applied() -> None:
+    queue = proposals()
+    told = early(queue)
+    queue.refuse_waiting(NotLeader)
+    with pytest.raises(NotLeader):
+        told.result()

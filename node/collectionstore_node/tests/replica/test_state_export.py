@@ -12,7 +12,7 @@ import pytest
 from collectionstore_node.errors import InsufficientStorage, InvalidRequest, NotNow, Overloaded
 from collectionstore_node.raft.messages import GENESIS_CHAIN, Index, chain_hash
 from collectionstore_node.replica import replica as replica_module
-from collectionstore_node.replica.snapshots.state_export import BUSY_RATE, RATE_MIN, StateExport, rest_s
+from collectionstore_node.replica.snapshots.state_export import BUSY_RATE, RATE_MIN, REST, StateExport, rest_s
 from collectionstore_node.space import SpaceLimits
 from collectionstore_node.statemachine.header import header_in, read_header
 from collectionstore_node.statemachine.keys import HEADER_KEY
@@ -97,16 +97,16 @@ async def test_a_client_that_goes_while_the_stream_opens_leaves_nothing_open(tmp
         await read(await member.replica.open_state())
 
 
-def test_a_stream_rests_as_long_as_it_read_and_longer_while_the_loop_is_late() -> None:
+def test_a_stream_rests_by_how_long_it_read_and_longer_while_the_loop_is_late() -> None:
     piece = 256 << 10
-    assert rest_s(0.002, 0.0, piece) == 0.002
+    assert rest_s(0.002, 0.0, piece) == REST * 0.002
     assert rest_s(0.002, 0.001, piece) == pytest.approx(0.010)
     rests = [rest_s(0.002, late / 1000, piece) for late in range(100)]
     assert rests == sorted(rests)
     # A member that is always busy is read all the same, faster than what a client may be cut for.
     assert piece / max(rests) == BUSY_RATE > RATE_MIN
-    # One whose disk is slow rests as long as it reads.
-    assert rest_s(1.0, 1.0, piece) == 1.0
+    # One whose disk is slow rests by how long it reads.
+    assert rest_s(1.0, 1.0, piece) == REST
 
 
 async def test_a_member_that_becomes_short_of_space_ends_the_stream(tmp_path: Path) -> None:

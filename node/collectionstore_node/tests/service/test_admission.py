@@ -8,12 +8,15 @@ from typing import NoReturn, cast
 
 import pytest
 
+from collectionstore_node.changes import Scope, Selection
 from collectionstore_node.errors import Overloaded
 from collectionstore_node.indexes.definition import Definition, IndexField
 from collectionstore_node.raft.messages import Index, NodeId
 from collectionstore_node.service import Consistency, Store, StoreLimits, StoreReplica
 from collectionstore_node.service.backups import Backups
+from collectionstore_node.service.commits import Commits
 from collectionstore_node.service.configuration import Options
+from collectionstore_node.service.consumers import Consumers
 from collectionstore_node.service.exports import ReadLog, ReadState
 from collectionstore_node.service.halves import Halves
 from collectionstore_node.service.indexes import Indexes
@@ -32,14 +35,18 @@ from collectionstore_node.service.operations import (
     ANY,
     DEFAULTS,
     LOCKS,
+    Commit,
+    CompareOperator,
     ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
+    DocumentQuery,
     DocumentRef,
     DropCollection,
     DropIndex,
     GrantLease,
+    GuardedTransaction,
     KeepLease,
     KeyRef,
     ListCollections,
@@ -49,16 +56,23 @@ from collectionstore_node.service.operations import (
     Operation,
     Precondition,
     Put,
+    PutConsumer,
+    QueryGuard,
     ReadCollection,
+    ReadConsumers,
     ReadIndexes,
     ReadLease,
     ReadPoint,
+    ReadTarget,
     RevokeLease,
+    Settle,
     Touch,
     Transaction,
     ValidateDocuments,
+    WatchChanges,
 )
 from collectionstore_node.service.results import Outcome
+from collectionstore_node.service.tickets import Ticket, Tickets
 from collectionstore_node.service.validation import Validation
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 from collectionstore_node.tests.service.conftest import LIMITS, as_is
@@ -76,6 +90,11 @@ MEMBERS = MembersRequest((MemberChange("remove", NodeId(1)),))
 INDEX = Definition("one", (IndexField("a"),))
 VALIDATION = ValidateDocuments("c", None, None, 1, 1)
 NEW = Consistency.LINEARIZABLE
+CONSUMER = PutConsumer("c", "store", "", b"{}")
+WATCH = WatchChanges(Selection(Scope("collection", "people")))
+COMMIT = Commit((ReadTarget(DOCUMENT, 1),))
+GUARDED = GuardedTransaction(TRANSACTION, (QueryGuard(DocumentQuery("people", b"{}"), CompareOperator.EQUAL, 0),))
+TICKET = Ticket(1, "k", bytes(32), 0, 0)
 PAST = ReadPoint(at_revision=3)
 
 
@@ -102,6 +121,10 @@ async def _insertion(store: Store) -> object:
 
 async def _begin_write(store: Store) -> None:
     store.halves.begin_write(WaitingCall(), PUT, 1.0)
+
+
+async def _queue(store: Store) -> object:
+    return store.tickets.queue(PUT, key=None, timeout_s=1, told=lambda _: None, request=None)
 
 
 async def _begin_read(store: Store) -> None:
@@ -168,6 +191,12 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
     ),
     ("check", VALIDATION, lambda store: store.validation.check(VALIDATION, consistency=NEW, timeout_s=1)),
     ("insertion", None, _insertion),
+    ("change", CONSUMER, lambda store: store.consumers.change(CONSUMER, key=None, timeout_s=1)),
+    (
+        "read",
+        ReadConsumers("c"),
+        lambda store: store.consumers.read(ReadConsumers("c"), consistency=NEW, timeout_s=1),
+    ),
     ("touch", TOUCH, lambda store: store.touch(TOUCH, key=None, timeout_s=1)),
     ("grant", GrantLease(5_000), lambda store: store.leases.grant(5_000, key=None, timeout_s=1)),
     ("keep", KeepLease(3), lambda store: store.leases.keep(3, key=None, timeout_s=1)),
@@ -186,6 +215,11 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
         lambda store: store.locks.renew("job", 7, LIFE, key=None, timeout_s=1),
     ),
     ("read", LOCK.ref, lambda store: store.locks.read("job", consistency=NEW, timeout_s=1)),
+    ("run", COMMIT, lambda store: store.commits.run(COMMIT, key=None, timeout_s=1)),
+    ("planned", GUARDED, lambda store: store.commits.planned(GUARDED, timeout_s=1)),
+    ("queue", PUT, _queue),
+    ("early", PUT, lambda store: store.tickets.early(PUT, key=None, timeout_s=1, request=None)),
+    ("fate", Settle(), lambda store: store.tickets.fate(TICKET, settle=False, timeout_s=1)),
     ("cluster", ReadCluster(), _cluster),
     ("open_state", ReadState(), lambda store: store.backups.open_state(consistency=NEW, timeout_s=1)),
     ("committed_log", ReadLog(Index(7)), lambda store: store.backups.committed_log(ReadLog(Index(7)), timeout_s=1)),
@@ -205,8 +239,24 @@ TURNS = {"confirm", "reads_wait", "read_turn", "soon"}
 """What comes between admission and reading, and reads nothing."""
 SECOND_HALVES = {"end_write", "end_read", "count_out"}
 """Of what `begin_write`, `begin_read` and `submit` have admitted."""
-PARTS = {"backups", "halves", "indexes", "leases", "lists", "locks", "options", "queries", "updates", "validation"}
-FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", "name", "staleness_s"}
+PARTS = {
+    "backups",
+    "commits",
+    "consumers",
+    "halves",
+    "imports",
+    "indexes",
+    "leases",
+    "lists",
+    "locks",
+    "options",
+    "queries",
+    "tickets",
+    "updates",
+    "validation",
+    "watches",
+}
+FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", "name", "staleness_s", "wall_ms"}
 """What probes read of a node, whatever the load."""
 SIGNING = {"token_key", "pins"}
 """What cursors are signed by: nothing that clients have stored."""
@@ -244,13 +294,26 @@ def test_every_public_method_is_an_operation_or_a_fact() -> None:
     """A new method of the store must be added to one of the lists, and so be tested here."""
     public = {
         name
-        for part in (Store, Backups, Halves, Indexes, Leases, Lists, Locks, Options, Validation)
+        for part in (
+            Store,
+            Backups,
+            Commits,
+            Consumers,
+            Halves,
+            Indexes,
+            Leases,
+            Lists,
+            Locks,
+            Options,
+            Tickets,
+            Validation,
+        )
         for name in dir(part)
         if not name.startswith("_")
     }
 
     others = OPTIONS | ADMISSION | TURNS | SECOND_HALVES | FACTS | SIGNING | COUNTED | TOLD
-    assert public - PARTS == {name for name, _, _ in OPERATIONS} | others
+    assert public - PARTS - {"for_streams"} == {name for name, _, _ in OPERATIONS} | others
 
 
 @pytest.mark.parametrize(
@@ -266,6 +329,16 @@ async def test_an_operation_that_is_not_admitted_never_reaches_the_replica(
 
     (asked,) = store.asked
     assert asked == expected or (expected is None and isinstance(asked, Put))
+
+
+async def test_a_watch_that_is_not_admitted_never_reaches_the_replica() -> None:
+    store = ShutStore(cast(StoreReplica, Untouchable()))
+
+    with pytest.raises(Refused):
+        await store.watches.open(WATCH, consistency=NEW, timeout_s=1)
+
+    assert store.asked == [WATCH]
+    assert len(store.watches) == 0
 
 
 def test_requests_in_flight_are_bounded_and_one_that_leaves_makes_room(store: Store) -> None:

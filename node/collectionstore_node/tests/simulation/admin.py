@@ -96,7 +96,9 @@ class Admin:
             self.transfer_wanted = False
             await self._post(session, address, "transfer-leadership", {})
         here = {status["node_id"] for host, status in seen.items() if host in self.expected}
-        return here == set(configuration["voters"]) and len(leader["members"]) == len(here)
+        # Those that were not seen may come up before the next look: a cluster without them is not what is wanted.
+        complete = len(here) == len(self.expected)
+        return complete and here == set(configuration["voters"]) and len(leader["members"]) == len(here)
 
     def _steps(self, leader: Status, seen: Mapping[Host, Status]) -> list[dict[str, str]]:
         """Return the next change: learners come first, then one change of voters that does all the rest."""

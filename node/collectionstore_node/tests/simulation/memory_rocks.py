@@ -18,7 +18,7 @@ from rocksdict import ColumnFamily, WriteBatch
 
 from collectionstore_node.storage.corruption import Corrupted
 from collectionstore_node.storage.failstop import FailStop
-from collectionstore_node.storage.rocksdb.family import Family
+from collectionstore_node.storage.rocksdb.family import Family, FixedFamily
 from collectionstore_node.storage.rocksdb.rocks import STATE_PREFIX, UNSYNCED_BATCHES_MAX, Rocks
 
 _Change = tuple[str, bytes, bytes | None]
@@ -235,6 +235,12 @@ class MemoryFamily(Family):
         state = self._rocks.view[self.name].copy()
         return ((key, value) for key in keys if (value := state.get(key)) is not None)
 
+    def fixed(self, skipped_max: int) -> FixedFamily:
+        """Return the family as it is at the time of the call."""
+        del skipped_max
+        self._failstop.check()
+        return MemoryFixed(self._rocks.view[self.name].copy())
+
     def flush(self) -> None:
         """Make durable what was written to this family outside the WAL."""
         self._rocks.flush(self.name)
@@ -252,6 +258,38 @@ class MemoryFamily(Family):
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+class MemoryFixed(FixedFamily):
+    """A column family in memory as it was when this was made; a scan must not go on behind another read."""
+
+    __slots__ = ("_reads", "_state")
+
+    def __init__(self, state: Pairs) -> None:
+        self._state = state
+        self._reads = 0
+
+    def scan_ranges(self, ranges: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs in each of `ranges`."""
+        return self._current(
+            pair
+            for lo, hi in ranges
+            for pair in takewhile(lambda one, hi=hi: one[0] < hi, self._state.scan(lo))  # type: ignore[misc]
+        )
+
+    def pick(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs of those of `keys` that exist."""
+        return self._current((key, value) for key in keys if (value := self._state.get(key)) is not None)
+
+    def _current(self, pairs: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        self._reads += 1
+        return self._while(pairs, self._reads)
+
+    def _while(self, pairs: Iterator[tuple[bytes, bytes]], read: int) -> Iterator[tuple[bytes, bytes]]:
+        for pair in pairs:
+            if read != self._reads:
+                raise RuntimeError("a scan goes on although another read has moved its cursor")
+            yield pair
 
 
 class MemoryRocks(Rocks):

@@ -28,6 +28,7 @@ from collectionstore_node.tests.simulation.member import CLIENT_PORT
 from collectionstore_node.tests.simulation.network import Network
 from collectionstore_node.tests.simulation.process import Process
 from collectionstore_node.tests.soak.report import Report
+from collectionstore_testkit.histories.bank import Bank
 from collectionstore_testkit.histories.checker import check
 from collectionstore_testkit.histories.operations import Operation
 from collectionstore_testkit.histories.workload import BrokenPromise, Workload, WorkloadSettings
@@ -51,8 +52,12 @@ class Violation(AssertionError):
 class World:
     """One run. Everything random comes from `seed`."""
 
-    def __init__(self, seed: int, directory: Path, tell: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, seed: int, directory: Path, tell: Callable[[str], None] | None = None, *, bank: bool = False
+    ) -> None:
+        """With `bank` a bank is run by interactive transactions, besides the other clients."""
         self.seed = seed
+        self._with_bank = bank
         self.random = random = Random(seed)
         self.trace = Trace(tell)
         self.loop = SimulatedLoop(Random(random.getrandbits(64)), self.trace)
@@ -96,6 +101,7 @@ class World:
             faults=+self.chaos.injected,
             operations=len(self.workload.history),
             trace=self.trace.hexdigest(),
+            transactions={} if self.bank is None else dict(self.bank.outcomes),
         )
 
     async def _live(self) -> None:
@@ -104,6 +110,7 @@ class World:
             await self._begin()
             self.chaos.start()
             end = self.loop.now + CHAOS_S + CALM_S
+            banking = None if self.bank is None else self._use(self.bank.run(until=end))
             clients, indexing = self._use(self.workload.run(until=end)), self._use(self.indexer.run(end))
             dying = self._use(self.mortals.run(end))
             await self._pass(CHAOS_S)
@@ -113,6 +120,9 @@ class World:
             _raise_broken(clients)
             await self._until(indexing.done, "the requests for indexes do not end")
             indexing.result()
+            if banking is not None:
+                await self._until(banking.done, "the transactions of the bank do not end")
+                _raise_broken(banking)
             await self._until(dying.done, "the requests for values that expire do not end")
             dying.result()
             await self._until(self._at_rest, "the members do not come to agree")
@@ -120,6 +130,10 @@ class World:
             reading = self._use(self.workload.read_all())
             await self._until(reading.done, "not everything can be read")
             reading.result()
+            if self.bank is not None:
+                checking = self._use(self.bank.check())
+                await self._until(checking.done, "the fate of the bank's transactions is not to be learned")
+                _raise_broken(checking)
             self._check()
         except AssertionError as error:
             raise Violation("\n  ".join((str(error), *self._picture()))) from error
@@ -148,9 +162,24 @@ class World:
             ),
         )
         self.indexer = Indexer(self._urls, self._session, lambda: self.loop.now, Random(self.random.getrandbits(64)))
-        self.mortals = Mortals(self._urls, self._session, lambda: self.loop.now, Random(self.random.getrandbits(64)))
+        # A generator of its own: the rest of a world draws what it always drew.
+        self.mortals = Mortals(self._urls, self._session, lambda: self.loop.now, Random(f"mortals {self.seed}"))
         preparing = self._use(self.workload.prepare())
         await self._until(preparing.done, "the collection cannot be made")
+        self.bank = None
+        if self._with_bank:
+            # A generator of its own: worlds without a bank draw what they always drew.
+            self.bank = Bank(
+                urls=self._urls,
+                session=self._session,
+                now=lambda: self.loop.now,
+                random=Random(f"bank {self.seed}"),
+                timeout_s=1.0,
+                pause_s=0.1,
+            )
+            opening = self._use(self.bank.prepare())
+            await self._until(opening.done, "the bank cannot be opened")
+            opening.result()
         self.trace.tell("world", "is set up")
 
     def _use(self, work: Coroutine[None, None, _T]) -> asyncio.Task[_T]:
@@ -249,8 +278,8 @@ def _draw_pace(random: Random) -> Pace:
     )
 
 
-def run(seed: int, tell: Callable[[str], None] | None = None) -> Report:
-    """Run one world. Raises `AssertionError`; the same seed does the same again."""
+def run(seed: int, tell: Callable[[str], None] | None = None, *, bank: bool = False) -> Report:
+    """Run one world, with `bank` one with a bank. Raises `AssertionError`; the same seed does the same again."""
     memory = Path("/dev/shm")
     directory = Path(tempfile.mkdtemp(prefix="simulation-", dir=memory if memory.is_dir() else None))
     collecting = gc.isenabled()
@@ -258,7 +287,7 @@ def run(seed: int, tell: Callable[[str], None] | None = None) -> Report:
     gc.disable()
     gc.freeze()
     try:
-        return World(seed, directory, tell).run()
+        return World(seed, directory, tell, bank=bank).run()
     finally:
         gc.collect()
         gc.unfreeze()

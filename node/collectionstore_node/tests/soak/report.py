@@ -19,3 +19,5 @@ class Report:
     """Proposals and reads, or client requests, that were asked."""
     trace: str = ""
     """Hash in hex of everything that happened."""
+    transactions: dict[str, int] = field(default_factory=dict)
+    """Those of a bank, by kind and result, if there was one."""

@@ -1,6 +1,8 @@
-"""The CustomResourceDefinition on a real API server: schema, rules in CEL, defaults and transitions against the parser.
+"""The CustomResourceDefinition on a real API server: schema, rules in CEL and defaults against the parser.
 
-Needs no nodes: a kube-apiserver with its etcd is enough. Installs the definition, creates nothing that stays.
+Transitions, which the parser does not see, are in the scenario `the-api-server-judges-every-transition`.
+
+Needs no nodes: a kube-apiserver with its etcd is enough. Installs the definition, creates nothing.
 
     python -m collectionstore_operator.tests.crd.crd_on_api_server --kubeconfig FILE --examples 300
 """
@@ -109,48 +111,6 @@ def check_names(server: Server) -> None:
         click.echo(f"name {name[:12]}: {answer['message']}")
 
 
-def check_changes(server: Server) -> None:
-    """What may not change cannot; the others can. On an object that exists for the time of the check."""
-    server.call("DELETE", f"{CLUSTERS}/demo")
-    code, answer = server.call("POST", CLUSTERS, resource({"storage": {"class": "fast"}}))
-    assert code == 201, answer
-    path, merge = f"{CLUSTERS}/demo", "application/merge-patch+json"
-    try:
-        for spec, accepted in (
-            ({"storage": {"size": "9Gi"}}, False),
-            ({"storage": {"size": "10240Mi"}}, True),
-            ({"storage": {"size": "11Gi"}}, True),
-            ({"storage": {"class": "slow"}}, False),
-            ({"storage": {"class": None}}, False),
-            ({"tls": {"client": "Disabled"}}, False),
-            ({"replicas": 4}, False),
-            ({"replicas": 1}, False),
-            ({"replicas": 5}, True),
-            ({"raft": {"heartbeatMilliseconds": 200}}, False),
-        ):
-            code, answer = server.call("PATCH", path, {"spec": spec}, merge)
-            assert (code == 200) is accepted, (spec, answer)
-            click.echo(f"{json.dumps(spec)}: {'accepted' if accepted else answer['message']}")
-        code, answer = server.call("PATCH", f"{path}/scale", {"spec": {"replicas": 4}}, merge)
-        assert code == 422, answer
-        click.echo(f"scale to 4: {answer['message']}")
-        for status, accepted in (
-            ({"clusterID": "c1", "initialized": True, "selector": "a=b", "replicas": 3}, True),
-            ({"clusterID": "c2"}, False),
-            ({"clusterID": None}, False),
-            ({"initialized": False}, False),
-            (None, False),
-            ({"conditions": [{"type": "Ready"}]}, False),
-        ):
-            code, answer = server.call("PATCH", f"{path}/status", {"status": status}, merge)
-            assert (code == 200) is accepted, (status, answer)
-            click.echo(f"status {json.dumps(status)}: {'accepted' if accepted else answer['message']}")
-        code, answer = server.call("GET", f"{path}/scale")
-        assert answer["status"] == {"replicas": 3, "selector": "a=b"}, answer
-    finally:
-        server.call("DELETE", path)
-
-
 @click.command()
 @click.option("--kubeconfig", type=click.Path(path_type=Path, exists=True), required=True, help="Names files only.")
 @click.option("--examples", default=300, show_default=True, help="How many specs are drawn.")
@@ -159,7 +119,6 @@ def main(kubeconfig: Path, examples: int) -> None:
     server = Server(kubeconfig)
     server.install()
     check_names(server)
-    check_changes(server)
     check_agreement(server, examples)
 
 

@@ -14,6 +14,7 @@ import pytest
 from collectionstore_operator.crd.transitions import SIZE
 from collectionstore_operator.kubernetes.claims import FILE_SYSTEM_S
 from collectionstore_operator.model.actions import GrowVolume
+from collectionstore_operator.model.observed import Space
 from collectionstore_operator.resource import labels
 from collectionstore_operator.tests.kubernetes.test_runtime import CLUSTER, WORKLOAD, World
 from collectionstore_operator.tests.kubernetes.test_runtime import world as world
@@ -173,6 +174,31 @@ async def test_smaller_size_shrinks_nothing(world: World) -> None:
     assert provider.requested() == ["20Gi", "20Gi", "20Gi"]
     assert "compareTo" in SIZE.cel
     assert world.server.objects[CLUSTER]["status"]["largestVolume"] == 20 * 2**30
+
+
+async def test_full_volume_lets_all_grow_and_the_spec_stays(world: World) -> None:
+    """By spec.storage.growth, as long as a member tells that it is almost full: one at a time, up to the maximum."""
+    storage = {"size": "10Gi", "class": "fast", "growth": {"maxSize": "20Gi"}}
+    world.create({"storage": storage})
+    await world.rounds(2)
+    provider = Provider(world)
+    await world.rounds(1)
+    assert provider.requested() == ["10Gi", "10Gi", "10Gi"]
+    world.node(1, space=Space(free_bytes=1 << 30, used_bytes=8 << 30))
+    seen = [provider.requested()]
+    for _ in range(12):
+        await world.rounds(1)
+        if provider.requested() != seen[-1]:
+            seen.append(provider.requested())
+        provider.work()
+    steps = [
+        [larger] * done + [smaller] * (3 - done)
+        for smaller, larger in (("10Gi", "13Gi"), ("13Gi", "17Gi"), ("17Gi", "20Gi"))
+        for done in (1, 2, 3)
+    ]
+    assert seen == [["10Gi"] * 3, *steps]
+    assert await plan_of(world) == []
+    assert world.server.objects[CLUSTER]["spec"]["storage"] == storage, "the spec is never written"
 
 
 @pytest.mark.parametrize("ordinal", [0, 1, 2])

@@ -35,6 +35,7 @@ STAGES: Final = (
         "planning/test_unexplained_members.py",
         "model/test_assessment.py",
         "planning/test_volume_expansion.py",
+        "planning/test_volume_growth.py",
         "planning/test_certificates.py",
         "planning/test_authority_age.py",
         "planning/test_authority_rotation.py",

@@ -58,6 +58,7 @@ def test_defaults_are_explicit() -> None:
             "size": "10Gi",
             "class": None,
             "quota": None,
+            "growth": None,
             "retention": "Retain",
             "releasedVolumes": None,
             "labels": None,
@@ -193,8 +194,8 @@ def test_null_counts_as_absent() -> None:
         ({"paused": "yes"}, "spec.paused: 'yes' is not allowed; allowed: true or false"),
         (
             {"storage": "10Gi"},
-            "spec.storage: '10Gi' is not an object; allowed: an object with size, class, quota, retention, "
-            "releasedVolumes, labels, annotations",
+            "spec.storage: '10Gi' is not an object; allowed: an object with size, class, quota, growth, "
+            "retention, releasedVolumes, labels, annotations",
         ),
         ({"storage": {"size": "ten"}}, "spec.storage.size: 'ten' is not allowed; allowed: a whole size such as 10Gi"),
         ({"storage": {"size": 10}}, "spec.storage.size: 10 is not allowed; allowed: a whole size such as 10Gi"),

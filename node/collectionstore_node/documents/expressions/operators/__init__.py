@@ -6,6 +6,7 @@ from collectionstore_node.documents.expressions.operators.arithmetic import ARIT
 from collectionstore_node.documents.expressions.operators.arrays import ARRAYS
 from collectionstore_node.documents.expressions.operators.comparison import COMPARISON
 from collectionstore_node.documents.expressions.operators.conversions import CONVERSIONS
+from collectionstore_node.documents.expressions.operators.dates import DATES
 from collectionstore_node.documents.expressions.operators.forms import ARGUMENTS_MAX, NOT_GIVEN, Operator
 from collectionstore_node.documents.expressions.operators.objects import OBJECTS
 from collectionstore_node.documents.expressions.operators.texts import TEXTS
@@ -16,6 +17,7 @@ OPERATORS: Final[dict[str, Operator]] = {
     **ARRAYS,
     **COMPARISON,
     **CONVERSIONS,
+    **DATES,
     **OBJECTS,
     **TEXTS,
     **TOTALS,

@@ -35,6 +35,8 @@ class Operator(NamedTuple):
     """How many arguments there are in a list."""
     names: tuple[str, ...] = ()
     """Instead: the names of the arguments in an object; the first `least` of them are required."""
+    alone: str = ""
+    """The one of these that may be given alone, in place of the object."""
 
 
 def unary(run: Run, form: str) -> Operator:

@@ -103,8 +103,16 @@ async def connect(
 
 
 def _texts(operation: Mapping[str, Any]) -> dict[str, Any]:
-    """In msgpack documents travel as text."""
-    return {
-        name: orjson.dumps(value) if name in ("document", "transaction") and not isinstance(value, bytes) else value
-        for name, value in operation.items()
-    }
+    """In msgpack documents and bodies travel as text."""
+    return {name: _text(operation, value) if name in _TEXTS else value for name, value in operation.items()}
+
+
+_TEXTS = frozenset(("document", "transaction", "body", "when", "array_filters"))
+
+
+def _text(operation: Mapping[str, Any], value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if operation["op"] == "bulk" and isinstance(value, list):
+        return b"\n".join(map(orjson.dumps, value))
+    return orjson.dumps(value)
