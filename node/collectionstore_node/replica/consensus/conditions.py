@@ -13,7 +13,8 @@ class Conditions:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Callable[[], bool], float, asyncio.Future[None]]] = []
+        """Conditions with their deadlines."""
         self._closed = False
 
     async def until(self, condition: Callable[[], bool], deadline: float) -> None:
@@ -26,24 +27,27 @@ class Conditions:
         if self._closed:
             raise OutcomeUnknown("the node is stopping")
         future: asyncio.Future[None] = self._loop.create_future()
-        entry = (lambda: condition() or self._loop.time() >= deadline, future)
+        entry = (condition, deadline, future)
         self._waiting.append(entry)
         try:
+            # It need not hold any more when this goes on: another entry may have been proposed since.
             await future
         finally:
             self._waiting.remove(entry)
-        if not condition():
-            raise OutcomeUnknown("not finished within the deadline")
 
     def check(self) -> None:
         """Resolve conditions that hold and those past their deadline."""
-        for condition, future in self._waiting:
-            if not future.done() and condition():
+        for condition, deadline, future in self._waiting:
+            if future.done():
+                continue
+            if condition():
                 future.set_result(None)
+            elif self._loop.time() >= deadline:
+                future.set_exception(OutcomeUnknown("not finished within the deadline"))
 
     def close(self) -> None:
         """Fail all pending conditions: without a driver none of them changes any more."""
         self._closed = True
-        for _, future in self._waiting:
+        for _, _, future in self._waiting:
             if not future.done():
                 future.set_exception(OutcomeUnknown("the node is stopping"))

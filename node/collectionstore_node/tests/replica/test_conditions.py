@@ -26,6 +26,18 @@ async def test_waiter_is_woken_by_the_check_after_the_change() -> None:
     await waiter
 
 
+async def test_a_condition_that_has_held_need_not_hold_when_its_waiter_goes_on() -> None:
+    loop = asyncio.get_running_loop()
+    conditions, facts = Conditions(loop), {"done"}
+    waiter = asyncio.create_task(conditions.until(lambda: facts == {"done"}, loop.time() + 3600))
+    facts.add("another")
+    await asyncio.sleep(0)
+    facts.discard("another")
+    conditions.check()
+    facts.add("another")
+    await waiter
+
+
 async def test_deadline_leaves_the_outcome_unknown() -> None:
     loop = asyncio.get_running_loop()
     conditions = Conditions(loop)

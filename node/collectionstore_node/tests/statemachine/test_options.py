@@ -23,6 +23,7 @@ from collectionstore_node.statemachine.commands import (
     Delete,
     DocumentRef,
     DropCollection,
+    Expiring,
     Get,
     Idempotency,
     Image,
@@ -57,7 +58,7 @@ from collectionstore_node.statemachine.options import (
     read_options,
     shown_options,
 )
-from collectionstore_node.statemachine.stored import decode_stored
+from collectionstore_node.statemachine.stored import decode_stored, expiry_of
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.tests.statemachine import indexed
 from collectionstore_node.tests.statemachine.indexed import build, defined, put
@@ -131,6 +132,9 @@ REF = DocumentRef("c", "a")
         Update(DocumentRef("c", "new"), UpdateForm.OPERATORS, b'{"$set":{"name":"x"}}', upsert=True),
         Transaction(then=(put("x", {"age": 1}), put("b", {}))),
         Transaction(then=(put("x", {"age": 1}), Update(REF, UpdateForm.OPERATORS, SET))),
+        Expiring(put("b", {}), ttl_ms=10_000),
+        Expiring(Update(REF, UpdateForm.OPERATORS, SET), ttl_ms=10_000),
+        Transaction(then=(put("x", {"age": 1}), Expiring(put("b", {}), ttl_ms=10_000))),
     ],
     ids=[
         "insert",
@@ -142,6 +146,9 @@ REF = DocumentRef("c", "a")
         "upsert",
         "transaction",
         "update in one",
+        "expiring",
+        "expiring update",
+        "expiring in one",
     ],
 )
 def test_a_strict_schema_refuses_every_kind_of_write(view: MemoryView, write: Action) -> None:
@@ -571,6 +578,15 @@ def test_a_sequence_begins_where_it_is_told_and_never_goes_back(numbered: Memory
     run(numbered, ConfigureCollection("s", DEFAULTS), put("x", {}, "s"))
     run(numbered, ConfigureCollection("s", options(ids="sequence")))
     assert ids_of(run(numbered, Insert("s", b"{}"))) == ["101"]
+
+
+def test_a_numbered_document_expires_as_its_collection_says(numbered: MemoryView) -> None:
+    run(numbered, ConfigureCollection("s", options(ids="sequence", ttl="10s")), Insert("s", b"{}"))
+    found = find_collection(numbered, "s")
+    assert found is not None
+    record = numbered.get(documents_prefix(found.id) + b"1")
+    assert record is not None
+    assert expiry_of(record).deadline_ms >= 10_000
 
 
 def test_a_sequence_ends(numbered: MemoryView) -> None:
