@@ -35,10 +35,11 @@ from collectionstore_node.statemachine.costs import (
     QUERY_RANGES_MAX,
     QUERY_SEEN_MAX,
     TRANSACTION_ITEMS_MAX,
+    TRANSACTION_PATTERNS_MAX,
     TRANSACTION_QUERIES_MAX,
 )
 from collectionstore_node.statemachine.history import Change, ChangeKind, kept_after, scan_changes
-from collectionstore_node.statemachine.searching import NoCollection, Search, TooCostly
+from collectionstore_node.statemachine.searching import NoCollection, Search, TooCostly, patterns_in
 from collectionstore_node.statemachine.transactions import apply_transaction
 from collectionstore_node.statemachine.view import Overlay, View
 from collectionstore_node.statemachine.writing import current_revision
@@ -79,6 +80,9 @@ def queries_reason(action: GuardedTransaction | Commit) -> str | None:
         return f"a transaction has at most {TRANSACTION_QUERIES_MAX} queries"
     if any(len(one.plan.ranges) > QUERY_RANGES_MAX for one in queries):
         return f"a plan has at most {QUERY_RANGES_MAX} ranges"
+    # BEFORE they are compiled, which takes longer than all else.
+    if sum(patterns_in(one.filter) for one in queries) > TRANSACTION_PATTERNS_MAX:
+        return f"the queries of a transaction have at most {TRANSACTION_PATTERNS_MAX} patterns together"
     return None
 
 
@@ -227,8 +231,7 @@ def _unchanged(
             search.look_at(len(change.before or b"") + len(change.after or b""))
             for query in asked.get(change.collection, ()):
                 if change.revision > query.since and _matters(search, query, change):
-                    name = change.ref.id if isinstance(change.ref, DocumentRef) else ""
-                    return _conflict(revision, query.position, name, current_revision(change.after))
+                    return _conflict(revision, query.position, *_changed_to(change))
     except TooCostly:
         return Outcome(Code.CHANGES_UNKNOWN, revision, failed_operation=position)
     return True
@@ -252,6 +255,12 @@ def _matters(search: Search, asked: _Asked, change: Change) -> bool:
     return any(
         record is not None and search.holds(asked.condition, name, record) for record in (change.before, change.after)
     )
+
+
+def _changed_to(change: Change) -> tuple[str, int]:
+    """Return the ID of a document that was changed, and its revision behind it; of a whole collection neither."""
+    # What is stored of a collection is no record of a document, and cannot be read as one.
+    return (change.ref.id, current_revision(change.after)) if isinstance(change.ref, DocumentRef) else ("", 0)
 
 
 def _conflict(revision: int, position: int, document_id: str, current: int) -> Outcome:

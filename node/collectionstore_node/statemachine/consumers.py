@@ -13,6 +13,7 @@ import msgspec
 
 from collectionstore_node.statemachine.codec import decode_own
 from collectionstore_node.statemachine.commands import AckConsumer, Code, DeleteConsumer, Outcome, PutConsumer
+from collectionstore_node.statemachine.costs import READ_COST_BYTES
 from collectionstore_node.statemachine.header import Header
 from collectionstore_node.statemachine.keys import CONSUMERS, last_text, prefix_end
 from collectionstore_node.statemachine.view import Overlay, View
@@ -88,13 +89,20 @@ def _put(overlay: Overlay, put: PutConsumer, header: Header) -> Outcome:
         return Outcome(Code.CONSUMER_EXISTS, revision, current_revision=known.created_revision)
     if put.revision is not None and put.revision > revision:
         return Outcome(Code.CONSUMER_POSITION, revision)
-    if sum(1 for _ in scan_consumers(overlay)) >= CONSUMERS_MAX:
+    if _count(overlay) >= CONSUMERS_MAX:
         return Outcome(Code.TOO_MANY_CONSUMERS, revision)
     # Without a position it begins behind this very command.
     at, passed = (revision, PASSED_MAX) if put.revision is None else (put.revision, put.passed)
     made = Consumer(put.kind, put.scope, put.request, at, passed, revision, header.time_ms)
     overlay.put(_key(put.name), _encoder.encode(made))
     return Outcome(Code.OK, revision, created=True)
+
+
+def _count(overlay: Overlay) -> int:
+    """Return how many consumers there are. What is read for that is counted: they may have a megabyte together."""
+    records = [record for _, record in overlay.scan(CONSUMERS, prefix_end(CONSUMERS))]
+    overlay.cost += READ_COST_BYTES * len(records) + sum(map(len, records))
+    return len(records)
 
 
 def _key(name: str) -> bytes:

@@ -45,7 +45,10 @@ class StreamWatch:
         self._watch = watch
         self._credit = credit
         self._granted = asyncio.Event()
+        self._reason = _LEFT
         self._task = asyncio.get_running_loop().create_task(self._run(), name="stream-watch")
+        # Not at the end of the task itself: one that is cancelled before its first step has none.
+        self._task.add_done_callback(self._ended)
 
     def grant(self, events: int) -> None:
         """Let more events be told."""
@@ -61,9 +64,8 @@ class StreamWatch:
         self._task.cancel()
 
     async def _run(self) -> None:
-        reason = _LEFT
         try:
-            reason = await self._tell()
+            self._reason = await self._tell()
         except ConnectionError:
             pass  # the client has gone, which is how most watches end
         except NO_MEMORY as error:
@@ -71,9 +73,10 @@ class StreamWatch:
         except Exception as error:  # the boundary: its client must not wait for ever
             log.error("connection.failed", exc_info=error)
             self._stream.hang_up()
-        finally:
-            self._watch.close(reason)
-            self._stream.watch_ended(self._tag)
+
+    def _ended(self, _task: asyncio.Task[None]) -> None:
+        self._watch.close(self._reason)
+        self._stream.watch_ended(self._tag)
 
     async def _tell(self) -> str:
         """Return the kind of the last event."""
@@ -124,11 +127,7 @@ class Watching:
         """Open a watch; its events follow the answer."""
         store, text = self._api.store, bytes(operation.watch)
         check_size(len(text), self._api.limits.control_bytes_max)
-        if len(stream.watches) >= settings.STREAM_WATCHES_MAX or operation.tag in stream.watches:
-            raise Problem(
-                "invalid_body",
-                f"a stream has at most {settings.STREAM_WATCHES_MAX} watches, each with a tag of its own",
-            )
+        _check_place(stream, operation.tag)
         credit = _credit(operation.credit)
         asked, body = consistency(operation), decode(compact_json(text, self._rules), StreamWatching)
         if body.consumer is None:
@@ -147,9 +146,11 @@ class Watching:
             timeout_s=flight.left_s,
         )
         # Again: others may have been opened meanwhile, and the client may have left.
-        if stream.ended or stream.draining or operation.tag in stream.watches:
+        try:
+            _check_place(stream, operation.tag)
+        except Problem:
             watch.close()
-            raise Problem("unavailable", "the stream takes no more watches")
+            raise
         told: dict[str, Any] = {"watch": operation.tag, "token": watch.token}
         stream.answer(
             flight,
@@ -177,6 +178,15 @@ class Watching:
 
     def _done(self, stream: Stream, flight: Flight) -> None:
         stream.answer(flight, Answer(tag=flight.operation.tag, status=200, revision=self._api.store.revision))
+
+
+def _check_place(stream: Stream, tag: int) -> None:
+    if stream.ended or stream.draining:
+        raise Problem("unavailable", "the stream takes no more watches")
+    if len(stream.watches) >= settings.STREAM_WATCHES_MAX or tag in stream.watches:
+        raise Problem(
+            "invalid_body", f"a stream has at most {settings.STREAM_WATCHES_MAX} watches, each with a tag of its own"
+        )
 
 
 def _credit(events: int) -> int:

@@ -448,7 +448,7 @@ async def test_imports_at_a_time_are_bounded(people: Client, raw: RawClient) -> 
 async def test_an_import_lasts_and_is_not_slow(
     people: Client, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exchange = server._around.exchange  # type: ignore[attr-defined]
+    exchange = server._around.exchange
     slow: list[object] = []
     monkeypatch.setattr(exchange, "_slow_s", 0.0)
     monkeypatch.setattr(exchange, "_log_slow", lambda *given: slow.append(given[1].pattern))

@@ -29,6 +29,7 @@ from collectionstore_node.statemachine.consumers import (
     find_consumer,
     scan_consumers,
 )
+from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
 from collectionstore_node.statemachine.levels import CHANGES, ENGINE
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
@@ -158,3 +159,16 @@ def test_odd_commands_of_a_peer_are_refused(action: Action, code: str) -> None:
 def test_a_long_request_is_refused() -> None:
     with pytest.raises(TooLarge):
         check_command(Command(PutConsumer("c", "store", "", b"x" * (REQUEST_BYTES_MAX + 1))), CommandLimits())
+
+
+def test_reading_all_of_them_is_counted(view: MemoryView) -> None:
+    # They are read to count them: an entry of a thousand commands would read a gigabyte otherwise.
+    for number in range(CONSUMERS_MAX):
+        run(view, PutConsumer(f"c{number}", "store", "", b"x" * REQUEST_BYTES_MAX))
+    most = ENTRY_COST_MAX // (CONSUMERS_MAX * REQUEST_BYTES_MAX) + 1
+
+    outcomes = run(view, *(PutConsumer(f"more{number}", "store", "", b"{}") for number in range(2 * most)))
+
+    codes = [one.code for one in outcomes]
+    assert codes[0] is Code.TOO_MANY_CONSUMERS
+    assert codes[most:] == [Code.DEFERRED] * most

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest.mock import create_autospec
 
 import orjson
 import pytest
 
 from collectionstore_node.api import ApiServer
 from collectionstore_node.api.stream import settings
-from collectionstore_node.changes import Position, Tokens
-from collectionstore_node.service import Store
+from collectionstore_node.api.stream.flight import Stream
+from collectionstore_node.api.stream.watching import StreamWatch
+from collectionstore_node.changes import Position, Scope, Selection, Tokens
+from collectionstore_node.service import Consistency, Store
+from collectionstore_node.service.operations import WatchChanges
 from collectionstore_node.tests.api.http_clients import Client
 from collectionstore_node.tests.api.stream.conftest import Open
 from collectionstore_node.tests.api.stream.stream_clients import JSON, MSGPACK, PATIENCE_S, StreamClient
@@ -166,3 +170,30 @@ async def test_watches_of_a_stream_are_bounded(people_stream: StreamClient, monk
     await people_stream.send(watch(people_stream, 5, {"collection": "people"}))
 
     assert (await people_stream.item())["status"] == 400
+
+
+async def test_watches_that_are_opened_together_are_bounded(
+    people_stream: StreamClient, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "STREAM_WATCHES_MAX", 2)
+    await people_stream.send(*(watch(people_stream, tag, {"collection": "people"}) for tag in range(5)))
+
+    answers = await people_stream.answers(5)
+
+    assert sorted(one["status"] for one in answers.values()) == [200, 200, 400, 400, 400]
+    assert len(store.watches) == 2
+
+
+async def test_a_watch_that_ends_before_its_first_step_leaves_nothing(people: Client, store: Store) -> None:
+    opened = await store.watches.open(
+        WatchChanges(Selection(Scope("collection", "people"))), consistency=Consistency.STALE, timeout_s=PATIENCE_S
+    )
+    stream = create_autospec(Stream, instance=True)
+
+    StreamWatch(stream, 7, opened, credit=1).end()
+    async with asyncio.timeout(PATIENCE_S):
+        while not stream.watch_ended.called:  # noqa: ASYNC110 - turns of the loop, not time
+            await asyncio.sleep(0)
+
+    stream.watch_ended.assert_called_once_with(7)
+    assert len(store.watches) == 0
