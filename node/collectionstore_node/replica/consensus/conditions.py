@@ -13,7 +13,7 @@ class Conditions:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Callable[[], bool], float, asyncio.Future[bool]]] = []
         self._closed = False
 
     async def until(self, condition: Callable[[], bool], deadline: float) -> None:
@@ -25,25 +25,30 @@ class Conditions:
             return
         if self._closed:
             raise OutcomeUnknown("the node is stopping")
-        future: asyncio.Future[None] = self._loop.create_future()
-        entry = (lambda: condition() or self._loop.time() >= deadline, future)
+        future: asyncio.Future[bool] = self._loop.create_future()
+        entry = (condition, deadline, future)
         self._waiting.append(entry)
         try:
-            await future
+            # What held then need not hold any more when the waiter goes on: the leader may have proposed something.
+            held = await future
         finally:
             self._waiting.remove(entry)
-        if not condition():
+        if not held:
             raise OutcomeUnknown("not finished within the deadline")
 
     def check(self) -> None:
         """Resolve conditions that hold and those past their deadline."""
-        for condition, future in self._waiting:
-            if not future.done() and condition():
-                future.set_result(None)
+        for condition, deadline, future in self._waiting:
+            if future.done():
+                continue
+            if condition():
+                future.set_result(True)
+            elif self._loop.time() >= deadline:
+                future.set_result(False)
 
     def close(self) -> None:
         """Fail all pending conditions: without a driver none of them changes any more."""
         self._closed = True
-        for _, future in self._waiting:
+        for *_, future in self._waiting:
             if not future.done():
                 future.set_exception(OutcomeUnknown("the node is stopping"))

@@ -26,6 +26,18 @@ async def test_waiter_is_woken_by_the_check_after_the_change() -> None:
     await waiter
 
 
+async def test_a_condition_that_held_once_is_enough() -> None:
+    """A new leader has applied everything, and proposes the next entry before the waiter goes on."""
+    loop = asyncio.get_running_loop()
+    conditions, facts = Conditions(loop), set[str]()
+    waiter = asyncio.create_task(conditions.until(lambda: "settled" in facts, loop.time() + 3600))
+    await asyncio.sleep(0)
+    facts.add("settled")
+    conditions.check()
+    facts.clear()
+    await waiter
+
+
 async def test_deadline_leaves_the_outcome_unknown() -> None:
     loop = asyncio.get_running_loop()
     conditions = Conditions(loop)
