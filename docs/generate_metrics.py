@@ -44,8 +44,6 @@ time is 0.99 and 1.00 for a write, 1.00 and 1.06 for a read. Under full write lo
 
 **Every process.** Both programs expose `process_*` (CPU, memory, file descriptors, start), `python_gc_*` and
 `python_info` of the Python client library.
-
-**Not included.** There are no series of watches, streams and expiry (TTL): the store has none of these.
 """
 
 

@@ -206,7 +206,7 @@ async def watched_load(
         writers = [Writer(number, random.Random(chance.random())) for number in range(WRITERS)]
         watching = [Follower(number, random.Random(chance.random()), begin) for number in range(followers)]
         started, written = time.monotonic(), 0
-        killed = 0
+        nodes, killed = Nodes(session), 0
 
         async def write(writer: Writer) -> None:
             nonlocal written
@@ -218,7 +218,10 @@ async def watched_load(
             nonlocal killed
             while True:
                 await asyncio.sleep(chance.uniform(*kill_s))
-                _, leader = await Nodes(session).leader(urls, timeout_s=60)
+                # Only with all members there: what waits for its restart must not take the quorum away.
+                while len(await nodes.statuses(urls)) < replicas:  # noqa: ASYNC110 - of other processes
+                    await asyncio.sleep(RETRY_S)
+                _, leader = await nodes.leader(urls, timeout_s=60)
                 members.send_signal(leader.name, signal.SIGKILL)
                 killed += 1
 

@@ -16,6 +16,7 @@ from collectionstore_attack.attacks import (
     streams,
     transactions,
     uploads,
+    watches,
 )
 from collectionstore_attack.field import Attack
 
@@ -31,6 +32,7 @@ ATTACKS: Final[dict[str, Attack]] = {
         uploads,
         malformed,
         streams,
+        watches,
         calls,
         disks,
     )

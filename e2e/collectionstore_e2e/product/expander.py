@@ -32,6 +32,7 @@ class Expander:
         self.under_way = 0
         """The most claims that were to be larger at one time."""
         self._refused: set[str] = set()
+        self._working = asyncio.Lock()
 
     def refuse(self, claim: str) -> None:
         """Fail to expand the volume of a claim from now on."""
@@ -40,9 +41,7 @@ class Expander:
     async def allow(self, claim: str) -> None:
         """Expand it after all, if it is requested already."""
         self._refused.discard(claim)
-        found = await self._context.client.get(CLAIM, claim)
-        if is_due(found):
-            await self._expand(found)
+        await self._expand(claim)
 
     async def run(self) -> None:
         """Do it whenever a claim requests more than it has; until it is cancelled."""
@@ -55,12 +54,18 @@ class Expander:
                 if name in self._refused:
                     await self._tell(one, conditions=[_condition("ControllerResizeError", ERROR)])
                 else:
-                    await self._expand(one)
+                    await self._expand(name)
 
     def _any(self, claims: Mapping[str, Object]) -> bool:
         return any(is_due(one) and not (name in self._refused and _is_told(one)) for name, one in claims.items())
 
-    async def _expand(self, claim: Object) -> None:
+    async def _expand(self, name: str) -> None:
+        async with self._working:
+            claim = await self._context.client.get(CLAIM, name)
+            if is_due(claim):  # what was seen may be done by now
+                await self._steps(claim)
+
+    async def _steps(self, claim: Object) -> None:
         size = requested(claim)
         self.expanded.append(claim["metadata"]["name"])
         await self._tell(

@@ -102,6 +102,7 @@ async def operator(
 async def define(context: Context) -> None:
     """Apply the CustomResourceDefinitions of this checkout; all scenarios share them, so they are kept."""
     await context.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={DEFINITIONS}")
+    await context.kubectl("wait", "--for=condition=Established", f"--filename={DEFINITIONS}", "--timeout=60s")
 
 
 async def install(context: Context, *settings: str, wait: bool = True, chart: Path = CHART) -> None:

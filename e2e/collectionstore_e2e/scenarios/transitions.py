@@ -54,7 +54,7 @@ LIFE: Final = (
     Step(status(clusterID="first")),
     Step(spec(bootstrap={"restore": {"to": "revision:7"}}), ("bootstrap can only be removed",)),
     Step(spec(pod={"podSecurityContext": {"runAsUser": 20_001}}), ("runAsUser is immutable",)),
-    Step(spec(pod=None), ("runAsUser is immutable", "20000")),
+    Step(spec(pod=None), ("runAsUser is immutable",)),
     Step(spec(bootstrap=None)),
     Step(spec(bootstrap={"restore": {"repository": REPOSITORY}}), ("bootstrap can only be removed",)),
     # The identity: it changes by a recovery or a restore that tells from where to where, and by nothing else.

@@ -105,7 +105,7 @@ CLIENT: Final = (
     Route("POST",   "/api/v1/collections/{collection}:bulk", bulk.post, BULK),
     Route("GET",    "/api/v1/collections/{collection}:export", exports.get, EXPORT_FOUND),
     Route("POST",   "/api/v1/collections/{collection}:export", exports.post, EXPORT, read=True),
-    Route("POST",   "/api/v1/collections/{collection}:import", imports.post, IMPORT),
+    Route("POST",   "/api/v1/collections/{collection}:import", imports.post, IMPORT, lasting=True),
     Route("POST",   "/api/v1/collections/{collection}:aggregate", aggregates.aggregate, READ_PAST, read=True),
     Route("POST",   "/api/v1/collections/{collection}:validate", validation.validate, READ, read=True),
     Route("GET",    "/api/v1/collections/{collection}/indexes", indexes.list_all, READ),

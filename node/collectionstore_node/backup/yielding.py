@@ -24,6 +24,8 @@ WAITED: Final = 4
 """So many times as long as a thread had to wait for a processor it rests behind a piece."""
 BUSY_RATE: Final = 8 << 20
 """Bytes per second that each thread handles however busy the machine is: a backup must end."""
+_OFFER: Final[Callable[[], object]] = getattr(os, "sched_yield", lambda: None)
+"""Not every system has it."""
 _WAITING: Final = Path("/proc/thread-self/schedstat")
 """Of the thread that reads it: nanoseconds on a processor, nanoseconds that it was ready and had none, and turns."""
 
@@ -52,7 +54,7 @@ class Yielding:
         self,
         waited: Callable[[], float] = waited_s,
         sleep: Callable[[float], object] = time.sleep,
-        offer: Callable[[], object] = os.sched_yield,
+        offer: Callable[[], object] = _OFFER,
     ) -> None:
         self._waited = waited
         self._sleep = sleep

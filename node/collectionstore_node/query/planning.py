@@ -34,6 +34,8 @@ RANGES_PLANNED_MAX: Final = 4_000
 PROBE_KEYS: Final = 128
 PROBE_RANGES: Final = 32
 """Entries that are counted, and ranges in which they are, of each index before one is chosen."""
+SAMPLE_RANGES: Final = 8
+"""Of more ranges that have too many entries together, so many are counted again: each value may have some."""
 
 POINT_SHARE: Final = 0.1
 RANGE_SHARE: Final = 1 / 3
@@ -280,10 +282,14 @@ def _keys(plan: IndexPlan, probe: Probe) -> float:
     ranges = plan.ranges
     if not ranges:
         return 0.0
-    asked = ranges[:: 1 + (len(ranges) - 1) // PROBE_RANGES]
-    counted = probe(asked)
-    if counted < PROBE_KEYS:
-        return counted * len(ranges) / len(asked)
+    counted = PROBE_KEYS
+    for most in (PROBE_RANGES, SAMPLE_RANGES):
+        if most < PROBE_RANGES and len(ranges) <= most:
+            break
+        asked = ranges[:: 1 + (len(ranges) - 1) // most]
+        counted = probe(asked)
+        if counted < PROBE_KEYS:
+            return counted * len(ranges) / len(asked)
     return max(float(counted), plan.facts.entries * _share(plan))
 
 

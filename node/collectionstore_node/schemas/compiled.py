@@ -1,7 +1,7 @@
 """A checked schema, compiled by jsonschema-rs. Its version is pinned: what it answers is part of the log's meaning.
 
 Only its yes or no enters the state. References are resolved inside of the schema alone, formats are annotations,
-patterns are searched in linear time by Rust's `regex`, and `uniqueItems` is our own (`uniqueness`).
+patterns are searched in linear time by Rust's `regex`, and two keywords are our own (`own`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collectionstore_node.errors import InvalidPart
 from collectionstore_node.schemas.costs import BYTES_OF_STEP, weigh
 from collectionstore_node.schemas.defaults import defaults_of, fill
 from collectionstore_node.schemas.keywords import invalid
+from collectionstore_node.schemas.own import own_keywords
 from collectionstore_node.schemas.tree import Tree, check_size
-from collectionstore_node.schemas.uniqueness import unique_items
 from collectionstore_node.schemas.violations import Violation, violations_of
 
 PATTERN_BYTES_MAX: Final = 1 << 20
@@ -53,7 +53,7 @@ class CompiledSchema:
                 validate_formats=False,
                 pattern_options=_PATTERNS,
                 offline=True,
-                keywords={"uniqueItems": unique_items(self._faults)},
+                keywords=own_keywords(self._faults),
             )
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
             # What the checks before it let through and it does not take, such as a pattern that RE2 takes.

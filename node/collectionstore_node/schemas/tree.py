@@ -24,6 +24,11 @@ JSON_DEPTH_MAX: Final = 64
 NESTING_MAX: Final = 32
 """How many subschemas may apply to one value inside each other: it bounds the stack of the validator."""
 
+COMPARED_STEPS: Final = 4
+"""For each value in an array or object that a document is compared with."""
+MULTIPLE_STEPS: Final = 128
+"""For a number of which it is asked whether it is a multiple."""
+
 _ANCHOR: Final = re.compile(r"[A-Za-z_][-A-Za-z0-9._]{0,127}")
 
 
@@ -166,8 +171,10 @@ class Tree:
             node.flat_bytes += self._pattern(value, pointer)
         elif name in ("enum", "const"):
             # Comparing reads no more than there is in them; equal texts are compared byte by byte.
-            node.flat_steps += _values(value)
+            node.flat_steps += sum(map(_compared, value)) if name == "enum" else _compared(value)
             node.flat_bytes += 1
+        elif name == "multipleOf":
+            node.flat_steps += MULTIPLE_STEPS
         elif name in ("maxLength", "minLength"):
             node.flat_bytes += 1
         elif name == "uniqueItems":
@@ -260,6 +267,11 @@ def _check_nesting(nodes: list[Node], pointer: str) -> None:
             raise invalid(
                 pointer + node.pointer, f"more than {NESTING_MAX} subschemas apply to one value inside each other"
             )
+
+
+def _compared(value: Any) -> int:
+    """Return what it takes to compare a value with another one."""
+    return COMPARED_STEPS * _values(value) if type(value) is dict or type(value) is list else 1
 
 
 def _values(value: Any) -> int:

@@ -127,8 +127,8 @@ class Options:
         steps = compiled.steps(text)
         if steps > SHOWN_STEPS_MAX or not self._may_take(steps):
             return None
-        found = violations_in(compiled, schema, text)
-        return None if found == [UNTOLD] else found
+        told = violations_in(compiled, schema, text)
+        return None if told == [UNTOLD] else told
 
     def _may_take(self, steps: int) -> bool:
         now = self._clock()

@@ -116,7 +116,7 @@ class Locks:
                 return outcome
 
     def release(self, name: str, token: int | None, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
-        """Release a lock that was acquired with `token`, None for whoever holds it. Raises `OutcomeUnknown`."""
+        """Release a lock that was acquired with `token`; None for that of any holder. Raises `OutcomeUnknown`."""
         return self._propose(Delete(KeyRef(LOCKS, name), _held(token)), key, timeout_s)
 
     def renew(self, name: str, token: int, life: Life, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
@@ -129,6 +129,11 @@ class Locks:
         await self._door.view(ref, consistency, timeout_s)
         found = self._door.read_now(ref)
         return LockResult(None if found.stored is None else lock_of(name, found.stored), found.revision)
+
+    def known(self, name: str) -> LockInfo | None:
+        """Return who holds a lock as far as this member has applied it, for the answer to a request that did not."""
+        stored = get_key(self._door.replica.view, LOCKS, name)
+        return None if stored is None else lock_of(name, stored)
 
     def _is_free(self, name: str) -> bool:
         return get_key(self._door.replica.view, LOCKS, name) is None

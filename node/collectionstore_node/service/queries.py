@@ -192,7 +192,7 @@ class Queries:
             if revision is None:
                 run = _Run(door, request, monotonic() + LASTS_S)
             else:
-                run = await self.thread.run(past, timeout_s=deadline - clock())
+                run = await in_thread(door, self.thread, past, timeout_s=deadline - clock())
             export = DocumentExport(run, form, self.thread, reclaim=reclaim, ended=self._export_ended)
             await export.begin(timeout_s=deadline - clock())
             return export

@@ -159,7 +159,7 @@ class Tickets:
         replica = self._door.replica
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_s
-        self._door.admit(Settle())
+        self._door.admit(Settle(ticket.sequence))
         await replica.read_barrier(timeout_s=timeout_s)
         # Without an await between: all of it is of one state.
         view, revision = replica.view, replica.revision
@@ -171,14 +171,15 @@ class Tickets:
                 return Fate(State.UNKNOWN, revision)
             if not settle and replica.wall_ms() < ticket.until_ms:
                 return Fate(State.PENDING, revision)
-            outcome = await self._settled(idempotency, deadline - clock())
+            outcome = await self._settled(idempotency, ticket.sequence, deadline - clock())
         return _fate_of(outcome, max(revision, replica.revision))
 
-    async def _settled(self, idempotency: Idempotency, timeout_s: float) -> Outcome:
+    async def _settled(self, idempotency: Idempotency, sequence: int, timeout_s: float) -> Outcome:
         writes = self._door.writes
         entered = writes.enter(timeout_s)
         try:
-            outcome = await self._door.replica.propose(Command(Settle(), idempotency), timeout_s=timeout_s)
+            # It checks again what may have been forgotten: meanwhile the table goes on.
+            outcome = await self._door.replica.propose(Command(Settle(sequence), idempotency), timeout_s=timeout_s)
         except BaseException:
             writes.abandon()
             raise
@@ -190,7 +191,7 @@ class Tickets:
         door.admit(action)
         replica = door.replica
         # Before the write: a cluster that cannot settle its fate could not answer for it.
-        replica.check_level(Settle())
+        replica.check_level(Settle(0))
         made = key if key is not None else f"ticket-{uuid_utils.uuid7()}"
         command = command_for(action, made, request)
         now_ms = replica.wall_ms()
@@ -225,4 +226,6 @@ def _fate_of(outcome: Outcome, revision: int) -> Fate:
             return Fate(State.APPLIED, revision, outcome)
         case Code.SETTLED:
             return Fate(State.NOT_APPLIED, revision)
+        case Code.OUTCOME_UNKNOWN:
+            return Fate(State.UNKNOWN, revision)
     return Fate(State.REFUSED, revision, outcome)

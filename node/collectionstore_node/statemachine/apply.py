@@ -159,7 +159,7 @@ def apply_batch(
             answers[position] = msgspec.structs.replace(outcome, items=tuple(values))
             values = []
     catalog.finish()
-    record = None if changes is None else keep(overlay, header, changes)
+    record = None if changes is None else keep(overlay, header, changes, len(commands))
     # LAST: it takes all writes of the entry into the digest and stores the header, in the same batch as the writes, so
     # that a crash cannot leave one without the other.
     update_digest(overlay, header, chain, outcomes)
@@ -258,8 +258,9 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
     if isinstance(action, Commit):
         return apply_commit(overlay, catalog, action, revision, values)
     if isinstance(action, Settle):
-        # With the key of another command: there was no outcome of that one, and this is it from now on.
-        return Outcome(Code.SETTLED, revision)
+        # With the key of another command: there is no outcome of that one, and this is it from now on.
+        forgotten = header.queue.first > action.sequence
+        return Outcome(Code.OUTCOME_UNKNOWN if forgotten else Code.SETTLED, revision)
     if isinstance(action, LimitHistory):
         return limit_history(header, action, revision)
     if header.level >= BOUNDED:

@@ -397,8 +397,12 @@ class Settle(msgspec.Struct, frozen=True, array_like=True, tag=55):
     """Decide the fate of the command with the same idempotency key; from level `CHANGES` on.
 
     If that one was applied, this one is answered with its outcome. Otherwise SETTLED takes the place of its outcome in
-    the idempotency table, and it is never applied, however late it comes.
+    the idempotency table, and it is never applied, however late it comes. OUTCOME_UNKNOWN if the table may have
+    forgotten its outcome: it has dropped the record at `sequence`, or later ones.
     """
+
+    sequence: int
+    """The outcome of the other command has this place in the queue of the table, or a later one."""
 
 
 class LimitHistory(msgspec.Struct, frozen=True, array_like=True, tag=45):
@@ -657,6 +661,8 @@ class Code(enum.IntEnum):
     """The query at `failed_operation` was read at a revision that there is not yet; nothing was changed."""
     READ_COLLECTION_NOT_FOUND = 96
     """The collection of the query, or of the read, at `failed_operation` does not exist."""
+    OUTCOME_UNKNOWN = 97
+    """What has become of the command is no longer known: see `Settle`."""
     INVALID_LIMIT = 80
     """The history cannot be bounded so; members propose no such bound."""
 

@@ -35,10 +35,11 @@ from collectionstore_node.statemachine.costs import (
     QUERY_RANGES_MAX,
     QUERY_SEEN_MAX,
     TRANSACTION_ITEMS_MAX,
+    TRANSACTION_PATTERNS_MAX,
     TRANSACTION_QUERIES_MAX,
 )
 from collectionstore_node.statemachine.history import Change, ChangeKind, kept_after, scan_changes
-from collectionstore_node.statemachine.searching import NoCollection, Search, TooCostly
+from collectionstore_node.statemachine.searching import NoCollection, Search, TooCostly, patterns_in
 from collectionstore_node.statemachine.transactions import apply_transaction
 from collectionstore_node.statemachine.view import Overlay, View
 from collectionstore_node.statemachine.writing import current_revision
@@ -79,6 +80,9 @@ def queries_reason(action: GuardedTransaction | Commit) -> str | None:
         return f"a transaction has at most {TRANSACTION_QUERIES_MAX} queries"
     if any(len(one.plan.ranges) > QUERY_RANGES_MAX for one in queries):
         return f"a plan has at most {QUERY_RANGES_MAX} ranges"
+    # BEFORE they are compiled, which takes longer than all else.
+    if sum(patterns_in(one.filter) for one in queries) > TRANSACTION_PATTERNS_MAX:
+        return f"the queries of a transaction have at most {TRANSACTION_PATTERNS_MAX} patterns together"
     return None
 
 

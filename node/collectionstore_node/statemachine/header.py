@@ -49,6 +49,8 @@ class History(msgspec.Struct, array_like=True):
     """When the first of them was closed; undefined if there is none."""
     bytes_max: int = 0
     """What `size_bytes` may be; 0 for the bound of the level."""
+    kept_ms: int = 0
+    """Replicated time of the state at `kept_after`."""
 
 
 class Header(msgspec.Struct, array_like=True):
@@ -82,7 +84,7 @@ class Header(msgspec.Struct, array_like=True):
         if by:
             self.revision += by
             if self.history is not None:
-                self.history.kept_after = self.revision
+                self.history.kept_after, self.history.kept_ms = self.revision, self.time_ms
 
     def stored(self) -> object:
         """Return what is encoded of it, in the state and for the digest."""

@@ -2,7 +2,8 @@
 
 From level `CHANGES` on each entry writes one record: its time and its changes, each with the stored records before and
 behind it. The key is the LAST revision of the entry, so that the changes behind a revision are one scan, also from the
-middle of an entry. An entry that changes nothing has no record.
+middle of an entry. An entry whose commands change nothing has a record of its time alone, so that the time of every
+revision is known.
 
 The history is bounded by the replicated time and by bytes (`Limits`). Records are counted in segments: a segment ends
 once it has so many bytes, or has lasted so long, and the oldest ones are dropped whole, as one range. So an entry pays
@@ -121,15 +122,17 @@ def begin(header: Header) -> list[Row] | None:
         return None
     if header.history is None:
         # The first entry of the level. Of what came before nothing is kept.
-        header.history = History(header.revision)
+        header.history = History(header.revision, kept_ms=header.time_ms)
     return []
 
 
-def keep(overlay: Overlay, header: Header, changes: list[Row], limits: Limits | None = None) -> bytes | None:
+def keep(
+    overlay: Overlay, header: Header, changes: list[Row], commands: int, limits: Limits | None = None
+) -> bytes | None:
     """Count the changes of an entry in `header`, drop what is too old or too much, and return the record to store.
 
-    None if there is nothing to store. Store it with `Overlay.put_unhashed`, under the header's revision. `limits` are
-    LIMITS, except in tests.
+    `commands` is how many the entry has: without any it has no revision, and no record. Store the record with
+    `Overlay.put_unhashed`, under the header's revision. `limits` are LIMITS, except in tests.
     """
     limits = limits or LIMITS
     history, time_ms = header.history, header.time_ms
@@ -139,7 +142,7 @@ def keep(overlay: Overlay, header: Header, changes: list[Row], limits: Limits | 
         most = history.bytes_max
         limits = limits._replace(bytes_max=most, segment_bytes=min(limits.segment_bytes, most // _SEGMENTS_MIN))
     record = None
-    if changes:
+    if commands:
         record = _encode((time_ms, changes))
         if not history.open_bytes:
             history.open_ms = time_ms
@@ -183,10 +186,11 @@ def _tidy(overlay: Overlay, header: Header, history: History, limits: Limits) ->
         history.size_bytes -= segment.size_bytes
         dropped += 1
     if dropped:
-        last = segments[dropped - 1].last
+        last, closed_ms, _ = segments[dropped - 1]
         # From the beginning of all: what is kept may begin behind what is there (`Header.bump`).
         overlay.drop_range(HISTORY, history_key(last + 1))
-        history.kept_after = max(history.kept_after, last)
+        if last > history.kept_after:
+            history.kept_after, history.kept_ms = last, closed_ms
         del segments[:dropped]
     history.closed = len(segments)
     history.oldest_ms = segments[0].closed_ms if segments else 0
@@ -202,6 +206,16 @@ def kept_after(view: View) -> int:
     """Return the revision behind which every change is kept: with any greater revision, it is there."""
     header = read_header(view)
     return header.revision if header.history is None else header.history.kept_after
+
+
+def time_at(view: View, revision: int) -> int:
+    """Return the replicated time at a revision that is `kept_after` or a later one, up to the applied one."""
+    header = read_header(view)
+    history = header.history
+    if history is not None and revision == history.kept_after:
+        return history.kept_ms
+    # The entry that has the revision. There is none where a new cluster has skipped it (`Header.bump`).
+    return next((entry.time_ms for entry in scan_entries(view, revision - 1)), header.time_ms)
 
 
 def scan_entries(view: View, after: int) -> Iterator[Entry]:

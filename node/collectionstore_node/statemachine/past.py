@@ -20,7 +20,7 @@ from collectionstore_node.statemachine.catalog import OpenIndex, find_collection
 from collectionstore_node.statemachine.commands import DocumentRef, Ref
 from collectionstore_node.statemachine.expiry_queue import past_summary
 from collectionstore_node.statemachine.header import read_header
-from collectionstore_node.statemachine.history import Change, ChangeKind, Entry, decode_entry
+from collectionstore_node.statemachine.history import Change, ChangeKind, Entry, decode_entry, time_at
 from collectionstore_node.statemachine.index_catalog import (
     Index,
     IndexState,
@@ -48,8 +48,6 @@ STEP_BYTES: Final = 256 << 10
 """Of the history, between two pauses: about a millisecond."""
 STEP_DOCUMENTS: Final = 32
 """Whose entries are made between two pauses."""
-LOOK_BACK: Final = 16
-"""Revisions before one that is read, among whose changes its time is looked for."""
 KEPT_BYTES: Final = 200
 """What it takes to keep a record, beside its bytes."""
 
@@ -82,7 +80,7 @@ class Undo:
         self.order: list[bytes] = []
         """The keys, sorted, once everything is collected."""
         self.time_ms = 0
-        """The replicated time at that revision, as far as the history tells: what had expired by then is left out."""
+        """The replicated time at that revision: what had expired by then is left out."""
         self.changed = 0
         """Documents and values that were changed since."""
 
@@ -106,7 +104,7 @@ def collect(history: View, now: View, undo: Undo, scope: Scope, *, bytes_max: in
             f"what was changed since revision {undo.revision} is not kept any more; ask for {kept} or a later one",
             oldest=kept,
         )
-    undo.time_ms = _time_at(history, undo.revision)
+    undo.time_ms = time_at(now, undo.revision)
     collector = _Collector(now, undo, scope, header.revision, bytes_max)
     read = 0
     for _, data in history.scan(history_key(undo.revision + 1), prefix_end(HISTORY)):
@@ -122,20 +120,6 @@ def collect(history: View, now: View, undo: Undo, scope: Scope, *, bytes_max: in
     yield
     yield from collector.finish()
     undo.order = sorted(undo.values)
-
-
-def _time_at(history: View, revision: int) -> int:
-    """Return the replicated time at a revision: that of its entry, or of one not far before it; 0 if neither changed
-    anything."""
-    for _, data in history.scan(history_key(revision), prefix_end(HISTORY)):
-        entry = decode_entry(data)
-        if entry.changes[0].revision <= revision:
-            return entry.time_ms
-        break
-    found = 0
-    for _, data in history.scan(history_key(max(0, revision - LOOK_BACK)), history_key(revision)):
-        found = decode_entry(data).time_ms
-    return found
 
 
 class _Collector:

@@ -15,7 +15,16 @@ from typing import Final
 
 import orjson
 
-from collectionstore_node.documents.updates import Budget, Condition, Failed, Fields, Reason, parse_condition, too_deep
+from collectionstore_node.documents.updates import (
+    Budget,
+    Condition,
+    Failed,
+    Fields,
+    Reason,
+    count_patterns,
+    parse_condition,
+    too_deep,
+)
 from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.indexes.entries import entry_in
 from collectionstore_node.statemachine.catalog import Catalog, OpenIndex
@@ -49,10 +58,25 @@ class TooCostly(Exception):
     """The queries of a command look at more than they may."""
 
 
+def patterns_in(text: bytes) -> int:
+    """Return how many regular expressions a filter has at most; 0 for one that `parse_query` refuses for its text."""
+    # The name of the operator may be written with escapes.
+    if (b"regex" not in text and b"\\u" not in text) or _too_long(text):
+        return 0
+    try:
+        return count_patterns(orjson.loads(text))
+    except orjson.JSONDecodeError:
+        return 0
+
+
+def _too_long(text: bytes) -> bool:
+    return len(text) > FILTER_BYTES_MAX or sum(map(text.count, (b",", b"[", b"{"))) > UPDATE_VALUES_MAX
+
+
 def parse_query(text: bytes) -> Condition:
     """Return the condition in the filter of a query. Raises `InvalidRequest` for one that is invalid in any state."""
     # The bounds come first: they bound the cost.
-    if len(text) > FILTER_BYTES_MAX or sum(map(text.count, (b",", b"[", b"{"))) > UPDATE_VALUES_MAX:
+    if _too_long(text):
         raise InvalidRequest(
             "invalid_filter", f"a filter has at most {FILTER_BYTES_MAX} bytes and {UPDATE_VALUES_MAX} values"
         )

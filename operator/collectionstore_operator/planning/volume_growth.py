@@ -56,7 +56,9 @@ def target(assessment: Assessment) -> Target:
         if size > reached.bytes:
             # BEFORE the next step: all volumes are to have what one has.
             reached = Target(_quantity(size, growth), f"spec.storage.growth: the volume of {one.name} has grown")
-    if reached.bytes >= growth.max_bytes or any(one.volume.capacity_bytes < reached.bytes for one in held):
+    # A claim that is not bound holds nothing, so nothing of it is full; it would hold the others for as long as its pod
+    # cannot be scheduled.
+    if reached.bytes >= growth.max_bytes or any(0 < one.volume.capacity_bytes < reached.bytes for one in held):
         return reached
     for one in held:
         if is_short(one.volume, one.node, growth):

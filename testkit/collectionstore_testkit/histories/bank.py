@@ -6,7 +6,10 @@
   query finds.
 - A slot is booked once. Who books asks by a query whether there is a booking, and inserts one: a phantom.
 
-Some clients do the same in one request, with a filter as its condition. All along others read every account in one
+Some book in one request, with a filter as its condition, and some of these are answered early (`ack`). At the end the
+fate of each is known, and what is there is what the transactions have made, to the revision.
+
+All along others read every account in one
 transaction. Reads no clock and draws no chance of its own, as `workload`.
 """
 
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
@@ -24,7 +27,7 @@ import orjson
 
 from collectionstore_testkit.histories.draft import Document, Draft, Name, QueryRead
 from collectionstore_testkit.histories.http_store import BrokenPromise
-from collectionstore_testkit.histories.serial import Committed, anomalies
+from collectionstore_testkit.histories.serial import Committed, replay
 
 ACCOUNTS: Final = "accounts"
 DUTIES: Final = "duties"
@@ -37,7 +40,11 @@ TEAM: Final = 3
 SLOTS: Final = 40
 PINNED_SHARE: Final = 0.5
 """Of the transactions whose reads behind the first one are of its revision."""
+EARLY_SHARE: Final = 0.5
+"""Of the bookings in one request that are answered before their outcome is known."""
 PAUSE_S: Final = 0.05
+PENDING_S: Final = 0.5
+_NO_PARAMETERS: Final[Mapping[str, str]] = {}
 ATTEMPTS_MAX: Final = 4
 """Of a request whose fate is unknown; those that are left are asked again at the end."""
 
@@ -82,6 +89,8 @@ class Bank:
         self._clients, self._timeout_s, self._pause_s = clients, timeout_s, pause_s
         self._begin: dict[Name, tuple[int, Document]] = {}
         self._doubtful: list[_Doubtful] = []
+        self._tickets: list[tuple[str, Draft]] = []
+        """Writes that were answered early."""
         self._keys = 0
         self._stopping = False
         self.committed: list[Committed] = []
@@ -125,7 +134,18 @@ class Bank:
             doubtful = self._doubtful.pop()
             await self._send_keyed("late", doubtful, attempts=1)
             await asyncio.sleep(PAUSE_S)
-        wrong = anomalies(self._begin, self.committed)
+        for ticket, draft in self._tickets:
+            await self._settle(ticket, draft)
+        wrong, left = replay(self._begin, self.committed)
+        for collection in (ACCOUNTS, DUTIES, BOOKINGS):
+            documents = await self._find_all(collection, {})
+            found = {(collection, one["id"]): (one["revision"], one["document"]) for one in documents}
+            expected = {name: pair for name, pair in left.items() if name[0] == collection}
+            wrong += [
+                f"{'/'.join(name)} is {found.get(name)}, and by the transactions {expected.get(name)}"
+                for name in sorted(found.keys() | expected.keys())
+                if found.get(name) != expected.get(name)
+            ]
         accounts = await self._everything([name for number in range(PEOPLE) for name in person(number)])
         total = sum(document["balance"] for _, document in accounts.values())
         if total != TOTAL:
@@ -240,10 +260,11 @@ class Bank:
         # As a draft it would read what only the store has read; it writes, and others must see that.
         draft = Draft()
         draft.put((BOOKINGS, name), {"slot": slot})
-        key = self._key()
-        await self._send_keyed(
-            "book at once", _Doubtful(key, "/transactions", orjson.dumps(body), draft), random=random
-        )
+        doubtful = _Doubtful(self._key(), "/transactions", orjson.dumps(body), draft)
+        if random.random() < EARLY_SHARE:
+            await self._send_early(random, doubtful, draft)
+        else:
+            await self._send_keyed("book at once", doubtful, random=random)
 
     # Requests
 
@@ -314,6 +335,41 @@ class Bank:
         if unknown or kind == "late":
             self._doubtful.append(doubtful)
 
+    async def _send_early(self, random: Random, doubtful: _Doubtful, draft: Draft) -> None:
+        """Send a transaction that is answered before its outcome is known; its fate is asked at the end."""
+        ack = random.choice(("leader", "queued"))
+        status, _, text = await self._request(
+            random, "POST", doubtful.path, doubtful.body, key=doubtful.key, parameters={"ack": ack}
+        )
+        answer = orjson.loads(text) if text else {}
+        if "ticket" in answer:
+            self._tickets.append((answer["ticket"], draft))
+        elif status == 200:
+            self.outcomes[f"book by {ack} {'committed' if answer['succeeded'] else 'declined'}"] += 1
+            if answer["succeeded"]:
+                self.committed.append(Committed(answer["revision"], draft))
+        elif status == 0:
+            # The answer was lost, and the ticket with it; the key is the client's own.
+            self._doubtful.append(doubtful)
+        elif answer.get("outcome") != "not_applied" or status < 500:
+            raise BrokenPromise(f"{status} {answer.get('code')}: {answer.get('detail')} for a booking with ack={ack}")
+
+    async def _settle(self, ticket: str, draft: Draft) -> None:
+        """Learn what has become of a write that was answered early, in either way."""
+        method = self._random.choice(("GET", "DELETE"))
+        while True:
+            answer = orjson.loads(await self._until_done(method, f"/tickets/{ticket}", None))
+            if answer["state"] != "pending":
+                break
+            await asyncio.sleep(PENDING_S)
+        if answer["state"] not in ("applied", "not_applied"):
+            raise BrokenPromise(f"a booking that was answered early is {answer}")
+        ran = answer["state"] == "applied" and answer["succeeded"]
+        declined = "declined" if answer["state"] == "applied" else "not applied"
+        self.outcomes[f"book early {'committed' if ran else declined}"] += 1
+        if ran:
+            self.committed.append(Committed(answer["revision"], draft))
+
     async def _request(
         self,
         random: Random,
@@ -324,6 +380,7 @@ class Bank:
         key: str | None = None,
         new: bool = False,
         at_revision: int | None = None,
+        parameters: Mapping[str, str] = _NO_PARAMETERS,
     ) -> tuple[int, Any, bytes]:
         """Return status, headers and body; status 0 if there was no answer."""
         headers = {"Content-Type": "application/json"} if body is not None else {}
@@ -331,14 +388,14 @@ class Bank:
             headers["Idempotency-Key"] = key
         if new:
             headers["If-None-Match"] = "*"
-        parameters = {"timeout": f"{round(self._timeout_s * 1000)}ms"}
+        query = {"timeout": f"{round(self._timeout_s * 1000)}ms", **parameters}
         if at_revision is not None:
-            parameters["at_revision"] = str(at_revision)
+            query["at_revision"] = str(at_revision)
         try:
             async with self._session.request(
                 method,
                 f"{random.choice(list(self._urls()))}/api/v1{path}",
-                params=parameters,
+                params=query,
                 data=body if body is None or isinstance(body, bytes) else orjson.dumps(body),
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s * 1.5),

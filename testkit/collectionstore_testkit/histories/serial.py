@@ -20,8 +20,10 @@ class Committed:
     draft: Draft
 
 
-def anomalies(begin: Mapping[Name, tuple[int, Document]], committed: Iterable[Committed]) -> list[str]:
-    """Return what is wrong with the reads of `committed`, by transaction; empty if they are serializable.
+def replay(
+    begin: Mapping[Name, tuple[int, Document]], committed: Iterable[Committed]
+) -> tuple[list[str], dict[Name, tuple[int, Document]]]:
+    """Return what is wrong with the reads of `committed`, nothing if they are serializable; and what is there then.
 
     `begin` has revision and document of all that was there before.
     """
@@ -50,7 +52,7 @@ def anomalies(begin: Mapping[Name, tuple[int, Document]], committed: Iterable[Co
                 state.pop(name, None)
             else:
                 state[name] = one.revision, document
-    return wrong
+    return wrong, state
 
 
 def _matches(filter_: Document, document: Document) -> bool:

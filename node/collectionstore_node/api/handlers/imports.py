@@ -13,6 +13,7 @@ from aiohttp import hdrs
 from collectionstore_node.api.handlers.bulk import TYPES as NDJSON_TYPES
 from collectionstore_node.api.handlers.write_answers import Written, refusal
 from collectionstore_node.api.http.answers import JSON, Answer, Outlet
+from collectionstore_node.api.http.bodies import BodyStream
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.idempotency import idempotency_key
 from collectionstore_node.api.http.json_bodies import at_once, compact_json, compact_json_steps
@@ -64,7 +65,7 @@ async def post(call: Call) -> Answer:
     imports = call.api.store.imports
     imports.enter()
     try:
-        running = _Import(call, collection, mode, key, types)
+        running = _Import(call, collection, mode, key, types, await call.body_stream())
     except BaseException:
         imports.leave()
         raise
@@ -82,9 +83,15 @@ class _Import:
     """One import; with `progress`, the body of its answer."""
 
     def __init__(
-        self, call: Call, collection: str, mode: Mode, key: str | None, types: dict[str, CellType] | None
+        self,
+        call: Call,
+        collection: str,
+        mode: Mode,
+        key: str | None,
+        types: dict[str, CellType] | None,
+        stream: BodyStream,
     ) -> None:
-        """`types` are those of columns of CSV, None for NDJSON. Raises `Problem`."""
+        """`types` are those of columns of CSV, None for NDJSON."""
         limits = call.api.store.limits
         self._call = call
         self._store = call.api.store
@@ -95,7 +102,7 @@ class _Import:
         self._document_bytes_max = limits.document_bytes_max
         self._rules = Rules(call.api.limits.depth_max, names_depth=0 if types is None else 1)
         self._records = Records(quotes=types is not None, bytes_max=limits.document_bytes_max + RECORD_BYTES)
-        self._stream = call.body_stream()
+        self._stream = stream
         self._outlet = cast(Outlet, call.request.protocol)
         self._ended_before = self._outlet.ending
         self._gathered: list[tuple[int, bytes]] = []
@@ -129,7 +136,7 @@ class _Import:
                 if not self._gathered:
                     break
                 await self._batch()
-                if self._outlet.ending and not self._ended_before:
+                if self._outlet.ending and not (self._ended_before or self._outlet.half_closed):
                     raise NotNow("the node stops")
                 yield
             self._check_end()

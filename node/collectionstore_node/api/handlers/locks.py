@@ -17,7 +17,6 @@ from collectionstore_node.api.http.names import lock_name, quoted
 from collectionstore_node.api.http.options import duration_s
 from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.service import Consistency
 from collectionstore_node.service.locks import lock_of
 from collectionstore_node.service.operations import ANY, LOCKS, ListKeys
 from collectionstore_node.service.results import Code, Listed, LockInfo
@@ -67,10 +66,10 @@ async def acquire(call: Call) -> Answer:
         problem = Problem(
             "lock_held", "another one holds the lock", headers=outcome_lines(outcome), revision=outcome.revision
         )
-        # As it is applied here: the outcome says that it is held, and holds no owner.
-        found = await store.locks.read(name, consistency=Consistency.STALE, timeout_s=call.timeout_s)
-        if found.lock is not None:
-            problem.members["holder"] = _shown(found.lock)
+        # The outcome says that it is held, and not by which client.
+        holder = store.locks.known(name)
+        if holder is not None:
+            problem.members["holder"] = _shown(holder)
         raise problem
     if outcome.code is not Code.OK:
         raise refusal(outcome, absent="lock_not_found")

@@ -65,6 +65,7 @@ _REFUSALS: Final = {
     Code.INVALID_EXPIRY: ("invalid_ttl", "the members of the cluster do not accept this time to live"),
     Code.READ_COLLECTION_NOT_FOUND: ("collection_not_found", "the collection of a query does not exist"),
     Code.INVALID_QUERY: ("invalid_filter", "the filter of a query is none that this version knows"),
+    Code.OUTCOME_UNKNOWN: ("settled", "its fate was asked when it was no longer known: it is not applied now"),
     Code.SETTLED: ("settled", "its fate was decided before it came to be applied: it never will be"),
     Code.IDEMPOTENCY_KEY_REUSED: ("idempotency_key_reused", "send a new key with a new request"),
 }

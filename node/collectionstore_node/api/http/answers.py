@@ -39,6 +39,10 @@ class Outlet(Protocol):
         """Whether the connection closes after this answer."""
 
     @property
+    def half_closed(self) -> bool:
+        """Whether the client sends nothing more, and so the connection ends although it takes its answer."""
+
+    @property
     def writing_paused(self) -> bool:
         """Whether the client does not take what was written."""
 

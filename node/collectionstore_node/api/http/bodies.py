@@ -83,27 +83,27 @@ class BodyStream:
     While a part is awaited it is an upload as others are: bounded in bytes, and ended when it arrives too slowly.
     """
 
-    __slots__ = ("_begun", "_client", "_request", "_uploads")
+    __slots__ = ("_client", "_request", "_uploads")
 
     def __init__(self, request: web.BaseRequest, uploads: Uploads, client: Client | None) -> None:
         self._request = request
         self._uploads = uploads
         self._client = client
-        self._begun = False
 
-    def check(self) -> None:
-        """Refuse a body that is encoded, or that the headers do not announce. Raises `Problem`."""
+    async def begin(self) -> None:
+        """Tell a client that waits for it to send the body: BEFORE the head of an answer. Raises `Problem`.
+
+        Refuses a body that is encoded, or that the headers do not announce.
+        """
         if hdrs.CONTENT_ENCODING in self._request.headers:
             _check_encoding(self._request.headers)
         if not _framed(self._request.headers):
             raise Problem("length_required", "send Content-Length, or a chunked body")
+        await _send_continue(self._request)
 
     async def read(self, enough: Callable[[bytes], bool]) -> bool:
         """Hand what arrives to `enough` until that is true; return False at the end. Raises `Problem`, `Overloaded`."""
         content = self._request.content
-        if not self._begun:
-            self._begun = True
-            await _send_continue(self._request)
         upload = self._uploads.open(self._client, content.set_exception)
         try:
             while chunk := await content.readany():

@@ -117,10 +117,10 @@ class Call:
             self._entered = True
         return body
 
-    def body_stream(self) -> BodyStream:
+    async def body_stream(self) -> BodyStream:
         """Return the body to be taken in parts; the request keeps no place among those in flight. Raises `Problem`."""
         stream = BodyStream(self.request, self.api.budgets.uploads, self._client)
-        stream.check()
+        await stream.begin()
         self.leave()
         return stream
 

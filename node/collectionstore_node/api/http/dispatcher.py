@@ -209,7 +209,7 @@ class Dispatcher:
         else:
             traced.answered(answer.code)
             counters.finished(answer.code, seconds, traced.trace_id)
-        if seconds >= self._slow_s and entry is not None and not entry.probe:
+        if seconds >= self._slow_s and entry is not None and not (entry.probe or entry.lasting):
             self._log_slow(request, entry, call, answer.code, seconds)
         return answer
 

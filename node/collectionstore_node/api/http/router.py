@@ -39,6 +39,8 @@ class Route(NamedTuple):
     """Whether it changes nothing although it is a POST: its body says what is read."""
     management: bool = False
     """Whether it is for the operator: it is served although it waited, as a cluster is mended under load, too."""
+    lasting: bool = False
+    """Whether it lasts for as long as its client sends: then it is not slow."""
 
 
 class Entry(NamedTuple):
@@ -57,6 +59,8 @@ class Entry(NamedTuple):
     direct: DirectHandler | None
     patient: bool
     """Whether it is served however long it has waited."""
+    lasting: bool
+    """Whether it lasts for as long as its client sends."""
 
 
 class _Node:
@@ -94,6 +98,7 @@ class Router:
                     safe=route.read or method in ("GET", "HEAD"),
                     direct=route.direct,
                     patient=route.probe or route.management,
+                    lasting=route.lasting,
                 )
 
     def find(self, method: str, path: str) -> tuple[Entry, list[str]]:

@@ -60,7 +60,7 @@ class StreamedAnswer(Answer):
         ended_before = outlet.ending
         try:
             async for piece in self._source.pieces():
-                if outlet.ending and not ended_before:
+                if outlet.ending and not (ended_before or outlet.half_closed):
                     raise ConnectionResetError("the node stops")
                 outlet.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
                 if outlet.writing_paused:

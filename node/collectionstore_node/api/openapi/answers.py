@@ -24,6 +24,7 @@ class CollectionSettings(msgspec.Struct):
     schema: SchemaSettings | msgspec.UnsetType | None = msgspec.UNSET
     ids: Literal["uuid7", "client", "sequence"] | msgspec.UnsetType | None = msgspec.UNSET
     sequence_start: int | msgspec.UnsetType | None = msgspec.UNSET
+    ttl: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class CollectionFacts(msgspec.Struct):

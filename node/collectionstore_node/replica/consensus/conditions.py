@@ -13,7 +13,8 @@ class Conditions:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: list[tuple[Callable[[], bool], float, asyncio.Future[bool]]] = []
+        self._waiting: list[tuple[Callable[[], bool], float, asyncio.Future[None]]] = []
+        """Conditions with their deadlines."""
         self._closed = False
 
     async def until(self, condition: Callable[[], bool], deadline: float) -> None:
@@ -25,16 +26,14 @@ class Conditions:
             return
         if self._closed:
             raise OutcomeUnknown("the node is stopping")
-        future: asyncio.Future[bool] = self._loop.create_future()
+        future: asyncio.Future[None] = self._loop.create_future()
         entry = (condition, deadline, future)
         self._waiting.append(entry)
         try:
-            # What held then need not hold any more when the waiter goes on: the leader may have proposed something.
-            held = await future
+            # It need not hold any more when this goes on: another entry may have been proposed since.
+            await future
         finally:
             self._waiting.remove(entry)
-        if not held:
-            raise OutcomeUnknown("not finished within the deadline")
 
     def check(self) -> None:
         """Resolve conditions that hold and those past their deadline."""
@@ -42,13 +41,13 @@ class Conditions:
             if future.done():
                 continue
             if condition():
-                future.set_result(True)
+                future.set_result(None)
             elif self._loop.time() >= deadline:
-                future.set_result(False)
+                future.set_exception(OutcomeUnknown("not finished within the deadline"))
 
     def close(self) -> None:
         """Fail all pending conditions: without a driver none of them changes any more."""
         self._closed = True
-        for *_, future in self._waiting:
+        for _, _, future in self._waiting:
             if not future.done():
                 future.set_exception(OutcomeUnknown("the node is stopping"))

@@ -3,8 +3,8 @@
 One at a time: it keeps a view of RocksDB open, and with it the space of everything that is deleted or replaced
 meanwhile. A thread of its own reads it, a bounded piece each time, so that it delays neither a sync nor a snapshot for
 a follower. Between two pieces it rests for three times as long as the last one took: it takes at most a quarter of a
-processor, and the interpreter is free for the event loop. When the event loop was late for a piece, clients wait as well, and it rests for
-longer: see `rest_s`.
+processor, and the interpreter is free for the event loop. When the event loop was late for a piece, clients wait as
+well, and it rests for longer: see `rest_s`.
 
 A member that becomes short of disk space ends the stream: what clients delete gives no space back while a view is open.
 """

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from collectionstore_node.statemachine.levels import ENGINE
-from collectionstore_node.tests.api.http_clients import Client
+from collectionstore_node.tests.api.http_clients import JSON, Client
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 from collectionstore_node.tests.api.test_http_indexes import built
 
@@ -175,6 +175,58 @@ async def test_touch_moves_the_deadline_and_keeps_the_revision(people: Client, r
     (await people.post(f"{PEOPLE}:touch", {"id": "a", "ttl": "1m"}, If_None_Match="*")).problem(
         400, "invalid_precondition"
     )
+
+
+MERGE = {"Content-Type": "application/merge-patch+json"}
+
+
+async def test_a_collection_has_a_ttl(people: Client, replica: MemoryReplica) -> None:
+    await people.put(f"{DOCUMENTS}/before", {})
+    reply = await people.send("PATCH", PEOPLE, b'{"ttl":"90s"}', MERGE)
+    assert (reply.status, reply.json["options"]) == (200, {"ttl": "90s"})
+    assert (await people.get(PEOPLE)).json["options"] == {"ttl": "90s"}
+    await people.put(f"{DOCUMENTS}/a", {})
+    await people.put(f"{DOCUMENTS}/stays?ttl=none", {})
+    await people.put(f"{DOCUMENTS}/own?ttl=5s", {})
+    assert (await people.get(f"{DOCUMENTS}/a")).headers["X-Expires-In-Ms"] == "90001"
+    await passed(people, replica, 90.001)
+    assert [one["id"] for one in (await people.get(DOCUMENTS)).json["documents"]] == ["before", "stays"]
+    reply = await people.send("PATCH", PEOPLE, b'{"ttl":null}', MERGE)
+    assert (reply.status, reply.json["options"]) == (200, {})
+
+
+@pytest.mark.parametrize("ttl", [5, True, "none", "0s", "1", "-1s", "4000d", {"s": 1}, "9" * 300 + "s"])
+async def test_a_ttl_of_a_collection_that_is_none_is_refused(people: Client, ttl: Any) -> None:
+    reply = await people.send("PATCH", PEOPLE, orjson.dumps({"ttl": ttl}), MERGE)
+    problem = reply.problem(400, "invalid_options")
+    assert problem["errors"][0]["pointer"] == "/ttl"
+    assert "1s to 3650d" in problem["detail"]
+
+
+async def test_a_document_of_a_sequence_takes_no_ttl_of_its_own(people: Client, replica: MemoryReplica) -> None:
+    """It is refused, and not left out."""
+    await people.send("PUT", "/api/v1/collections/orders", b'{"ids":"sequence","ttl":"1h"}', JSON)
+    (await people.post("/api/v1/collections/orders/documents?ttl=5s", {})).problem(400, "invalid_ttl")
+    reply = await people.send(
+        "POST", "/api/v1/collections/orders:bulk?mode=ordered", b'{"op":"insert","document":{},"ttl":"5s"}', LINES
+    )
+    reply.problem(400, "invalid_ttl")
+    made = await people.post("/api/v1/collections/orders/documents", {})
+    read = await people.get(f"/api/v1/collections/orders/documents/{made.json['id']}")
+    assert read.headers["X-Expires-In-Ms"] == "3600001"
+
+
+async def test_reads_of_the_past_show_what_was_there(people: Client, replica: MemoryReplica) -> None:
+    """And leave out what had expired by then, also before it is removed."""
+    made = await people.put(f"{DOCUMENTS}/a?ttl=5s", {"n": 1})
+    revision = made.json["revision"]
+    await passed(people, replica, 5.001)
+    gone = replica.revision
+    await passed(people, replica, 1)
+    assert (await people.get(f"{DOCUMENTS}/a?at_revision={revision}")).json == {"n": 1}
+    assert len((await people.get(f"{DOCUMENTS}?at_revision={revision}")).json["documents"]) == 1
+    assert (await people.get(f"{DOCUMENTS}?at_revision={gone}")).json["documents"] == []
+    (await people.get(f"{DOCUMENTS}/a?at_revision={gone}")).problem(404, "document_not_found")
 
 
 BAD = [

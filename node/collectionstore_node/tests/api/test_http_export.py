@@ -180,6 +180,33 @@ async def test_an_index_finds_what_is_exported(crowd: Client, replica: MemoryRep
         assert [one["_id"] for one in found] == ["alan", "grace"]
 
 
+async def test_what_was_cut_goes_on_in_the_same_state(crowd: Client) -> None:
+    """With the revision of the first part, whatever was written since."""
+    whole, trailer = parsed((await crowd.get(EXPORT)).body)
+    await crowd.put(f"{PEOPLE}/documents/alan", {"changed": True})
+    await crowd.delete(f"{PEOPLE}/documents/grace")
+    await crowd.put(f"{PEOPLE}/documents/zoe", {"new": True})
+
+    reply = await crowd.get(f"{EXPORT}?after_id=ada&at_revision={trailer['revision']}")
+
+    rest, again = parsed(reply.body)
+    assert rest == whole[1:]
+    assert (again["revision"], reply.headers["X-Revision"]) == (4, "4")
+    assert [one["_id"] for one in parsed((await crowd.get(EXPORT)).body)[0]] == ["ada", "alan", "zoe"]
+
+
+async def test_a_client_may_close_its_side_and_take_all(people: Client, raw: RawClient) -> None:
+    await filled(people)
+    reader, writer = await raw.connect()
+    writer.write(f"GET {EXPORT} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    writer.write_eof()
+
+    answer = await reader.read()
+
+    writer.close()
+    assert b'{"_trailer":{"count":40,' in answer
+
+
 async def filled(client: Client, count: int = 40) -> None:
     for number in range(count):
         body = b'{"text": "%s"}' % (b"x" * 20_000)

@@ -14,7 +14,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collectionstore_node.api import make_client_server
+from collectionstore_node.api import ApiServer, make_client_server
 from collectionstore_node.errors import OutcomeUnknown, Overloaded
 from collectionstore_node.service import Store, imports
 from collectionstore_node.service.imports import BATCH_LINES, IMPORTS_MAX
@@ -310,6 +310,40 @@ async def test_lines_of_progress_and_the_result(people: Client, monkeypatch: pyt
     assert orjson.loads(failed.body.splitlines()[-1])["problem"]["code"] == "too_many_errors"
 
 
+async def test_a_client_that_waits_for_it_is_told_to_send_before_the_answer_begins(
+    people: Client, raw: RawClient
+) -> None:
+    body = lines({"_id": "a"})
+    reader, writer = await raw.connect()
+    writer.write(
+        f"POST {IMPORT}?progress=true HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+        f"Expect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    )
+    assert await read_head(reader) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(body)
+
+    answer = await reader.read()
+
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 207")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b'{"result":{"lines":1,' in answer
+
+
+async def test_a_client_may_close_its_side_behind_the_body(people: Client, raw: RawClient) -> None:
+    body = lines(*({"_id": f"d{at:04}"} for at in range(3 * BATCH_LINES)))
+    reader, writer = await raw.connect()
+    head = f"POST {IMPORT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+    writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    writer.write_eof()
+
+    answer = await reader.read()
+
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert f'"inserted":{3 * BATCH_LINES},'.encode() in answer
+
+
 async def test_batches_are_applied_while_the_body_arrives(
     people: Client, raw: RawClient, replica: MemoryReplica
 ) -> None:
@@ -384,6 +418,20 @@ async def test_imports_at_a_time_are_bounded(people: Client, raw: RawClient) -> 
         await asyncio.sleep(0)
     for writer in waiting:
         writer.transport.abort()
+
+
+async def test_an_import_lasts_and_is_not_slow(
+    people: Client, server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = server._around.exchange
+    slow: list[object] = []
+    monkeypatch.setattr(exchange, "_slow_s", 0.0)
+    monkeypatch.setattr(exchange, "_log_slow", lambda *given: slow.append(given[1].pattern))
+
+    assert (await people.send("POST", IMPORT, lines({"_id": "a"}), NDJSON)).status == 200
+    assert (await people.get(f"{PEOPLE}:export")).status == 200
+
+    assert slow == ["/api/v1/collections/{collection}:export"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -69,6 +70,18 @@ async def test_options_change_under_their_entity_tag(people: Client) -> None:
     assert problem["current_revision"] == first.json["options_revision"]
     assert (await patched(people, {"ids": "client"}, **{"If-Match": first.headers["ETag"]})).status == 200
     (await patched(people, {}, **{"If-None-Match": "*"})).problem(400, "invalid_precondition")
+
+
+async def test_changes_at_the_same_time_are_all_made(people: Client) -> None:
+    """Each is made again on top of what another one made of the options since it read them."""
+    await patched(people, schema())
+    changes: list[Any] = [{"schema": {"mode": "warn"}}, {"schema": {"defaults": True}}, {"ids": "client"}]
+
+    replies = await asyncio.gather(*(patched(people, change) for change in changes))
+
+    assert [one.status for one in replies] == [200] * 3
+    found = (await people.get(PEOPLE)).json["options"]
+    assert (found["schema"]["mode"], found["schema"]["defaults"], found["ids"]) == ("warn", True, "client")
 
 
 async def test_a_repeated_change_is_made_once(people: Client) -> None:

@@ -29,6 +29,7 @@ from collectionstore_node.api.stream.endpoint import StreamEndpoint
 from collectionstore_node.api.url_table import CLIENT, DEBUG, PROBES
 from collectionstore_node.changes import Position, Tokens
 from collectionstore_node.service import Store
+from collectionstore_node.service.tickets import Ticket, show_ticket
 from collectionstore_node.tests.api.conftest import LIMITS, STORE_LIMITS
 from collectionstore_node.tests.api.http_clients import Client
 from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics, render_nothing
@@ -152,6 +153,7 @@ KNOWN: dict[str, Any] = {
     "name": "by_name",
     "bucket": "greetings",
     "key": "hello",
+    "ticket": show_ticket(Ticket(1, "a-key", bytes(32), 0, 0)),
     "lock": "job",
 }
 BODIES: dict[str, Any] = {
@@ -160,6 +162,7 @@ BODIES: dict[str, Any] = {
     "post_collections_collection_distinct": {"field": "name"},
     "post_collections_collection_aggregate": {"pipeline": [{"$count": "n"}], "explain": True},
     "post_collections_collection_find": {"filter": {"name": "Ada"}, "explain": True},
+    "post_transactions_commit": {"reads": [{"collection": "people", "id": "nobody", "revision": 0}]},
     "post_transactions": {"then": [{"op": "get", "collection": "people", "id": "ada"}]},
     "post_cluster_members": {"action": "add", "node_id": "00000000000000c3", "name": "c", "address": "c:1"},
     "post_cluster_bootstrap": {"epoch": 1},

@@ -17,7 +17,7 @@ from collectionstore_telemetry.tests.metrics.series_rules import (
     assert_names_are_unique,
 )
 
-CHILDREN_MAX = 1_000
+CHILDREN_MAX = 1_250
 """Label values of one series, at most, with a cluster of the largest size and every route asked for."""
 OPEN_BOUNDS = {
     "peer": 16,

@@ -26,15 +26,15 @@ async def test_waiter_is_woken_by_the_check_after_the_change() -> None:
     await waiter
 
 
-async def test_a_condition_that_held_once_is_enough() -> None:
-    """A new leader has applied everything, and proposes the next entry before the waiter goes on."""
+async def test_a_condition_that_has_held_need_not_hold_when_its_waiter_goes_on() -> None:
     loop = asyncio.get_running_loop()
-    conditions, facts = Conditions(loop), set[str]()
-    waiter = asyncio.create_task(conditions.until(lambda: "settled" in facts, loop.time() + 3600))
+    conditions, facts = Conditions(loop), {"done"}
+    waiter = asyncio.create_task(conditions.until(lambda: facts == {"done"}, loop.time() + 3600))
+    facts.add("another")
     await asyncio.sleep(0)
-    facts.add("settled")
+    facts.discard("another")
     conditions.check()
-    facts.clear()
+    facts.add("another")
     await waiter
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collectionstore_node.raft.messages import Term
 from collectionstore_node.replica.consensus.stamps import Stamps
+from collectionstore_node.statemachine.header import TIME_STEP_MAX_MS
 from collectionstore_node.statemachine.levels import BOUNDED, FIRST
 
 HOUR_MS = 3_600_000
@@ -50,6 +51,17 @@ def test_each_leader_begins_where_the_state_is() -> None:
     assert made.time_ms(Term(5), BOUNDED) == 2_000
     clocks.now += 1
     assert made.time_ms(Term(5), BOUNDED) == 3_000
+
+
+def test_a_leader_that_was_idle_makes_up_for_one_step() -> None:
+    """More would be made up by its next entries, and what is written in between would expire early."""
+    applied, clocks = Applied(), Clocks()
+    made = stamps(applied, clocks)
+    assert made.time_ms(Term(1), BOUNDED) == 0
+    clocks.now += 3_600
+    assert [made.time_ms(Term(1), BOUNDED) for _ in range(3)] == [TIME_STEP_MAX_MS] * 3
+    applied.time_ms, clocks.now = TIME_STEP_MAX_MS, clocks.now + 1
+    assert made.time_ms(Term(1), BOUNDED) == TIME_STEP_MAX_MS + 1_000
 
 
 def test_level_1_has_the_time_of_day() -> None:

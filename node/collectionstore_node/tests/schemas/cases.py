@@ -56,6 +56,11 @@ CASES: Final[dict[str, Case]] = {
     "the largest integers": Case({"maximum": 2**64 - 1, "minimum": 2**63}, [2**64 - 1, 2**63], [2**63 - 1]),
     "multipleOf": Case({"multipleOf": 3}, [9, 0, -3, 6.0, "a"], [1, 10, 4.5]),
     "multipleOf a fraction": Case({"multipleOf": 0.01}, [0.07, 19.99, 3], [0.075, 0.001]),
+    "multipleOf of a large exponent": Case(
+        {"multipleOf": 1e-300}, [1e300, 1e-300, 3e-300, 0, 0.0, 7, 2**64 - 1], [1e-301, 1.5e-300]
+    ),
+    "multipleOf a large number": Case({"multipleOf": 1e300}, [1e300, -2e300, 0, -0.0], [1, 1e299, 1.5e300, 2**64 - 1]),
+    "multipleOf with a sign": Case({"multipleOf": 2.5}, [-5, -2.5, 7.5e1], [-1, 2.4]),
     "multipleOf a half": Case({"multipleOf": 0.5}, [1.5, 2, -0.5], [0.25, 1.1]),
     # Strings
     "minLength": Case({"minLength": 2}, ["ab", "éé", "😀a", 5], ["", "a", "😀"]),

@@ -131,6 +131,10 @@ async def _begin_read(store: Store) -> None:
     store.halves.begin_read(WaitingCall(), DOCUMENT, 1.0)
 
 
+async def _begin_stale_read(store: Store) -> None:
+    store.halves.begin_stale_read(WaitingCall(), DOCUMENT, 1.0)
+
+
 LIFE = Life(5_000)
 TOUCH = LIFE.touch(KEY, ANY)
 LOCK = Put(KeyRef(LOCKS, "job"), b'{"owner":"me"}', Precondition(exists=False), "application/json")
@@ -154,6 +158,7 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
     ("read_at_once", KEY, _read_at_once),
     ("begin_write", PUT, _begin_write),
     ("begin_read", DOCUMENT, _begin_read),
+    ("begin_stale_read", DOCUMENT, _begin_stale_read),
     ("read", KEY, lambda store: store.read(KEY, consistency=Consistency.STALE, timeout_s=1)),
     ("read_collection", ReadCollection("c"), lambda store: store.read_collection("c", consistency=NEW, timeout_s=1)),
     (
@@ -219,7 +224,7 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
     ("planned", GUARDED, lambda store: store.commits.planned(GUARDED, key=None, timeout_s=1)),
     ("queue", PUT, _queue),
     ("early", PUT, lambda store: store.tickets.early(PUT, key=None, timeout_s=1, request=None)),
-    ("fate", Settle(), lambda store: store.tickets.fate(TICKET, settle=False, timeout_s=1)),
+    ("fate", Settle(0), lambda store: store.tickets.fate(TICKET, settle=False, timeout_s=1)),
     ("cluster", ReadCluster(), _cluster),
     ("open_state", ReadState(), lambda store: store.backups.open_state(consistency=NEW, timeout_s=1)),
     ("committed_log", ReadLog(Index(7)), lambda store: store.backups.committed_log(ReadLog(Index(7)), timeout_s=1)),
@@ -237,7 +242,7 @@ OPTIONS = {"parsed", "ids_of", "violations"}
 """`parsed` checks options, before there is an operation; the others read the options of a collection for one."""
 TURNS = {"confirm", "reads_wait", "read_turn", "soon"}
 """What comes between admission and reading, and reads nothing."""
-SECOND_HALVES = {"end_write", "end_read", "count_out"}
+SECOND_HALVES = {"end_write", "end_read", "end_stale_read", "count_out"}
 """Of what `begin_write`, `begin_read` and `submit` have admitted."""
 PARTS = {
     "backups",
@@ -260,8 +265,8 @@ FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", 
 """What probes read of a node, whatever the load."""
 SIGNING = {"token_key", "pins"}
 """What cursors are signed by: nothing that clients have stored."""
-COUNTED = {"waiting"}
-"""How many requests wait for locks."""
+COUNTED = {"waiting", "known"}
+"""How many requests wait for locks, and who holds one that was refused: that request was admitted."""
 TOLD = {"observe_applied"}
 """Who is told of revisions: numbers, and nothing of what they hold."""
 

@@ -180,3 +180,22 @@ async def test_one_that_waits_finds_a_lock_that_expires(store: Store, replica: M
     second = await acquire(turning(store, sleep), "second", wait_s=15.0)
     assert second.code is Code.OK
     assert isinstance(replica.proposed[-1].action, Expiring)
+
+
+async def test_one_that_is_cancelled_as_its_turn_comes_passes_it_on(store: Store) -> None:
+    held = await acquire(store.locks, "first")
+
+    async def sleep(_seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    locks = turning(store, sleep)
+    one, two, three = (asyncio.ensure_future(acquire(locks, name, wait_s=15.0)) for name in ("one", "two", "three"))
+    await asyncio.sleep(0)
+    one.cancel()
+    await asyncio.sleep(0)
+    two.cancel()
+    await store.locks.release("job", held.revision, key=None, timeout_s=1.0)
+    assert (await three).code is Code.OK
+    assert one.cancelled()
+    assert two.cancelled()
+    assert not locks._queues

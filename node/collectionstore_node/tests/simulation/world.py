@@ -22,6 +22,7 @@ from collectionstore_node.tests.simulation.faults import Chaos
 from collectionstore_node.tests.simulation.hosts import Cluster, Pace
 from collectionstore_node.tests.simulation.indexer import Indexer, built, check_indexes
 from collectionstore_node.tests.simulation.journal import kept
+from collectionstore_node.tests.simulation.lives import Mortals, check_lives, died
 from collectionstore_node.tests.simulation.loop import SimulatedLoop
 from collectionstore_node.tests.simulation.member import CLIENT_PORT
 from collectionstore_node.tests.simulation.network import Network
@@ -111,6 +112,7 @@ class World:
             end = self.loop.now + CHAOS_S + CALM_S
             banking = None if self.bank is None else self._use(self.bank.run(until=end))
             clients, indexing = self._use(self.workload.run(until=end)), self._use(self.indexer.run(end))
+            dying = self._use(self.mortals.run(end))
             await self._pass(CHAOS_S)
             self.trace.tell("world", "heals")
             await self.chaos.heal()
@@ -121,6 +123,8 @@ class World:
             if banking is not None:
                 await self._until(banking.done, "the transactions of the bank do not end")
                 _raise_broken(banking)
+            await self._until(dying.done, "the requests for values that expire do not end")
+            dying.result()
             await self._until(self._at_rest, "the members do not come to agree")
             self.trace.tell("world", "is at rest")
             reading = self._use(self.workload.read_all())
@@ -158,6 +162,7 @@ class World:
             ),
         )
         self.indexer = Indexer(self._urls, self._session, lambda: self.loop.now, Random(self.random.getrandbits(64)))
+        self.mortals = Mortals(self._urls, self._session, lambda: self.loop.now, Random(self.random.getrandbits(64)))
         preparing = self._use(self.workload.prepare())
         await self._until(preparing.done, "the collection cannot be made")
         self.bank = None
@@ -189,13 +194,16 @@ class World:
             self.trace.note(b"operation", operation.id, len(operation.outcome), *_revision(operation))
         check_states(self.admin.expected)
         check_indexes(self.admin.expected)
+        check_lives(self.admin.expected)
         self.trace.note(b"indexer", *(part for one in sorted(self.indexer.answers.items()) for part in one))
+        self.trace.note(b"mortals", *sorted(self.mortals.answers.values()))
         verdict = check(self.workload.history)
         assert verdict.ok, verdict.explanation
 
     def _at_rest(self) -> bool:
         self.chaos.supervise()
-        return self.admin.settled and converged(self.admin.expected) and built(self.admin.expected)
+        expected = self.admin.expected
+        return self.admin.settled and converged(expected) and built(expected) and died(expected)
 
     async def _end(self) -> None:
         """Let every process end, those that were killed too, so that nothing is left when the loop is closed."""

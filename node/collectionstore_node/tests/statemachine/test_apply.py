@@ -23,7 +23,7 @@ from collectionstore_node.statemachine.commands import (
     Ref,
     encode_batch,
 )
-from collectionstore_node.statemachine.keys import HEADER_KEY
+from collectionstore_node.statemachine.keys import HEADER_KEY, HISTORY
 from collectionstore_node.statemachine.levels import BOUNDED, FIRST, HIGHEST
 from collectionstore_node.statemachine.reads import get_document, get_key, read_revision
 from collectionstore_node.statemachine.stored import Stored
@@ -86,8 +86,8 @@ def read(view: MemoryView, ref: Ref) -> Stored | None:
 
 
 def effect(view: MemoryView) -> dict[bytes, bytes]:
-    """Return the state without the header, which every command changes."""
-    return {key: value for key, value in view.values.items() if key != HEADER_KEY}
+    """Return the state without the header and the history, which has the time of every command."""
+    return {key: value for key, value in view.values.items() if key != HEADER_KEY and key[:1] != HISTORY}
 
 
 @pytest.mark.parametrize(("ref", "precondition", "expected"), PUTS)

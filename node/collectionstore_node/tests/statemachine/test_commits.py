@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectionstore_node.statemachine import commits, searching
+from collectionstore_node.statemachine import commits, dedupe, searching
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import (
     Code,
@@ -51,7 +51,7 @@ from collectionstore_node.tests.statemachine.indexed import run as run_at
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
 from collectionstore_node.tests.statemachine.pages import list_documents
 from collectionstore_testkit.histories.draft import Draft, Found, QueryRead
-from collectionstore_testkit.histories.serial import Committed, anomalies
+from collectionstore_testkit.histories.serial import Committed, replay
 
 A, B, NONE = DocumentRef("c", "a"), DocumentRef("c", "b"), DocumentRef("c", "none")
 KEY = KeyRef("b", "k")
@@ -260,8 +260,8 @@ def test_a_target_that_is_written_twice_is_refused(view: MemoryView) -> None:
 
 def test_below_its_level_it_changes_nothing() -> None:
     fresh = MemoryView()
-    assert level_needed(Commit()) == level_needed(Settle()) == CHANGES
-    outcomes = run_at(fresh, CreateCollection("c"), Commit((), (), write()), Settle(), level=ENGINE)
+    assert level_needed(Commit()) == level_needed(Settle(0)) == CHANGES
+    outcomes = run_at(fresh, CreateCollection("c"), Commit((), (), write()), Settle(0), level=ENGINE)
     assert [one.code for one in outcomes] == [Code.OK, Code.LEVEL_TOO_LOW, Code.LEVEL_TOO_LOW]
     assert not written(fresh)
 
@@ -284,16 +284,26 @@ def run_at_once(view: MemoryView, command: Command) -> Outcome:
 def test_settling_decides_whichever_comes_first(view: MemoryView) -> None:
     lost, done = Idempotency("lost", b"l" * 32), Idempotency("done", b"d" * 32)
     assert run_at_once(view, Command(Put(KEY, b"1"), done)).code is Code.OK
-    settled = run_at_once(view, Command(Settle(), done))
+    settled = run_at_once(view, Command(Settle(0), done))
     assert (settled.code, settled.replayed) == (Code.OK, True)
-    assert run_at_once(view, Command(Settle(), lost)).code is Code.SETTLED
+    assert run_at_once(view, Command(Settle(2), lost)).code is Code.SETTLED
     late = run_at_once(view, Command(Put(KEY, b"2"), lost))
     assert (late.code, late.replayed) == (Code.SETTLED, True)
     stored = get_key(view, "b", "k")
     assert stored is not None
     assert stored.value == b"1"
-    other = run_at_once(view, Command(Settle(), Idempotency("done", b"x" * 32)))
+    other = run_at_once(view, Command(Settle(0), Idempotency("done", b"x" * 32)))
     assert other.code is Code.IDEMPOTENCY_KEY_REUSED
+
+
+def test_what_may_have_been_forgotten_is_not_settled(view: MemoryView, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table has dropped records that are as new as the command: it may have been applied."""
+    monkeypatch.setattr(dedupe, "LIMITS", dedupe.LIMITS._replace(entries_max=2))
+    for number in range(4):
+        run_at_once(view, Command(Put(KEY, b"1"), Idempotency(f"k{number}", b"f" * 32)))
+    # Records 0 and 1 are gone: of what came at 1 nothing is known, of what came at 2 all is.
+    assert run_at_once(view, Command(Settle(1), Idempotency("old", b"o" * 32))).code is Code.OUTCOME_UNKNOWN
+    assert run_at_once(view, Command(Settle(3), Idempotency("new", b"n" * 32))).code is Code.SETTLED
 
 
 NAMES = ("d0", "d1", "d2", "d3")
@@ -389,12 +399,15 @@ def test_what_commits_is_serializable_in_the_order_of_revisions(steps: list[tupl
     for one in steps:
         world.step(*one)
     world.step("flush")
-    assert anomalies({}, world.committed) == []
+    wrong, left = replay({}, world.committed)
+    assert wrong == []
+    assert {name: one for (_, name), one in left.items()} == world.documents()
     for revision, draft in world.conflicts:
         if any(not one.exact for one in draft.queries):
             continue  # a change that was undone again counts, too
         before = [one for one in world.committed if one.revision < revision]
-        assert anomalies({}, [*before, Committed(revision, Draft(draft.reads, draft.queries))]) != []
+        read = Committed(revision, Draft(draft.reads, draft.queries))
+        assert replay({}, [*before, read])[0] != []
 
 
 def test_the_checker_finds_write_skew_and_phantoms() -> None:
@@ -406,13 +419,13 @@ def test_the_checker_finds_write_skew_and_phantoms() -> None:
             draft.saw(("c", name), 1, {"g": 0})
     first.put(("c", "a"), {"g": 1})
     second.put(("c", "b"), {"g": 1})
-    assert anomalies(begin, [Committed(2, first)]) == []
-    assert len(anomalies(begin, [Committed(2, first), Committed(3, second)])) == 1
+    assert replay(begin, [Committed(2, first)])[0] == []
+    assert len(replay(begin, [Committed(2, first), Committed(3, second)])[0]) == 1
     inserts = []
     for number in (2, 3):
         draft = Draft()
         draft.found(QueryRead("c", {"slot": 1}, 1, {}, exact=False))
         draft.put(("c", f"new{number}"), {"slot": 1})
         inserts.append(Committed(number, draft))
-    assert anomalies(begin, inserts[:1]) == []
-    assert len(anomalies(begin, inserts)) == 1
+    assert replay(begin, inserts[:1])[0] == []
+    assert len(replay(begin, inserts)[0]) == 1

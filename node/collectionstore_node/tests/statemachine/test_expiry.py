@@ -18,6 +18,7 @@ from collectionstore_node.statemachine.commands import (
     Compare,
     CompareField,
     CompareOperator,
+    ConfigureCollection,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -28,6 +29,7 @@ from collectionstore_node.statemachine.commands import (
     Get,
     GrantLease,
     Idempotency,
+    Insert,
     KeepLease,
     KeyRef,
     Precondition,
@@ -38,6 +40,7 @@ from collectionstore_node.statemachine.commands import (
     Update,
     UpdateForm,
     encode_batch,
+    inserted_id,
 )
 from collectionstore_node.statemachine.costs import EXPIRE_ITEMS, LEASES_MAX, TTL_MAX_MS, TTL_MIN_MS
 from collectionstore_node.statemachine.digest import read_digest
@@ -46,6 +49,7 @@ from collectionstore_node.statemachine.header import TIME_STEP_MAX_MS
 from collectionstore_node.statemachine.history import ChangeKind, scan_changes
 from collectionstore_node.statemachine.keys import DOCUMENTS, DUE_RECORDS, EXPIRY, LEASES, RAW, prefix_end
 from collectionstore_node.statemachine.levels import CHANGES, ENGINE, FIRST
+from collectionstore_node.statemachine.options import CollectionOptions, Ids
 from collectionstore_node.statemachine.reads import get_document, get_key, pick_documents, scan_documents, scan_keys
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.tests.statemachine import indexed
@@ -345,6 +349,79 @@ def test_history_tells_what_expired(view: MemoryView) -> None:
     ]
     assert {one.ref for one in found} == {DocumentRef("c", "a"), KEY}
     assert all(one.before is not None for one in found)
+
+
+def test_a_collection_gives_its_documents_a_time(view: MemoryView) -> None:
+    """Behind every write, of every kind, unless the write says its own; what was there before is as it was."""
+    at(view, 0, document("before"), GrantLease(60_000))
+    at(view, 0, ConfigureCollection("c", CollectionOptions(ttl_ms=TTL)))
+    update = b'{"$set":{"x":1}}'
+    at(
+        view,
+        0,
+        *(document(name) for name in "abcdg"),
+        Expiring(document("own"), 2 * TTL),
+        Expiring(document("stays")),
+        Expiring(document("leased"), lease=3),
+        Transaction((), (document("t"), Update(DocumentRef("c", "u"), UpdateForm.OPERATORS, update, upsert=True))),
+        value("k"),
+    )
+    at(
+        view,
+        4_000,
+        document("a"),
+        Update(DocumentRef("c", "b"), UpdateForm.OPERATORS, update),
+        Update(DocumentRef("c", "c"), UpdateForm.REPLACE, b"{}"),
+        Update(DocumentRef("c", "d"), UpdateForm.OPERATORS, b'{"$unset":{"x":1}}'),  # changes nothing
+        Transaction((), (Update(DocumentRef("c", "u"), UpdateForm.OPERATORS, b'{"$set":{"x":2}}'),)),
+    )
+    check(view)
+    remove_all(view, TTL + 1)
+    assert names(view) == ["a", "b", "before", "c", "leased", "own", "stays", "u"]
+    remove_all(view, 4_000 + TTL + 1)
+    assert names(view) == ["before", "leased", "own", "stays"]
+    at(view, 4_000 + TTL + 1, document("before"), ConfigureCollection("c", CollectionOptions()), document("z"))
+    remove_all(view, 60_000)
+    assert names(view) == ["leased", "stays", "z"]
+    assert get_key(view, "b", "k") is not None
+    check(view)
+
+
+def test_a_sequence_gives_documents_a_time_too(view: MemoryView) -> None:
+    at(view, 0, ConfigureCollection("c", CollectionOptions(ids=Ids.SEQUENCE, ttl_ms=TTL)))
+    assert [one.code for one in at(view, 0, Insert("c", b"{}"), Insert("c", b"{}"))] == [Code.OK, Code.OK]
+    assert names(view) == ["1", "2"]
+    remove_all(view, TTL + 1)
+    assert names(view) == []
+    (outcome,) = at(view, TTL + 1, Insert("c", b"{}"))
+    assert inserted_id(outcome) == "3"
+    check(view)
+
+
+def test_a_document_that_is_refused_leaves_its_deadline(view: MemoryView) -> None:
+    """By an index, a schema or a precondition: nothing is changed, the deadline neither."""
+    at(view, 0, CreateIndex("c", parse_definition({"name": "u", "fields": {"a": 1}, "unique": True})))
+    indexed.build(view)
+    at(view, 0, expiring(document("a", {"a": 1})), document("b", {"a": 2}))
+    outcomes = at(
+        view,
+        1_000,
+        expiring(document("a", {"a": 2}), 60_000),
+        expiring(Update(DocumentRef("c", "a"), UpdateForm.OPERATORS, b'{"$set":{"a":2}}'), 60_000),
+        expiring(Put(DocumentRef("c", "a"), b"{}", ABSENT), 60_000),
+        Transaction((), (expiring(document("a", {"a": 2}), 60_000),)),
+    )
+    assert [one.code for one in outcomes] == [
+        Code.UNIQUE_VIOLATION,
+        Code.UNIQUE_VIOLATION,
+        Code.PRECONDITION_FAILED,
+        Code.UNIQUE_VIOLATION,
+    ]
+    check(view)
+    indexed.check(view)
+    remove_all(view, TTL + 1)
+    assert names(view) == ["b"]
+    indexed.check(view)
 
 
 # Leases

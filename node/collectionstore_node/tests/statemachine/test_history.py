@@ -52,6 +52,7 @@ from collectionstore_node.statemachine.history import (
     kept_after,
     scan_changes,
     scan_entries,
+    time_at,
 )
 from collectionstore_node.statemachine.keys import HEADER_KEY, HISTORY, SEGMENTS_KEY, TOKEN_KEY, prefix_end
 from collectionstore_node.statemachine.levels import CHANGES, ENGINE
@@ -149,7 +150,24 @@ def test_an_update_that_leaves_a_document_as_it_was_is_no_change(view: MemoryVie
     (outcome,) = apply(view, update(DOCUMENT, {"$set": {"a": 1}}))
     assert outcome.code is Code.OK
     assert changes(view, 2) == []
-    assert len(records(view)) == 1
+
+
+def test_every_revision_has_a_time(view: MemoryView, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where nothing was changed, and at the oldest one that is kept; an entry without commands has no record."""
+    monkeypatch.setattr(history, "LIMITS", Limits(bytes_max=900, segment_bytes=200))
+    times: dict[int, int] = {}
+    for number in range(1, 60):
+        apply(view, time_ms=number * 1_000 - 500)
+        apply(
+            view, Put(KEY, b"%d" % number) if number % 3 else Delete(DOCUMENT), Delete(DOCUMENT), time_ms=number * 1_000
+        )
+        revision = read_header(view).revision
+        times |= {revision - 1: number * 1_000, revision: number * 1_000}
+        for one, time_ms in times.items():
+            if one >= kept_after(view):
+                assert time_at(view, one) == time_ms
+    assert kept_after(view) > 60
+    assert len(records(view)) < 30
 
 
 def test_a_repeated_request_changes_nothing_again(view: MemoryView) -> None:

@@ -23,6 +23,7 @@ from collectionstore_node.statemachine.commands import (
     Delete,
     DocumentRef,
     DropCollection,
+    Expiring,
     Get,
     Idempotency,
     Image,
@@ -43,7 +44,15 @@ from collectionstore_node.statemachine.commands import (
 from collectionstore_node.statemachine.costs import PARSE_COST, SCHEMA_DEPTH_MAX, SCHEMA_STEPS_MAX, SEQUENCE_TRIES_MAX
 from collectionstore_node.statemachine.digest import read_digest
 from collectionstore_node.statemachine.history import ChangeKind, scan_changes
-from collectionstore_node.statemachine.keys import OPTIONS, SEQUENCES, documents_prefix, prefix_end, sequence_key
+from collectionstore_node.statemachine.keys import (
+    HEADER_KEY,
+    HISTORY,
+    OPTIONS,
+    SEQUENCES,
+    documents_prefix,
+    prefix_end,
+    sequence_key,
+)
 from collectionstore_node.statemachine.levels import CHANGES, ENGINE
 from collectionstore_node.statemachine.options import (
     DEFAULTS,
@@ -57,7 +66,7 @@ from collectionstore_node.statemachine.options import (
     read_options,
     shown_options,
 )
-from collectionstore_node.statemachine.stored import decode_stored
+from collectionstore_node.statemachine.stored import decode_stored, expiry_of
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.tests.statemachine import indexed
 from collectionstore_node.tests.statemachine.indexed import build, defined, put
@@ -131,6 +140,9 @@ REF = DocumentRef("c", "a")
         Update(DocumentRef("c", "new"), UpdateForm.OPERATORS, b'{"$set":{"name":"x"}}', upsert=True),
         Transaction(then=(put("x", {"age": 1}), put("b", {}))),
         Transaction(then=(put("x", {"age": 1}), Update(REF, UpdateForm.OPERATORS, SET))),
+        Expiring(put("b", {}), ttl_ms=10_000),
+        Expiring(Update(REF, UpdateForm.OPERATORS, SET), ttl_ms=10_000),
+        Transaction(then=(put("x", {"age": 1}), Expiring(put("b", {}), ttl_ms=10_000))),
     ],
     ids=[
         "insert",
@@ -142,6 +154,9 @@ REF = DocumentRef("c", "a")
         "upsert",
         "transaction",
         "update in one",
+        "expiring",
+        "expiring update",
+        "expiring in one",
     ],
 )
 def test_a_strict_schema_refuses_every_kind_of_write(view: MemoryView, write: Action) -> None:
@@ -153,7 +168,7 @@ def test_a_strict_schema_refuses_every_kind_of_write(view: MemoryView, write: Ac
     assert outcome.code is Code.SCHEMA_VIOLATION
     assert outcome.failed_operation == (1 if isinstance(write, Transaction) else None)
     changed = {key for key in before | view.values if before.get(key) != view.values.get(key)}
-    assert changed == {b"\x01header"}
+    assert {key for key in changed if key[:1] != HISTORY} == {HEADER_KEY}
 
 
 def test_an_allowed_write_is_stored_as_it_is(view: MemoryView) -> None:
@@ -571,6 +586,15 @@ def test_a_sequence_begins_where_it_is_told_and_never_goes_back(numbered: Memory
     run(numbered, ConfigureCollection("s", DEFAULTS), put("x", {}, "s"))
     run(numbered, ConfigureCollection("s", options(ids="sequence")))
     assert ids_of(run(numbered, Insert("s", b"{}"))) == ["101"]
+
+
+def test_a_numbered_document_expires_as_its_collection_says(numbered: MemoryView) -> None:
+    run(numbered, ConfigureCollection("s", options(ids="sequence", ttl="10s")), Insert("s", b"{}"))
+    found = find_collection(numbered, "s")
+    assert found is not None
+    record = numbered.get(documents_prefix(found.id) + b"1")
+    assert record is not None
+    assert expiry_of(record).deadline_ms >= 10_000
 
 
 def test_a_sequence_ends(numbered: MemoryView) -> None:

@@ -11,17 +11,22 @@ from hypothesis import strategies as st
 
 from collectionstore_node.errors import HistoryGone, InvalidRequest, UpgradePending
 from collectionstore_node.statemachine import history
+from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.catalog import find_collection
 from collectionstore_node.statemachine.commands import (
     Action,
+    Command,
     CreateCollection,
     CreateIndex,
     Delete,
     DocumentRef,
     DropCollection,
+    Expire,
+    Expiring,
     KeyRef,
     Put,
     Transaction,
+    encode_batch,
 )
 from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.history import Limits
@@ -37,8 +42,8 @@ from collectionstore_node.statemachine.keys import (
 )
 from collectionstore_node.statemachine.levels import CHANGES, ENGINE
 from collectionstore_node.statemachine.past import PastView, Scope, Undo, collect
-from collectionstore_node.statemachine.reads import get_document, get_key
-from collectionstore_node.statemachine.view import View
+from collectionstore_node.statemachine.reads import get_document, get_key, scan_documents
+from collectionstore_node.statemachine.view import Overlay, View
 from collectionstore_node.tests.statemachine import indexed
 from collectionstore_node.tests.statemachine.indexed import defined, put
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
@@ -306,3 +311,28 @@ def test_indexes_that_are_being_built_are_not_undone(view: MemoryView) -> None:
     assert collection is not None
     assert len(read_indexes(found, collection.id)) == 1
     assert len(family(found, DOCUMENTS)) == 3
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 1 << 32))
+def test_what_had_expired_at_a_revision_is_left_out_there(seed: int) -> None:
+    """By the time of its entry: whether it was removed by then, or is by now, or a rest of others is in the way."""
+    chance, view, time_ms = Random(seed), MemoryView(), 0
+    told: dict[int, list[str]] = {}
+    apply(view, CreateCollection("c"))
+    for _ in range(40):
+        time_ms += chance.choice((0, 500, 3_000))
+        kind, name = chance.random(), f"{chance.randrange(9)}"
+        actions: list[Action] = [Expire()] if kind < 0.3 else [Delete(DocumentRef("c", "none"))]
+        if kind > 0.5:
+            actions = [Expiring(put(name, {"a": 1}), ttl_ms=chance.choice((1_000, 2_000, 20_000)))]
+        overlay = Overlay(view)
+        apply_batch(overlay, encode_batch(time_ms, [Command(one) for one in actions], CHANGES), b"")
+        view.commit(overlay.writes)
+        told[read_header(view).revision] = names_of(view)
+    for revision, names in told.items():
+        assert names_of(past(view, revision)) == names
+
+
+def names_of(view: View) -> list[str]:
+    return [one.id for _, one in scan_documents(view, "c")]

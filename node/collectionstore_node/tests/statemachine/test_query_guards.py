@@ -207,6 +207,8 @@ def test_a_filter_that_is_none_is_an_outcome(view: MemoryView, text: bytes) -> N
     [
         guarded(*[(query({}), EQUAL, 0)] * (TRANSACTION_QUERIES_MAX + 1)),
         guarded((query({}), EQUAL, -1)),
+        guarded(*[(query({"$or": [{"a": {"$regex": "x"}}] * 11}), EQUAL, 0)] * 3),
+        guarded(*[(Query("c", b'{"$or":[' + b",".join([b'{"a":{"$r\\u0065gex":"x"}}'] * 11) + b"]}"), EQUAL, 0)] * 3),
         guarded((query({}), EQUAL, COUNT_MAX + 1)),
         guarded((query({}, plan=Plan(0, ((b"", b""),) * 1_001)), EQUAL, 0)),
     ],

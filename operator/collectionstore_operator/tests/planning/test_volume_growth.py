@@ -119,6 +119,13 @@ def test_volume_of_a_new_member_follows_the_others() -> None:
     assert grown(desired, seen(desired, 20480, 20480, 8192)) == [("data-demo-2", "20Gi")]
 
 
+def test_claim_that_is_not_bound_holds_nobody() -> None:
+    """A pod that cannot be scheduled for days must not let the disks of the others become full."""
+    desired = wanted()
+    observed = seen(desired, 8192, 8192, 8192, free=(LITTLE, LITTLE, None), capacities=(8192, 8192, 0))
+    assert grown(desired, observed) == [("data-demo-0", "10Gi")]
+
+
 def test_volume_that_cannot_grow_holds_the_next_step_and_is_named() -> None:
     desired = wanted()
     observed = seen(desired, 10240, 8192, 10240, free=(LITTLE,) * 3)
