@@ -37,7 +37,7 @@ from collectionstore_node.statemachine.costs import (
     UPDATE_VALUES_MAX,
 )
 from collectionstore_node.statemachine.index_catalog import read_indexes
-from collectionstore_node.statemachine.keys import index_prefix
+from collectionstore_node.statemachine.keys import idempotency_key, index_prefix
 from collectionstore_node.statemachine.searching import parse_query
 from collectionstore_node.statemachine.view import View
 
@@ -80,18 +80,29 @@ class Commits:
     async def run(self, action: GuardedTransaction | Commit, *, key: str | None, timeout_s: float) -> Outcome:
         """Run a transaction with queries. Raises `OutcomeUnknown`."""
         began = perf_counter()
-        planned = await self.planned(action, timeout_s=timeout_s)
+        planned = await self.planned(action, key=key, timeout_s=timeout_s)
         left_s = timeout_s - (perf_counter() - began)
         if left_s <= 0:
             raise ReadTimedOut("the time was up when the queries of the transaction were planned")
         # By what the client sent: a repeated request may be planned otherwise.
         return await self._propose(planned, key, left_s, request=request_text(action))
 
-    async def planned(self, action: GuardedTransaction | Commit, *, timeout_s: float) -> GuardedTransaction | Commit:
+    async def planned(
+        self, action: GuardedTransaction | Commit, *, key: str | None, timeout_s: float
+    ) -> GuardedTransaction | Commit:
         """Return a transaction with the plans of its queries, which were carried out once on the state of this member.
 
-        Raises `InvalidRequest("query_too_costly")`.
+        Raises `InvalidRequest("query_too_costly")`, unless there is an outcome under its idempotency key.
         """
+        try:
+            return await self._planned(action, timeout_s)
+        except QueryTooCostly:
+            # A repeated request is answered as the first one was, whatever its queries would look at by now.
+            if key is None or self._door.replica.view.get(idempotency_key(key)) is None:
+                raise
+            return action
+
+    async def _planned(self, action: GuardedTransaction | Commit, timeout_s: float) -> GuardedTransaction | Commit:
         door, clock = self._door, asyncio.get_running_loop().time
         deadline = clock() + timeout_s
         door.admit(action)

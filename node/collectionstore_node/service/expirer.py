@@ -4,8 +4,9 @@ A deadline is a moment of the replicated time, and that time advances by entries
 soon as a deadline has passed: from that entry on everything that has expired by then is gone on every member, whether
 the step has removed it or the next one will. A store without anything that expires costs no entry.
 
-While something does, there is an entry every `TICK_S` at least: what passes behind the last entry of a leader is lost
-to the replicated time when another one takes over.
+While something does, there is a step every `TICK_S` at least. What passes behind the last entry of a leader is lost to
+the replicated time when another one takes over; and a step moves the beginning of a queue behind what was renewed,
+whose deleted places every look at the queue would have to pass otherwise.
 
 All of it is in the replicated state, so there is nothing to hand over, and nothing to remember across a restart.
 """
@@ -66,6 +67,8 @@ class Expirer:
         self._clock = clock
         self._sleep = sleep
         self._counted: int | None = None
+        self._stepped: float | None = None
+        """When the last step was, or this member began to lead; None while it does not."""
 
     async def run(self) -> None:
         """Go on until it is cancelled."""
@@ -84,24 +87,34 @@ class Expirer:
 
         Raises what proposing raises.
         """
-        replica, removed = self._replica, 0
+        replica, removed, passed = self._replica, 0, False
         while True:
             summary = self._show()
             if not replica.is_leader:
+                self._stepped = None
                 self._series.overdue(0.0)
                 return LOOK_S
-            deadline_ms = next_deadline_ms(replica.view)
+            if self._stepped is None:
+                self._stepped = self._clock()
+            try:
+                deadline_ms = next_deadline_ms(replica.view)
+            except ManyDeleted:
+                if passed:
+                    raise
+                # A step costs less than reclaiming, and the queue begins behind them then.
+                passed, deadline_ms = True, read_header(replica.view).time_ms
             if deadline_ms is None:
                 self._series.overdue(0.0)
                 return LOOK_S
             applied_ms = read_header(replica.view).time_ms
             # A new leader may be behind what is applied: then time stands still for that long.
             now_ms = max(replica.time_ms(), applied_ms)
+            started = self._clock()
             left_s, since_s = (deadline_ms - now_ms) / 1000, (now_ms - applied_ms) / 1000
             self._series.overdue(max(0.0, -left_s))
-            if left_s > 0 and since_s < TICK_S:
+            if left_s > 0 and since_s < TICK_S and started - self._stepped < TICK_S:
                 return min(LOOK_S, left_s)
-            started = self._clock()
+            self._stepped = started
             await replica.propose(Command(Expire()), timeout_s=STEP_TIMEOUT_S)
             removed = self._told(removed, summary)
             # As long as the step took: half of the time, at least, belongs to clients, however much has expired.

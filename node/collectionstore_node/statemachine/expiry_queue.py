@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from collectionstore_node.errors import ManyDeleted
 from collectionstore_node.statemachine.codec import decode_own
 from collectionstore_node.statemachine.commands import Code, Ref
 from collectionstore_node.statemachine.costs import LEASE_RECORDS_MAX, TTL_MAX_MS, TTL_MIN_MS
@@ -88,6 +89,20 @@ def _first(view: View, lo: bytes, queue: bytes) -> list[tuple[bytes, bytes]]:
     return []
 
 
+def _is_due(view: View, lo: bytes, hi: bytes) -> bool:
+    """Whether there is a place of a queue in `[lo, hi)`."""
+    # Nearly always the queue begins behind what can be due: without a scan, which would pass what was deleted there.
+    return lo < hi and any(True for _ in view.scan(lo, hi))
+
+
+def _records_due(view: View, summary: Summary, time_ms: int) -> bool:
+    try:
+        return _is_due(view, summary.records_from, due_record_key(time_ms + 1, b""))
+    except ManyDeleted:
+        # Of records that are renewed all the time. Each record tells by itself whether it has expired.
+        return True
+
+
 def is_there(view: View) -> Callable[[bytes], bool] | None:
     """Return what tells whether a record of this state has not expired; None if none has: nearly always.
 
@@ -99,10 +114,10 @@ def is_there(view: View) -> Callable[[bytes], bool] | None:
     summary, time_ms = decode_own(_decoder, data, _SUMMARY), read_header(view).time_ms
     if summary.past_ms is not None:
         return partial(_was_there, summary.past_ms)
-    due = any(due_at(place)[0] <= time_ms for place, _ in _first(view, summary.records_from, DUE_RECORDS))
-    hi = due_lease_key(time_ms + 1, 0)
+    due = _records_due(view, summary, time_ms)
+    lo, hi = summary.leases_from, due_lease_key(time_ms + 1, 0)
     # All of them, as they are now: a lease may be removed while a scan goes on that has its records.
-    ended = frozenset(due_lease_at(place)[1] for place, _ in view.scan(summary.leases_from, hi))
+    ended = frozenset(due_lease_at(place)[1] for place, _ in view.scan(lo, hi)) if lo < hi else frozenset()
     if not due and not ended:
         return None
 
@@ -192,8 +207,13 @@ class Deadlines:
     @property
     def overdue(self) -> bool:
         """Whether something has expired that is not removed yet, so that the history does not tell of it."""
-        deadline_ms = next_deadline_ms(self._overlay) if self.active else None
-        return deadline_ms is not None and deadline_ms <= self.time_ms
+        if not self.active:
+            return False
+        # As counted so far: a command of the same entry may have ended a lease.
+        overlay, summary, time_ms = self._overlay, self.summary, self.time_ms
+        return _is_due(overlay, summary.records_from, due_record_key(time_ms + 1, b"")) or _is_due(
+            overlay, summary.leases_from, due_lease_key(time_ms + 1, 0)
+        )
 
     def has_expired(self, record: bytes) -> bool:
         """Whether a record is gone."""

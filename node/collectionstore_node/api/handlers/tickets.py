@@ -56,7 +56,8 @@ async def decided(
         return await store.write(action, key=idempotency, timeout_s=left_s)
     request = None
     if isinstance(action, GuardedTransaction | Commit):
-        request, action = request_text(action), await store.commits.planned(action, timeout_s=left_s)
+        request = request_text(action)
+        action = await store.commits.planned(action, key=idempotency, timeout_s=left_s)
     if ack is Ack.QUEUED:
         told = call.api.metrics.queued
         ticket = store.tickets.queue(action, key=idempotency, timeout_s=left_s, told=told, request=request)

@@ -254,6 +254,22 @@ async def test_a_query_that_reads_too_much_is_refused_before_it_is_proposed(
     assert len(replica.proposed) == before
 
 
+async def test_a_repeated_request_is_answered_whatever_its_queries_would_read_now(
+    people: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = {"collection": "people", "filter": {"age": -1}, "field": "exists", "operand": False}
+    body = {"compare": [query], "then": [{"op": "put", "bucket": "b", "key": "k", "value": "AA=="}]}
+    first = await people.post(TRANSACTIONS, body, Idempotency_Key="q")
+    assert first.status == 200
+    for number in range(20):
+        await people.put(f"{PEOPLE}/p{number}", {"age": number})
+    monkeypatch.setattr(searching, "TRANSACTION_COST_MAX", 10_000)
+    (await people.post(TRANSACTIONS, body, Idempotency_Key="other")).problem(422, "query_too_costly")
+    again = await people.post(TRANSACTIONS, body, Idempotency_Key="q")
+    assert (again.status, again.json) == (200, first.json)
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
 async def test_queries_wait_for_their_level(client: Client, replica: MemoryReplica) -> None:
     """The replica in memory applies what it is given: the command says that it was not."""
     replica.level = 3

@@ -221,7 +221,7 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
     ),
     ("read", LOCK.ref, lambda store: store.locks.read("job", consistency=NEW, timeout_s=1)),
     ("run", COMMIT, lambda store: store.commits.run(COMMIT, key=None, timeout_s=1)),
-    ("planned", GUARDED, lambda store: store.commits.planned(GUARDED, timeout_s=1)),
+    ("planned", GUARDED, lambda store: store.commits.planned(GUARDED, key=None, timeout_s=1)),
     ("queue", PUT, _queue),
     ("early", PUT, lambda store: store.tickets.early(PUT, key=None, timeout_s=1, request=None)),
     ("fate", Settle(0), lambda store: store.tickets.fate(TICKET, settle=False, timeout_s=1)),

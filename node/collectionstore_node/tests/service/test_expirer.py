@@ -13,9 +13,10 @@ from collectionstore_node.service import Expirer
 from collectionstore_node.service.expirer import LOOK_S, RETRY_S, TICK_S, TOLD
 from collectionstore_node.statemachine.commands import Expire, Expiring, GrantLease
 from collectionstore_node.statemachine.costs import EXPIRE_ITEMS
-from collectionstore_node.statemachine.expiry_queue import is_there, read_summary
+from collectionstore_node.statemachine.expiry_queue import is_there, next_deadline_ms, read_summary
 from collectionstore_node.statemachine.header import read_header
-from collectionstore_node.statemachine.keys import EXPIRY
+from collectionstore_node.statemachine.keys import DUE_RECORDS, EXPIRY
+from collectionstore_node.statemachine.view import View
 from collectionstore_node.tests.api.memory_replica import ME, MemoryReplica
 from collectionstore_node.tests.statemachine.expiring import at, check, value
 
@@ -159,12 +160,37 @@ async def test_it_goes_on_after_a_failed_step(bench: Bench, error: Exception) ->
     assert bench.steps == 1
 
 
-async def test_what_was_deleted_before_the_head_is_reclaimed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_view: object) -> int:
-        raise ManyDeleted(lo=EXPIRY, hi=EXPIRY + b"\xff")
+async def test_the_queue_begins_behind_what_was_renewed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step moves its beginning at a fraction of what reclaiming takes; that is for what a step does not help."""
+    refusals = [True, False]
+
+    def refuse(view: View) -> int | None:
+        if refusals.pop(0):
+            raise ManyDeleted(lo=EXPIRY, hi=EXPIRY + b"\xff")
+        return next_deadline_ms(view)
 
     monkeypatch.setattr("collectionstore_node.service.expirer.next_deadline_ms", refuse)
-    bench.naps = 0
+    bench.put(1, 60_000)
+    await bench.expirer.look()
+    assert bench.steps == 1
+    assert bench.replica.reclaimed == []
+    assert read_summary(bench.replica.view).records_from > DUE_RECORDS
+
+    refusals[:] = [True, True]
+    bench.naps = 1
     with pytest.raises(asyncio.CancelledError):
         await bench.expirer.run()
+    assert bench.steps == 2
     assert bench.replica.reclaimed == [(EXPIRY, EXPIRY + b"\xff")]
+
+
+async def test_a_step_comes_however_busy_the_store_is(bench: Bench) -> None:
+    """Other entries advance the time as well; but what they renew is passed by a step only."""
+    bench.put(1, 3_600_000)
+    for second in range(1, 4 * int(TICK_S) + 4):
+        bench.replica.now_ms = second * 1_000
+        bench.put(1, 3_600_000)
+        await bench.expirer.look()
+    # The clock of the bench moves a quarter of a second by each look.
+    assert bench.steps == 1
+    assert read_summary(bench.replica.view).records_from > DUE_RECORDS

@@ -20,7 +20,10 @@ from collectionstore_node.statemachine.commands import (
     Delete,
     DocumentRef,
     DropCollection,
+    Expire,
+    Expiring,
     Get,
+    GrantLease,
     Idempotency,
     KeyRef,
     Outcome,
@@ -30,6 +33,7 @@ from collectionstore_node.statemachine.commands import (
     ReadQuery,
     ReadTarget,
     Ref,
+    RevokeLease,
     Settle,
     UpdateForm,
     conflicting,
@@ -182,6 +186,17 @@ def test_a_query_from_before_its_collection_conflicts(view: MemoryView, since: i
     (outcome,) = run(view, Commit((), (ReadQuery(query({}, "later"), since=since),), write()))
     assert (outcome.code, outcome.failed_operation) == (Code.TRANSACTION_CONFLICT, 0)
     assert (conflicting(outcome), outcome.items[0].revision) == ("", 0)
+    assert not written(view)
+
+
+def test_what_a_lease_of_the_same_entry_took_along_is_not_read_as_there(view: MemoryView) -> None:
+    # The queue of leases begins at another one, and what is attached is gone without a change in the history.
+    granted = [run(view, GrantLease(ttl_ms))[0].revision for ttl_ms in (60_000, 5_000)]
+    run(view, Expiring(put("leased", {"n": 1}), lease=granted[0]))
+    run(view, Expire())
+    commit = Commit((), (ReadQuery(query({"n": 1}), since=read_revision(view)),), write())
+    outcomes = run(view, RevokeLease(granted[0]), commit)
+    assert [one.code for one in outcomes] == [Code.OK, Code.CHANGES_UNKNOWN]
     assert not written(view)
 
 

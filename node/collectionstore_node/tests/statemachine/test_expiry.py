@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
 import pytest
 
+from collectionstore_node.errors import ManyDeleted
 from collectionstore_node.indexes.definition import parse_definition
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import (
@@ -45,10 +47,10 @@ from collectionstore_node.statemachine.digest import read_digest
 from collectionstore_node.statemachine.expiry_queue import is_there, next_deadline_ms, read_summary
 from collectionstore_node.statemachine.header import TIME_STEP_MAX_MS
 from collectionstore_node.statemachine.history import ChangeKind, scan_changes
-from collectionstore_node.statemachine.keys import DOCUMENTS, EXPIRY, LEASES, prefix_end
+from collectionstore_node.statemachine.keys import DOCUMENTS, DUE_RECORDS, EXPIRY, LEASES, RAW, prefix_end
 from collectionstore_node.statemachine.levels import CHANGES, ENGINE, FIRST
 from collectionstore_node.statemachine.options import CollectionOptions, Ids
-from collectionstore_node.statemachine.reads import get_document, get_key, pick_documents, scan_documents
+from collectionstore_node.statemachine.reads import get_document, get_key, pick_documents, scan_documents, scan_keys
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.tests.statemachine import indexed
 from collectionstore_node.tests.statemachine.expiring import at, check, remove_all, value
@@ -299,6 +301,29 @@ def test_the_queue_is_in_order_and_its_head_is_found_behind_what_was_removed(vie
     at(view, TTL + 1, expiring(value("soon"), TTL_MIN_MS))
     assert next_deadline_ms(view) == TTL + 2 + TTL_MIN_MS
     check(view)
+
+
+def test_reads_need_not_pass_what_was_renewed(view: MemoryView) -> None:
+    """Where nothing can be due nothing is looked for; where that is not known each record tells its own deadline."""
+
+    class Renewed(MemoryView):
+        def scan(self, lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:
+            if lo.startswith(DUE_RECORDS):
+                raise ManyDeleted(lo=lo, hi=hi)
+            return super().scan(lo, hi)
+
+    at(view, 0, Expiring(value("a"), 2_000), Expiring(value("b"), 60_000))
+    hiding = Renewed()
+    hiding.values, hiding._order = view.values, view._order
+    there = is_there(hiding)
+    assert there is not None
+    records = [record for _, record in MemoryView.scan(view, RAW, prefix_end(RAW))]
+    assert [there(record) for record in records] == [True, True]
+
+    at(view, 2_001, Put(KeyRef("other", "k"), b""))
+    assert [one.id for _, one in scan_keys(hiding, "b")] == ["b"]
+    at(view, 2_001, Expire())
+    assert is_there(hiding) is None
 
 
 def test_a_dropped_collection_leaves_its_places_until_they_are_due(view: MemoryView) -> None:
