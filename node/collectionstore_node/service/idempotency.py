@@ -13,10 +13,14 @@ from collectionstore_node.statemachine.commands import (
     Action,
     Command,
     Commit,
+    DocumentRef,
     Expiring,
     GuardedTransaction,
     Idempotency,
+    Insert,
     Operation,
+    Precondition,
+    Put,
     Transaction,
     Update,
     UpdateForm,
@@ -24,6 +28,7 @@ from collectionstore_node.statemachine.commands import (
 )
 
 _encoder: Final = msgspec.msgpack.Encoder()
+_ABSENT: Final = Precondition(exists=False)
 
 
 def command_for(action: Action, key: str | None, request: bytes | None = None) -> Command:
@@ -35,7 +40,18 @@ def command_for(action: Action, key: str | None, request: bytes | None = None) -
     """
     if key is None:
         return Command(action)
+    if isinstance(action, Insert) and request is None:
+        # As that of the write that a member makes which does not know yet that the collection has a sequence.
+        made = document_id_for(action.collection, key)
+        request = request_text(new_document(action.collection, made, action.value))
     return Command(action, Idempotency(key, fingerprint_of(action, request)))
+
+
+def new_document(collection: str, document_id: str, document: bytes) -> Put:
+    """Return the write of a new document under a generated ID."""
+    # Absent also for a fresh id: an expired key derives the same ID again, and must not overwrite the document that its
+    # first request made.
+    return Put(DocumentRef(collection, document_id), document, _ABSENT)
 
 
 def fingerprint_of(action: Action, request: bytes | None = None) -> bytes:

@@ -29,7 +29,7 @@ from collectionstore_node.service.configuration import Options
 from collectionstore_node.service.consumers import Consumers
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.halves import Halves
-from collectionstore_node.service.idempotency import command_for, document_id_for, stamped
+from collectionstore_node.service.idempotency import command_for, derived_key, document_id_for, new_document, stamped
 from collectionstore_node.service.imports import Imports
 from collectionstore_node.service.indexes import Indexes
 from collectionstore_node.service.leases import Leases
@@ -49,17 +49,17 @@ from collectionstore_node.service.membership import (
 from collectionstore_node.service.operations import (
     Action,
     AnyWrite,
+    Consistency,
     CreateCollection,
-    DocumentRef,
     DropCollection,
     Ids,
     Insert,
     Operation,
-    Precondition,
     Put,
     Read,
     ReadCollection,
     ReadConsistency,
+    ReadPoint,
     Touch,
     Transaction,
     pinned_revision,
@@ -91,7 +91,6 @@ from collectionstore_telemetry.tracing.active import active
 
 T = TypeVar("T")
 
-_ABSENT: Final = Precondition(exists=False)
 _READ_CLUSTER: Final = ReadCluster()
 
 
@@ -230,14 +229,28 @@ class Store:
         collection. What this member knows of its options may be old: the write is checked again where it is applied.
         """
         made = str(uuid_utils.uuid7()) if key is None else document_id_for(collection, key)
-        # Absent also for a fresh id: an expired key derives the same ID again, and must not overwrite the document that
-        # its first request made.
-        put = Put(DocumentRef(collection, made), document, _ABSENT)
+        put = new_document(collection, made, document)
         self._door.admit(put)
         ids = self.options.ids_of(collection)
         if ids is Ids.CLIENT:
             raise InvalidRequest("id_not_allowed", "the collection takes no document without an ID: name it, with PUT")
         return ("", Insert(collection, document)) if ids is Ids.SEQUENCE else (made, put)
+
+    async def renumbered(
+        self, collection: str, document: bytes, refused: Outcome, *, key: str | None, timeout_s: float
+    ) -> Outcome:
+        """Store a document again whose generated ID was refused: this member did not know of the sequence yet.
+
+        Returns `refused` if the collection has none. A repeated request comes here again, by any member, and gets the
+        same number. Raises `OutcomeUnknown`.
+        """
+        began = perf_counter()
+        await self._door.confirm(ReadPoint(Consistency.STALE, refused.revision), timeout_s)
+        _, action = self.insertion(collection, document, key)
+        if not isinstance(action, Insert):
+            return refused
+        again = None if key is None else derived_key(key, 1)
+        return await self._propose(action, again, max(0.001, timeout_s - (perf_counter() - began)))
 
     def transact(self, transaction: Transaction, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
         """Compare, then run one of two branches at one revision. Raises `OutcomeUnknown`."""

@@ -723,8 +723,8 @@ def item_warned(item: Item) -> bool:
 
 
 def inserted_id(outcome: Outcome) -> str:
-    """Return the ID of the document that an `Insert` has stored."""
-    return (outcome.items[0].value or b"").decode()
+    """Return the ID of the document that an `Insert` has stored; empty for another write."""
+    return (outcome.items[0].value or b"").decode() if outcome.items else ""
 
 
 def refused_document(outcome: Outcome) -> bytes | None:

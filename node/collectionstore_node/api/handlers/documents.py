@@ -32,7 +32,7 @@ from collectionstore_node.api.http.preconditions import write_precondition
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.service.lives import living
-from collectionstore_node.service.operations import ANY, DocumentRef, Insert, ListDocuments, Put
+from collectionstore_node.service.operations import ANY, DocumentRef, ListDocuments, Put
 from collectionstore_node.service.results import Code, Listed, Outcome, ReadResult, inserted_id
 
 
@@ -69,8 +69,12 @@ async def post(call: Call) -> Answer:
     outcome = await decided(call, write, key, {"id": made} if made else {})
     if isinstance(outcome, Answer):
         return outcome
-    if isinstance(action, Insert) and outcome.code is Code.OK:
-        made = inserted_id(outcome)
+    # Made by a member that did not know of the sequence yet: this one now, or one that a repeated request met before.
+    late = isinstance(action, Put) or outcome.replayed
+    if outcome.code is Code.ID_REFUSED and late and life is None:
+        outcome = await store.renumbered(collection, document, outcome, key=key, timeout_s=call.timeout_s)
+    if outcome.code is Code.OK:
+        made = inserted_id(outcome) or made
     if outcome.code is Code.PRECONDITION_FAILED:
         # Possible with a key only, long after its outcome was forgotten: the key derives the id.
         raise Problem(

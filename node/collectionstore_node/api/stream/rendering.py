@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 def put_answer(tag: int, action: Put | Insert, outcome: Outcome, made: str | None, store: Store) -> Answer:
     """Return the answer to a write of one target; `made` is the ID of an inserted document. Raises `Problem`."""
-    if isinstance(action, Insert) and outcome.code is Code.OK:
-        made = inserted_id(outcome)
+    if made is not None and outcome.code is Code.OK:
+        made = inserted_id(outcome) or made
     if outcome.code is Code.OK:
         status = 201 if outcome.created else 200
         answer = Answer(tag=tag, status=status, revision=outcome.revision, replayed=outcome.replayed, id=made)

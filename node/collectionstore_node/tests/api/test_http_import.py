@@ -159,6 +159,31 @@ async def test_indexes_refuse_lines_by_name(people: Client, replica: MemoryRepli
     ]
 
 
+async def test_a_schema_refuses_lines_and_says_where(people: Client) -> None:
+    schema = {"schema": {"document": {"properties": {"n": {"type": "integer"}}}}}
+    merge = {"Content-Type": "application/merge-patch+json"}
+    assert (await people.send("PATCH", PEOPLE, orjson.dumps(schema), merge)).status == 200
+
+    body = lines({"_id": "a", "n": 1}, {"_id": "b", "n": "x"}, {"_id": "c"})
+    reply = await people.send("POST", IMPORT, body, NDJSON)
+
+    assert (reply.status, reply.json["inserted"]) == (207, 2)
+    (error,) = reply.json["errors"]
+    assert (error["line"], error["id"], error["code"]) == (2, "b", "schema_violation")
+    assert error["errors"][0]["pointer"] == "/n"
+
+
+@pytest.mark.parametrize(("ids", "named"), [("sequence", False), ("client", True)])
+async def test_who_makes_the_ids(people: Client, *, ids: str, named: bool) -> None:
+    merge = {"Content-Type": "application/merge-patch+json"}
+    assert (await people.send("PATCH", PEOPLE, orjson.dumps({"ids": ids}), merge)).status == 200
+
+    reply = await people.send("POST", IMPORT, lines({"_id": "a"}, {"n": 1}), NDJSON)
+
+    assert (reply.status, reply.json["inserted"]) == (207, int(named))
+    assert {one["code"] for one in reply.json["errors"]} == {"id_not_allowed"}
+
+
 async def test_csv_becomes_documents(people: Client) -> None:
     body = (
         b"\xef\xbb\xbf_id,name,home.city,zip,tags,_revision\r\n"

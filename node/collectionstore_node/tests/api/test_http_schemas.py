@@ -9,6 +9,9 @@ import orjson
 import pytest
 
 from collectionstore_node.errors import UpgradePending
+from collectionstore_node.service import Store
+from collectionstore_node.service.configuration import Options
+from collectionstore_node.service.operations import Ids
 from collectionstore_node.tests.api.http_clients import Client, Reply
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 
@@ -336,3 +339,28 @@ async def test_a_check_of_a_schema_with_defaults_counts_them(people: Client) -> 
 async def test_bad_checks(people: Client, body: Any, code: str) -> None:
     (await people.post(f"{PEOPLE}:validate", body)).problem(400, code)
     (await people.post("/api/v1/collections/nowhere:validate", schema())).problem(404, "collection_not_found")
+
+
+@pytest.mark.parametrize("late", [[True, False, False], [False, True, False], [True, True, True]])
+async def test_a_member_that_does_not_know_of_a_sequence_yet_numbers_all_the_same(
+    client: Client, store: Store, monkeypatch: pytest.MonkeyPatch, late: list[bool]
+) -> None:
+    """Whichever attempts of a request meet such a member, the document has one number."""
+    await client.put(PEOPLE, {"ids": "sequence"})
+    known, asked = store.options.ids_of, iter(list[bool]())
+
+    def ids_of(_options: Options, name: str) -> Ids:
+        return Ids.UUID7 if next(asked, False) else known(name)
+
+    monkeypatch.setattr(Options, "ids_of", ids_of)
+    replies = []
+    for is_late in late:
+        asked = iter([is_late])
+        replies.append(await client.post(DOCUMENTS, {"n": 1}, Idempotency_Key="k"))
+
+    assert [(one.status, one.json["id"], one.headers["Location"]) for one in replies] == [
+        (201, "1", f"{DOCUMENTS}/1")
+    ] * 3
+    asked = iter([True])
+    assert (await client.post(DOCUMENTS, {})).json["id"] == "2"
+    assert len((await client.get(DOCUMENTS)).json["documents"]) == 2

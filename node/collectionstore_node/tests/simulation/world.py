@@ -162,7 +162,8 @@ class World:
             ),
         )
         self.indexer = Indexer(self._urls, self._session, lambda: self.loop.now, Random(self.random.getrandbits(64)))
-        self.mortals = Mortals(self._urls, self._session, lambda: self.loop.now, Random(self.random.getrandbits(64)))
+        # A generator of its own: the rest of a world draws what it always drew.
+        self.mortals = Mortals(self._urls, self._session, lambda: self.loop.now, Random(f"mortals {self.seed}"))
         preparing = self._use(self.workload.prepare())
         await self._until(preparing.done, "the collection cannot be made")
         self.bank = None
