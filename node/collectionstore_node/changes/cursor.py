@@ -19,6 +19,8 @@ STEP_EVENT_BYTES: Final = 64 << 10
 """A step ends with the command that reaches so many bytes of events."""
 STEP_COMMANDS: Final = 1_024
 """Commands that a step looks at, at most."""
+STEP_REVISIONS: Final = 4_096
+"""And how far it goes, whatever it meets on the way."""
 STEP_READ_BYTES: Final = 4 << 20
 """What a step reads of the history: it ends with the command that reaches it."""
 STEP_DOCUMENTS: Final = 1_024
@@ -76,7 +78,9 @@ class Cursor:
             return gone
         # From the command before on if a part of it is still to be told.
         after = self.position.revision if self.position.passed == ALL else self.position.revision - 1
-        return self._advance(commands(scan_changes(view, after, revision), self._tokens), revision)
+        # Many records may have no changes at all.
+        until = min(revision, after + STEP_REVISIONS)
+        return self._advance(commands(scan_changes(view, after, until), self._tokens), until)
 
     def _gone(self, view: View) -> Step | None:
         kept = kept_after(view)

@@ -227,7 +227,9 @@ def _unchanged(
         # It was there for the reader, and is not now: that it is gone comes into the history when it is removed.
         return Outcome(Code.CHANGES_UNKNOWN, revision, failed_operation=position)
     try:
-        for change in chain(scan_changes(overlay, oldest), _at_hand(catalog, oldest)):
+        # Each record is counted as well: entries that have changed nothing have one.
+        kept_changes = scan_changes(overlay, oldest, looked=partial(search.look_at, 0))
+        for change in chain(kept_changes, _at_hand(catalog, oldest)):
             search.look_at(len(change.before or b"") + len(change.after or b""))
             for query in asked.get(change.collection, ()):
                 if change.revision > query.since and _matters(search, query, change):

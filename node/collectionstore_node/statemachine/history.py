@@ -19,7 +19,7 @@ header, which is.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -28,7 +28,7 @@ from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.statemachine.codec import decode_own
 from collectionstore_node.statemachine.commands import Code, DocumentRef, LimitHistory, Outcome, Ref
 from collectionstore_node.statemachine.header import Header, History, read_header
-from collectionstore_node.statemachine.keys import HISTORY, SEGMENTS_KEY, history_key, prefix_end
+from collectionstore_node.statemachine.keys import HISTORY, SEGMENTS_KEY, history_key, history_revision, prefix_end
 from collectionstore_node.statemachine.levels import CHANGES
 from collectionstore_node.statemachine.view import Overlay, View
 
@@ -233,9 +233,17 @@ def decode_entry(data: bytes) -> Entry:
     return decode_own(_entry_decoder, data, "a record of the history")
 
 
-def scan_changes(view: View, after: int, until: int | None = None) -> Iterator[Change]:
-    """Yield the changes with `after < revision <= until`, in order, lazily; None for no end. As `scan_entries`."""
-    for entry in scan_entries(view, after):
+def scan_changes(
+    view: View, after: int, until: int | None = None, looked: Callable[[], None] | None = None
+) -> Iterator[Change]:
+    """Yield the changes with `after < revision <= until`, in order, lazily; None for no end. As `scan_entries`.
+
+    `looked` is called behind each record that is read: many may have no changes.
+    """
+    for key, data in view.scan(history_key(after + 1), prefix_end(HISTORY)):
+        if looked is not None:
+            looked()
+        entry = decode_entry(data)
         for revision, position, kind, ref, collection, before, behind in map(_fields, entry.changes):
             if revision <= after:
                 continue
@@ -243,6 +251,8 @@ def scan_changes(view: View, after: int, until: int | None = None) -> Iterator[C
                 return
             name = ref.collection if type(ref) is DocumentRef else collection
             yield Change(revision, position, kind, ref, name, before, behind, entry.time_ms)
+        if until is not None and history_revision(key) >= until:
+            return
 
 
 def _fields(one: Change) -> tuple[int, int, ChangeKind, Ref | None, str, bytes | None, bytes | None]:

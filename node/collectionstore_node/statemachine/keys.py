@@ -144,6 +144,12 @@ def history_key(revision: int) -> bytes:
     return HISTORY + _NUMBER.pack(revision)
 
 
+def history_revision(key: bytes) -> int:
+    """Return the revision in a `history_key`."""
+    number: int = _NUMBER.unpack_from(key, len(HISTORY))[0]
+    return number
+
+
 def options_key(collection_id: int) -> bytes:
     """Return the storage key of the options of a collection."""
     return OPTIONS + _NUMBER.pack(collection_id)

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectionstore_node.changes import ALL, STORE, Cursor, Form, Position, Scope, Selection, commands, write
+from collectionstore_node.changes import (
+    ALL,
+    STORE,
+    Cursor,
+    Form,
+    Position,
+    Recent,
+    Scope,
+    Selection,
+    commands,
+    write,
+)
 from collectionstore_node.changes import cursor as cursor_module
 from collectionstore_node.documents.projection import parse_projection
 from collectionstore_node.errors import InvalidRequest
@@ -81,6 +92,22 @@ def test_what_changes_nothing_is_not_told(view: MemoryView) -> None:
     run(view, Update(DUNE, UpdateForm.OPERATORS, b'{"$set":{"year":1965}}'), Delete(DocumentRef("books", "none")))
 
     assert [one["op"] for one in watch(view, Selection(BOOKS), Position(2))] == []
+
+
+def test_a_step_ends_also_where_nothing_has_changed(view: MemoryView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cursor_module, "STEP_REVISIONS", 5)
+    for _ in range(3):
+        run(view, *(Delete(DocumentRef("books", "none")) for _ in range(4)))
+    run(view, put("dune", year=1965))
+    cursor = Cursor(Selection(BOOKS), Position(1), TOKENS)
+
+    steps = []
+    while cursor.due(read_revision(view)):
+        steps.append(cursor.step(view, read_revision(view), Recent(1 << 20)))
+
+    assert [one.position for one in steps] == [Position(6), Position(11), Position(14)]
+    assert [decoded(one.events) for one in steps[:2]] == [[], []]
+    assert [one["id"] for one in decoded(steps[2].events)] == ["dune"]
 
 
 def test_raw_values_are_base64(view: MemoryView) -> None:

@@ -224,6 +224,14 @@ def test_too_many_changes_are_not_looked_at(view: MemoryView, monkeypatch: pytes
     assert (outcome.code, outcome.failed_operation) == (Code.CHANGES_UNKNOWN, 1)
 
 
+def test_entries_that_change_nothing_are_counted_too(view: MemoryView, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(60):
+        run(view, Delete(NONE))
+    monkeypatch.setattr(searching, "TRANSACTION_COST_MAX", 12_000)
+    (outcome,) = run(view, Commit((), (ReadQuery(query({"n": 1}), since=4),), write()))
+    assert outcome.code is Code.CHANGES_UNKNOWN
+
+
 def test_a_level_3_state_keeps_no_changes(view: MemoryView) -> None:
     """Of what came before the level was raised nothing is known."""
     old = MemoryView()

@@ -41,7 +41,7 @@ from collectionstore_node.statemachine.keys import (
     prefix_end,
 )
 from collectionstore_node.statemachine.levels import CHANGES, ENGINE
-from collectionstore_node.statemachine.past import PastView, Scope, Undo, collect
+from collectionstore_node.statemachine.past import RECORD_BYTES, PastView, Scope, Undo, collect
 from collectionstore_node.statemachine.reads import get_document, get_key, scan_documents
 from collectionstore_node.statemachine.view import Overlay, View
 from collectionstore_node.tests.statemachine import indexed
@@ -336,3 +336,13 @@ def test_what_had_expired_at_a_revision_is_left_out_there(seed: int) -> None:
 
 def names_of(view: View) -> list[str]:
     return [one.id for _, one in scan_documents(view, "c")]
+
+
+def test_entries_that_change_nothing_are_passed_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store()
+    revision = read_header(store.view).revision
+    for _ in range(40):
+        store.write(Delete(KeyRef("b", "none")))
+    monkeypatch.setattr("collectionstore_node.statemachine.past.STEP_BYTES", 10 * RECORD_BYTES)
+    steps = list(collect(store.view, store.view, Undo(revision), ALL, bytes_max=BYTES_MAX))
+    assert len(steps) == 4 + 1
