@@ -222,6 +222,9 @@ def any_request(random: Random) -> bytes:
     path = re.sub(r"\{[^}]*\}", lambda _: random.choice(NAMES), route.pattern)
     method = random.choice([route.method] * 20 + METHODS)
     query = "&".join(random.choices(PARAMETERS, k=random.randrange(1, 3))) if random.random() < 0.3 else ""
+    if route.pattern.endswith(":watch"):
+        # A page: a watch without it has no end.
+        query = f"wait=0s&{query}".rstrip("&")
     headers = [(random.choice(HEADERS), random.choice(VALUES)) for _ in range(random.choice([0, 0, 0, 1, 2]))]
     lines = b"".join(b"%s: %s\r\n" % pair for pair in [(b"Content-Type", random.choice(CONTENT_TYPES)), *headers])
     body = any_pipeline(random) if route.pattern.endswith(":aggregate") else any_body(random)
