@@ -21,7 +21,7 @@ from typing import Final, Protocol
 import msgspec
 import orjson
 
-from collectionstore_node.errors import Overloaded
+from collectionstore_node.errors import NotNow, Overloaded
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.lives import Life
 from collectionstore_node.service.operations import (
@@ -83,12 +83,22 @@ class Locks:
         return self._waiting
 
     async def acquire(
-        self, name: str, owner: str, life: Life, *, wait_s: float, key: str | None, timeout_s: float
+        self,
+        name: str,
+        owner: str,
+        life: Life,
+        *,
+        wait_s: float,
+        key: str | None,
+        timeout_s: float,
+        gone: Callable[[], bool] = lambda: False,
     ) -> Outcome:
         """Acquire a lock, and wait up to `wait_s` while another one holds it.
 
         The token is the revision of the outcome; PRECONDITION_FAILED if it was held all the time. A repeated request
-        with the same key is answered as the first one was. Raises `Overloaded` if too many wait, and `OutcomeUnknown`.
+        with the same key is answered as the first one was. `gone` says whether the client has left: then it is not
+        acquired any more. Raises `Overloaded` if too many wait, `NotNow` for a client that has left, and
+        `OutcomeUnknown`.
         """
         now = perf_counter()
         deadline, give_up = now + timeout_s, now + min(wait_s, timeout_s)
@@ -100,6 +110,9 @@ class Locks:
             return await self._try(command, tried, deadline)
         async with self._turn(name, give_up) as come:
             while True:
+                if gone():
+                    # It would be held for its whole ttl, by a client that does not know it.
+                    raise NotNow("the client has left while it waited for the lock")
                 last = not come or perf_counter() >= give_up
                 # A repeated request asks first: it may hold the lock already.
                 if last or self._is_free(name) or (key is not None and not tried.count):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 import msgspec
 import orjson
 
 from collectionstore_node.api.handlers.read_answers import NO_CACHE, after_cursor, page_answer
+from collectionstore_node.api.handlers.watch_answers import Connected
 from collectionstore_node.api.handlers.write_answers import outcome_lines, refusal, removed
 from collectionstore_node.api.http.answers import Answer, json_answer, revision_line
 from collectionstore_node.api.http.call import Call
@@ -60,8 +61,16 @@ async def acquire(call: Call) -> Answer:
         raise _invalid("/owner", f"an owner has 1 to {OWNER_CHARACTERS_MAX} printable characters")
     life = needed_life(body.ttl, body.lease)
     wait_s = _wait_s(call, body.wait)
-    store = call.api.store
-    outcome = await store.locks.acquire(name, body.owner, life, wait_s=wait_s, key=key, timeout_s=call.timeout_s)
+    store, connection = call.api.store, cast(Connected, call.request.protocol)
+    outcome = await store.locks.acquire(
+        name,
+        body.owner,
+        life,
+        wait_s=wait_s,
+        key=key,
+        timeout_s=call.timeout_s,
+        gone=lambda: connection.gone or connection.half_closed,
+    )
     if outcome.code is Code.PRECONDITION_FAILED:
         problem = Problem(
             "lock_held", "another one holds the lock", headers=outcome_lines(outcome), revision=outcome.revision

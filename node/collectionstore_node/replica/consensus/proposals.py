@@ -75,11 +75,11 @@ class Proposals:
         self._series = series
         self._closed = False
         self._commands_max = ENTRY_COMMANDS_MAX
+        """Commands of the next entry; fewer after an entry that had no room for all of them."""
         self._early = 0
         """How many of the commands that wait have an early waiter."""
         self._unsynced: deque[tuple[Index, Term, list[EarlyWaiter]]] = deque()
         """Those of proposed entries that this member's disk may not have, by index."""
-        """Commands of the next entry; fewer after an entry that had no room for all of them."""
 
     @property
     def waiting(self) -> int:

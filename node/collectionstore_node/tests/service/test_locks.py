@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from collectionstore_node.errors import Overloaded
+from collectionstore_node.errors import NotNow, Overloaded
 from collectionstore_node.service import Consistency, Store, StoreLimits
 from collectionstore_node.service.lives import Life
 from collectionstore_node.service.locks import WAITING_MAX, Locks
@@ -199,3 +199,19 @@ async def test_one_that_is_cancelled_as_its_turn_comes_passes_it_on(store: Store
     assert one.cancelled()
     assert two.cancelled()
     assert not locks._queues
+
+
+async def test_a_client_that_leaves_while_it_waits_acquires_nothing(store: Store) -> None:
+    held = await acquire(store.locks, "first")
+    left: list[str] = []
+
+    async def sleep(_seconds: float) -> None:
+        left.append("second")
+        await store.locks.release("job", held.revision, key=None, timeout_s=1.0)
+
+    with pytest.raises(NotNow, match="has left"):
+        await turning(store, sleep).acquire(
+            "job", "second", TTL, wait_s=15.0, key=None, timeout_s=20.0, gone=lambda: "second" in left
+        )
+    assert await holder(store) is None
+    assert (await acquire(store.locks, "third")).code is Code.OK
