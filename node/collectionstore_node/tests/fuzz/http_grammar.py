@@ -30,6 +30,9 @@ PARAMETERS += [
 ]
 PARAMETERS += ["when={}", "when={%22n%22:1}", "when=[", "upsert=true", "return=after", "array_filters=[{%22x%22:1}]"]
 PARAMETERS += ["mode=atomic", "mode=unordered", "mode=x"]
+PARAMETERS += ["ttl=1s", "ttl=none", "ttl=-1", "lease=3", "lease=x", "ack=leader", "ack=queued", "ack=x"]
+PARAMETERS += ["at_revision=1", "at_revision=999", "min_revision=1", "min_revision=-1", "hint=a", "format=csv", "types=x"]
+PARAMETERS += ["from=0", "from=snapshot", "from=x", "ops=insert,delete", "ops=x", "before=true", "consumer=k"]
 PARAMETERS += ["limit=0", "timeout=x", "prefix=", "=", "&", "#", "%ff=1"]
 HEADERS = [b"If-Match", b"If-None-Match", b"Idempotency-Key", b"X-Request-Id", b"Expect", b"Content-Encoding"]
 VALUES = [b"*", b'"1"', b'W/"2", "3"', b"k", b"identity", b"100-continue", b"\xff", b""]
@@ -41,6 +44,8 @@ FIELDS += ["expected_index", "name", "_a"]
 FIELDS += ["filter", "sort", "projection", "limit", "skip", "cursor", "explain"]
 FIELDS += ["update", "merge_patch", "json_patch", "replacement", "remove", "return", "many", "upsert", "array_filters"]
 FIELDS += ["when", "path", "from"]
+FIELDS += ["ttl", "lease", "owner", "token", "force", "reads", "writes", "seen", "revision", "schema", "ids", "mode"]
+FIELDS += ["ops", "fields", "before", "version", "defaults", "after", "at_revision"]
 UPDATERS = [
     "$set",
     "$unset",
