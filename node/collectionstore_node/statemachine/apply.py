@@ -323,7 +323,7 @@ def _put(
         value, mark = conforming
     expiry = None
     if expiring is not None or catalog.configured:
-        found = catalog.expiry(put.ref, expiring)
+        found = catalog.expiry(put.ref, expiring, previous)
         if isinstance(found, Code):
             return Outcome(found, revision, current_revision=current)
         expiry, expires = found, expires or found is not None

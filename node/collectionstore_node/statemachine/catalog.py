@@ -256,13 +256,15 @@ class Catalog:
         self._overlay.put(options_key(number), record)
         self.note(ChangeKind.CONFIGURE_COLLECTION, name, before, record, position=position)
 
-    def expiry(self, ref: Ref, expiring: Expiring | None, *, attached: int = 0) -> Expiry | Code | None:
+    def expiry(
+        self, ref: Ref, expiring: Expiring | None, previous: bytes | None, *, attached: int = 0
+    ) -> Expiry | Code | None:
         """Return until when what is written now is there: as the command says, else as its collection does.
 
-        None if neither says it, and a code for why it cannot be. `attached` as for `Deadlines.expiry`.
+        None if neither says it, and a code for why it cannot be. `previous` and `attached` as for `Deadlines.expiry`.
         """
         if expiring is not None:
-            return self.deadlines.expiry(expiring.ttl_ms, expiring.lease, attached=attached)
+            return self.deadlines.expiry(expiring.ttl_ms, expiring.lease, previous, attached=attached)
         found = self.configured.get(ref.collection) if isinstance(ref, DocumentRef) else None
         if found is None or not found.options.ttl_ms:
             return None

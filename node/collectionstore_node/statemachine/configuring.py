@@ -101,7 +101,7 @@ def insert(overlay: Overlay, catalog: Catalog, action: Insert, revision: int) ->
     conforming = conform(overlay, catalog, ref, action.value, created=True, made=True)
     if isinstance(conforming, Code):
         return Outcome(conforming, revision)
-    expiry = catalog.expiry(ref, None)
+    expiry = catalog.expiry(ref, None, None)
     if isinstance(expiry, Code):
         return Outcome(expiry, revision)
     record = encode_stored(revision, revision, conforming.text, expiry=expiry or NEVER)

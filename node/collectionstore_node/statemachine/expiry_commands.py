@@ -58,7 +58,7 @@ def touch(overlay: Overlay, catalog: Catalog, command: Touch, revision: int) -> 
         return Outcome(Code.PRECONDITION_FAILED, revision, current_revision=current)
     if record is None:
         return Outcome(Code.NOT_FOUND, revision)
-    expiry = catalog.deadlines.expiry(command.ttl_ms, command.lease)
+    expiry = catalog.deadlines.expiry(command.ttl_ms, command.lease, record)
     if isinstance(expiry, Code):
         return Outcome(expiry, revision, current_revision=current)
     renewed = with_expiry(record, expiry)

@@ -229,16 +229,19 @@ class Deadlines:
         found = read_lease(self._overlay, lease)
         return None if found is None or found.deadline_ms <= self.time_ms else found
 
-    def expiry(self, ttl_ms: int, lease: int, *, attached: int = 0) -> Expiry | Code:
+    def expiry(self, ttl_ms: int, lease: int, previous: bytes | None, *, attached: int = 0) -> Expiry | Code:
         """Return until when a record is there that is written now, or why it cannot be.
 
-        `attached` are those that the same command attaches to the lease before it.
+        `previous` is the record before it; one that is attached to the lease takes no other place. `attached` are those
+        that the same command attaches before it.
         """
         if lease and not ttl_ms:
             found = self.lease(lease)
             if found is None:
                 return Code.LEASE_NOT_FOUND
-            return Expiry(lease=lease) if found.attached + attached < LEASE_RECORDS_MAX else Code.LEASE_FULL
+            stays = previous is not None and expiry_of(previous).lease == lease
+            full = not stays and found.attached + attached >= LEASE_RECORDS_MAX
+            return Code.LEASE_FULL if full else Expiry(lease=lease)
         if lease or (ttl_ms and not TTL_MIN_MS <= ttl_ms <= TTL_MAX_MS):
             return Code.INVALID_EXPIRY
         return Expiry(self.deadline_ms(ttl_ms)) if ttl_ms else NEVER

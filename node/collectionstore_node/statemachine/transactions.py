@@ -39,7 +39,7 @@ from collectionstore_node.statemachine.costs import (
     TRANSACTION_WRITE_BYTES_MAX,
 )
 from collectionstore_node.statemachine.indexing import Write, live, store
-from collectionstore_node.statemachine.stored import NEVER, Expiry, decode_stored, value_start
+from collectionstore_node.statemachine.stored import NEVER, Expiry, decode_stored, expiry_of, value_start
 from collectionstore_node.statemachine.updates import (
     Change,
     Refused,
@@ -312,8 +312,8 @@ def _run(
         expiring = step if isinstance(step, Expiring) else None
         if failed is None and (expiring is not None or catalog.configured):
             number = 0 if expiring is None else expiring.lease
-            found = catalog.expiry(operation.ref, expiring, attached=attached[number])
-            attached[number] += 1
+            found = catalog.expiry(operation.ref, expiring, record, attached=attached[number])
+            attached[number] += record is None or expiry_of(record).lease != number
             failed, expiry = (found, None) if isinstance(found, Code) else (None, found)
         if failed is not None:
             return Outcome(failed, revision, current_revision=current, succeeded=succeeded, failed_operation=position)

@@ -279,7 +279,7 @@ def apply_update(
     if isinstance(made, Refused):
         hand_refused(made, values)
         return Outcome(made.code, revision, current_revision=current, failed_operation=made.position)
-    expiry = catalog.expiry(update.ref, expiring)
+    expiry = catalog.expiry(update.ref, expiring, record)
     if isinstance(expiry, Code):
         return Outcome(expiry, revision, current_revision=current)
     if made.changed or expiring is not None:

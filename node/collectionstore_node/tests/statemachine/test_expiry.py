@@ -493,6 +493,11 @@ def test_leases_are_bounded(view: MemoryView, monkeypatch: pytest.MonkeyPatch) -
     outcomes = at(view, 0, Expiring(value("x"), lease=2), Expiring(value("y"), lease=2), Touch(KeyRef("b", "y"), TTL))
     assert [one.code for one in outcomes] == [Code.OK, Code.LEASE_FULL, Code.NOT_FOUND]
     check(view)
+    # What is attached already takes no other place.
+    again = Expiring(value("a", b"new"), lease=2)
+    renewed = Transaction((), (Expiring(value("b", b"new"), lease=2), Expiring(value("x", b"new"), lease=2)))
+    assert [one.code for one in at(view, 0, again, Touch(KeyRef("b", "x"), lease=2), renewed)] == [Code.OK] * 3
+    check(view)
     monkeypatch.setattr("collectionstore_node.statemachine.expiry_commands.LEASES_MAX", 2)
     assert [one.code for one in at(view, 0, GrantLease(TTL), GrantLease(TTL))] == [Code.OK, Code.TOO_MANY_LEASES]
     assert LEASES_MAX == 10_000
