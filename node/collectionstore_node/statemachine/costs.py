@@ -90,5 +90,5 @@ QUERY_RANGES_MAX: Final = 1_000
 """Ranges of a plan."""
 QUERY_SEEN_MAX: Final = 1_000
 """Documents that the queries of a transaction may have seen, together."""
-CHANGE_COST_BYTES: Final = 256
+CHANGE_COST_BYTES: Final = 768
 """What it costs to look at a change of the history, besides its records."""
