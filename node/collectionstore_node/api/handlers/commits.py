@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from time import perf_counter
 from typing import Final
 
 from collectionstore_node.api.handlers.commit_bodies import CommitBody, check_commit, commit_of, read_positions
 from collectionstore_node.api.handlers.tickets import decided
 from collectionstore_node.api.handlers.transactions import (
+    now,
     placed,
     refused,
     request_key,
@@ -50,7 +50,7 @@ async def commit(call: Call) -> Answer:
     if len(body.reads) > items_max or len(body.writes) > items_max:
         raise Problem("invalid_body", f"reads and writes have at most {items_max} items each")
     action, positions = commit_of(body, api.limits.key_bytes_max), read_positions(body)
-    store, began = api.store, perf_counter()
+    store, began = api.store, now()
     await store.queries.checked(partial(check_commit, action, positions), timeout_s=call.timeout_s)
     with placed("reads", positions):
         outcome = await decided(call, action, key, timeout_s=time_left(call, began))
