@@ -108,13 +108,17 @@ def read_pod(
 
 
 def unready_since(body: Mapping[str, Any], lost_machines: frozenset[str]) -> str:
-    """Return a word for the time since when a pod is not ready: its uid, and when that began. Empty if it is ready."""
+    """Return a word for the time since when a pod is not ready: its uid, and when that began. Empty if it is ready.
+
+    One that waits for a gate is in another state than behind it: until then it could not become ready.
+    """
     status = body.get("status", {})
     container: Mapping[str, Any] = next(iter(status.get("containerStatuses") or ()), {})
     runs = "running" in (container.get("state") or {}) and body["spec"].get("nodeName") not in lost_machines
     if runs and _ready_condition(body).get("status") == "True":
         return ""
-    return f"{body['metadata']['uid']} {_began(body)}"
+    waits = " gated" if body["spec"].get("schedulingGates") else ""
+    return f"{body['metadata']['uid']} {_began(body)}{waits}"
 
 
 def address_of(body: Mapping[str, Any], desired: Desired) -> dict[str, str]:

@@ -81,7 +81,13 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
     operations: int
 
 
-Line: TypeAlias = Started | Unreached | Done | Totals | Broken | Ended
+class Untrusted(msgspec.Struct, frozen=True, tag="untrusted"):
+    """The published trust could not be read: what was read before goes on, and it is read again a moment later."""
+
+    reason: str
+
+
+Line: TypeAlias = Started | Unreached | Done | Totals | Broken | Ended | Untrusted
 
 
 class Clients:
@@ -183,8 +189,8 @@ class Clients:
                 try:
                     self._tls.load_verify_locations(self._trust)
                 except ssl.SSLError as error:
-                    # No certificate, which a member would not accept either; it is read again a moment later.
-                    sys.stderr.write(f"{self._trust} is not loaded: {error}\n")
+                    # No certificate, which a member would not accept either: scenarios break it on purpose.
+                    _print(Untrusted(str(error)))
 
     def _print_new(self) -> None:
         for number, watch in enumerate(self._watches):

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from collectionstore_testkit.clients.program import Broken, Done, Ended, Line, Started, Totals, Unreached
+from collectionstore_testkit.clients.program import Broken, Done, Ended, Line, Started, Totals, Unreached, Untrusted
 from collectionstore_testkit.histories.checker import check
 from collectionstore_testkit.histories.operations import Operation
 from collectionstore_testkit.histories.pauses import write_pauses
@@ -30,6 +30,8 @@ class Recorded:
     ended: Ended | None = None
     broken: str = ""
     unreached: str = ""
+    untrusted: int = 0
+    """How often the published trust could not be read."""
     other: list[str] = field(default_factory=list)
     """Lines of another format, such as a traceback."""
 
@@ -56,6 +58,8 @@ class Recorded:
                 self.broken = reason
             case Ended():
                 self.ended = line
+            case Untrusted():
+                self.untrusted += 1
 
     @property
     def history(self) -> list[Operation]:

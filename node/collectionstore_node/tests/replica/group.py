@@ -29,12 +29,12 @@ from collectionstore_node.replica import (
     Replica,
     ReplicaSettings,
 )
+from collectionstore_node.replica.comparison import comparer
 from collectionstore_node.replica.membership.changes import MemberChange, MembersRequest
 from collectionstore_node.replica.observation.tracing_observer import TracingObserver
 from collectionstore_node.replica.reporting.gauges import MemberGauges
 from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.statemachine.commands import Command, KeyRef, Put
-from collectionstore_node.statemachine.levels import HIGHEST
 from collectionstore_node.statemachine.reads import get_key
 from collectionstore_node.storage import Database
 from collectionstore_node.storage.log_store import LogStore
@@ -233,9 +233,12 @@ class Member:
 
 @asynccontextmanager
 async def group(
-    directory: Path, size: int, tracing: Callable[[str], Tracing | None] = lambda name: None
+    directory: Path, size: int, tracing: Callable[[str], Tracing | None] = lambda name: None, *, raised: bool = False
 ) -> AsyncIterator[tuple[Wires, Sequence[Member]]]:
-    """Run members that all vote, at the highest feature level; the first leads. `tracing` is asked for each by name."""
+    """Run members that all vote; the first of them leads. `tracing` is asked for each by its name.
+
+    With `raised` the entry is applied that raises the feature level, which otherwise may come at any time.
+    """
     wires = Wires()
     names = [f"n{number}" for number in range(size)]
     members = [Member(name, directory / name, wires, seed, tracing(name)) for seed, name in enumerate(names)]
@@ -249,9 +252,8 @@ async def group(
             if changes:
                 await first.replica.change_members(MembersRequest(changes), timeout_s=PATIENCE_S)
                 await first.until(lambda: _caught_up(first))
-        # The leader raises the level by an entry of its own, which may come behind everything above.
-        for member in members:
-            await member.until(lambda member=member: member.local.applier.level == HIGHEST)  # type: ignore[misc]
+        for member in members if raised else ():
+            await member.until(lambda member=member: member.local.applier.level == comparer.HIGHEST)  # type: ignore[misc]
         yield wires, members
     finally:
         for member in members:

@@ -57,7 +57,7 @@ async def settled(*tasks: asyncio.Task[int]) -> list[str]:
 @pytest.mark.parametrize("event", IN_DRIVER)
 async def test_driver_ends_and_nobody_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event: str) -> None:
     """The outcome is unknown unless it was acknowledged; the data directory is not damaged."""
-    async with group(tmp_path, 1) as (_, (member,)):
+    async with group(tmp_path, 1, raised=True) as (_, (member,)):
         await member.put("a", b"1")
         break_observer(monkeypatch, member, event)
         writes = [asyncio.create_task(member.put(key, b"2", timeout_s=LONG_S)) for key in ("b", "c")]
@@ -85,7 +85,7 @@ async def test_sync_that_cannot_be_reported_is_over(tmp_path: Path, monkeypatch:
     raised: list[object] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _loop, context: raised.append(context.get("exception")))
-    async with group(tmp_path, 1) as (_, (member,)):
+    async with group(tmp_path, 1, raised=True) as (_, (member,)):
         break_observer(monkeypatch, member, "sync_ended")
         # Twice: a sync of the marker may be due from before the observer broke.
         for key in ("a", "b"):

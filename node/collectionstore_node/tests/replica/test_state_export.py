@@ -48,7 +48,7 @@ async def test_a_stream_during_writes_is_one_state_of_the_history(tmp_path: Path
     Check: what was streamed is the state at its revision exactly: a prefix of the keys has the new value, the rest the
     old one, and the border is where the revision says.
     """
-    async with group(tmp_path, 1) as (_, (member,)):
+    async with group(tmp_path, 1, raised=True) as (_, (member,)):
         for number in range(200):
             await member.put(f"{number:04}", b"old" * 100)
         before = member.replica.revision
@@ -77,7 +77,7 @@ async def test_a_stream_during_writes_is_one_state_of_the_history(tmp_path: Path
 
 
 async def test_one_stream_at_a_time_and_a_cut_one_makes_room(tmp_path: Path) -> None:
-    async with group(tmp_path, 1) as (_, (member,)):
+    async with group(tmp_path, 1, raised=True) as (_, (member,)):
         await member.put("a", b"1")
         export = await member.replica.open_state()
         with pytest.raises(Overloaded, match="another client"):
@@ -90,7 +90,7 @@ async def test_one_stream_at_a_time_and_a_cut_one_makes_room(tmp_path: Path) -> 
 
 
 async def test_a_client_that_goes_while_the_stream_opens_leaves_nothing_open(tmp_path: Path) -> None:
-    async with group(tmp_path, 1) as (_, (member,)):
+    async with group(tmp_path, 1, raised=True) as (_, (member,)):
         await member.put("a", b"1")
         opening = asyncio.create_task(member.replica.open_state())
         await asyncio.sleep(0)
@@ -119,7 +119,7 @@ async def test_a_member_that_becomes_short_of_space_ends_the_stream(tmp_path: Pa
 
     Check: the stream ends with the reason and releases its view; no other begins until there is room; writes go on.
     """
-    async with group(tmp_path, 1) as (_, (member,)):
+    async with group(tmp_path, 1, raised=True) as (_, (member,)):
         for number in range(200):
             await member.put(f"{number:04}", b"value" * 100)
         reserve = member.database.reserve
@@ -142,7 +142,7 @@ async def test_a_member_that_becomes_short_of_space_ends_the_stream(tmp_path: Pa
 
 
 async def test_an_empty_member_and_one_that_installs_have_no_state(tmp_path: Path) -> None:
-    async with group(tmp_path, 1) as (_, (member,)):
+    async with group(tmp_path, 1, raised=True) as (_, (member,)):
         await member.put("a", b"1")
         member.local.applier.suspend()
         with pytest.raises(NotNow, match="snapshot"):
@@ -154,7 +154,7 @@ async def test_an_empty_member_and_one_that_installs_have_no_state(tmp_path: Pat
 
 async def test_a_view_is_not_opened_beside_an_install(tmp_path: Path) -> None:
     """Init: the thread of installs is busy. Check: no view opens until it is done."""
-    async with group(tmp_path, 1) as (_, (member,)):
+    async with group(tmp_path, 1, raised=True) as (_, (member,)):
         await member.put("a", b"1")
         installed = threading.Event()
         member.local.file_executor.submit(installed.wait)
@@ -175,7 +175,7 @@ async def test_an_install_in_the_middle_of_a_stream_does_not_change_it(tmp_path:
 
     Check: the stream still is the old state, whole.
     """
-    async with group(tmp_path, 1) as (_, (member,)):
+    async with group(tmp_path, 1, raised=True) as (_, (member,)):
         for number in range(200):
             await member.put(f"{number:04}", b"old" * 100)
         database = member.database
@@ -195,7 +195,7 @@ async def test_an_install_in_the_middle_of_a_stream_does_not_change_it(tmp_path:
 
 
 async def test_the_log_continues_the_chain_and_waits_for_more(tmp_path: Path) -> None:
-    async with group(tmp_path, 1) as (_, (member,)):
+    async with group(tmp_path, 1, raised=True) as (_, (member,)):
         await member.put("a", b"1")
         await member.put("b", b"2")
         entries = await member.replica.committed_log(Index(0), bytes_max=1 << 20, timeout_s=1)
@@ -215,7 +215,7 @@ async def test_the_log_continues_the_chain_and_waits_for_more(tmp_path: Path) ->
 
 
 async def test_the_log_says_where_it_begins_and_ends(tmp_path: Path) -> None:
-    async with group(tmp_path, 1) as (_, (member,)):
+    async with group(tmp_path, 1, raised=True) as (_, (member,)):
         for number in range(10):
             await member.put(f"{number}", b"1")
         with pytest.raises(NotNow, match="not applied on this member"):
@@ -236,7 +236,7 @@ async def test_a_member_that_is_cut_off_never_says_that_nothing_happens(
     waits. When it is back, it gives what was written.
     """
     monkeypatch.setattr(replica_module, "LOG_CONFIRM_S", 0.2)
-    async with group(tmp_path, 3) as (wires, (leader, follower, _)):
+    async with group(tmp_path, 3, raised=True) as (wires, (leader, follower, _)):
         # Nothing else is appended behind what raises the level.
         await leader.until(lambda: read_header(leader.database.state).level == HIGHEST)
         await leader.put("a", b"1")

@@ -108,6 +108,8 @@ def test_a_state_is_another_one_after_it_was_left() -> None:
         "p1 2026-01-01T00:00:07Z",
         "x 2026-01-01T00:00:07Z",
     ]
+    gated = {**new, "spec": {**new["spec"], "schedulingGates": [{"name": labels.GATE}]}}
+    assert unready_since(gated, frozenset()) != unready_since(new, frozenset()), "a fence is no part of being down"
     serving = pod(READY, container=RUNNING)
     assert unready_since(serving, frozenset()) == ""
     assert unready_since(serving, frozenset({"n1"})), "what a lost machine said last is not so now"
