@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from collectionstore_node.errors import OutcomeUnknown, Overloaded
 from collectionstore_node.raft.messages import Entry, EntryKind, Index
+from collectionstore_node.replica.comparison import comparer
 from collectionstore_node.replica.observation.command_spans import begin_propose
 from collectionstore_node.statemachine.commands import (
     Command,
@@ -21,6 +22,7 @@ from collectionstore_node.statemachine.commands import (
     join_batch,
     span_contexts,
 )
+from collectionstore_node.statemachine.levels import FIRST
 from collectionstore_node.tests.replica.group import SETTINGS, Member, Wires, group
 from collectionstore_node.tests.tracing.recorded import CLIENT, CLIENT_TRACE, Recorded, sampled
 from collectionstore_node.tracing.spans import Tracing
@@ -85,8 +87,12 @@ async def test_followers_link_to_what_the_leader_proposed(tmp_path: Path, record
             assert [event.name for event in replicate.events] == ["append", "fsync", "apply"]
 
 
-async def test_nothing_that_is_not_sampled_leaves_a_byte_in_the_log(tmp_path: Path, recorded: Recorded) -> None:
+async def test_nothing_that_is_not_sampled_leaves_a_byte_in_the_log(
+    tmp_path: Path, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Tracing is on, the client is not sampled: the entry is, byte for byte, the one of a node without tracing."""
+    # Nothing raises the level, which would be an entry of its own.
+    monkeypatch.setattr(comparer, "HIGHEST", FIRST)
     async with group(tmp_path, 3, recorded.tracing) as (_, members):
         await members[0].put("key", b"value")
         await members[1].put("key", b"value")
@@ -119,7 +125,7 @@ async def test_a_fate_that_stays_unknown_ends_the_span_and_what_was_noted_goes(
     tmp_path: Path, recorded: Recorded
 ) -> None:
     """A leader that is cut off proposes, its client gives up, and others replace the entry: nothing stays behind."""
-    async with group(tmp_path, 3, recorded.tracing) as (wires, members):
+    async with group(tmp_path, 3, recorded.tracing, raised=True) as (wires, members):
         old = members[0]
         wires.isolate(old)
         with pytest.raises(OutcomeUnknown):
