@@ -145,7 +145,7 @@ async def test_member_says_which_entry_and_command_it_cannot_apply(
             raise make()
         return real(overlay, catalog, key, put, revision)
 
-    async with group(tmp_path, 1) as (_, (member,)):
+    async with group(tmp_path, 1, raised=True) as (_, (member,)):
         await member.put("fine", b"1")
         monkeypatch.setattr(apply, "_put", fail)
         index = member.local.raft_status().last_index + 1

@@ -82,10 +82,10 @@ def assert_refused_from_now_on(member: Member) -> None:
 
 async def test_follower_with_another_state_is_found_named_and_stopped(tmp_path: Path) -> None:
     """It ends itself with the reason and never starts again; the others neither stop nor lose it from sight."""
-    async with group(tmp_path, 3) as (_, (first, second, third)):
+    async with group(tmp_path, 3, raised=True) as (_, (first, second, third)):
         await first.put("a", b"1")
-        await first.until(lambda: check_of(first, second) is not None and check_of(first, third) is not None)
-        assert check_of(first, second) == StateCheck("Agrees", first.consensus.raft.applied)
+        agrees = StateCheck("Agrees", first.consensus.raft.applied)
+        await first.until(lambda: check_of(first, second) == check_of(first, third) == agrees)
         await tamper(second, "a", b"2")
         await depend_on(first, "a", b"1")
         error = await end_of(second)
@@ -105,7 +105,7 @@ async def test_follower_with_another_state_is_found_named_and_stopped(tmp_path: 
 
 async def test_leader_with_another_state_stops_itself(tmp_path: Path) -> None:
     """The two that agree are right, and elect one of them."""
-    async with group(tmp_path, 3) as (_, (first, second, third)):
+    async with group(tmp_path, 3, raised=True) as (_, (first, second, third)):
         await first.put("a", b"1")
         await tamper(first, "a", b"2")
         await depend_on(first, "a", b"1")
@@ -136,7 +136,7 @@ async def test_one_against_one_is_an_alarm_and_nobody_stops(tmp_path: Path) -> N
 
 async def test_nobody_is_talked_into_stopping(tmp_path: Path) -> None:
     """A member that is told that it is wrong asks the others itself, and goes on when they do not differ."""
-    async with group(tmp_path, 3) as (_, (first, second, third)):
+    async with group(tmp_path, 3, raised=True) as (_, (first, second, third)):
         await first.put("a", b"1")
         for _ in range(3):
             answer = await second.handler.on_request(third.id, calls.encode_call(calls.VerifyState()))
@@ -147,7 +147,7 @@ async def test_nobody_is_talked_into_stopping(tmp_path: Path) -> None:
 
 
 async def test_digests_are_in_the_status_and_equal_on_all_members(tmp_path: Path) -> None:
-    async with group(tmp_path, 3) as (_, members):
+    async with group(tmp_path, 3, raised=True) as (_, members):
         await members[0].put("a", b"1")
         for member in members:
             assert await member.get("a") == b"1"
