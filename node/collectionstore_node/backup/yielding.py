@@ -1,7 +1,7 @@
 """Leaves the processors of a machine to the members on it: their clients wait for them, and this program has time.
 
 A low priority is not enough. Linux compares the priorities of processes of one session only, where sessions share
-processors evenly (autogroups, sched(7)), and members have sessions of their own. And whoever computes without a pause
+processors evenly (autogroups, sched(7)), and members have sessions of their own. And a process that never pauses
 keeps its processor until the next tick of the scheduler, up to 4 ms, also if a member became ready meanwhile; a write
 waits that long at each of the members that it passes.
 

@@ -177,7 +177,7 @@ class Locks:
         loop = asyncio.get_running_loop()
         place: asyncio.Future[bool] = loop.create_future()
         behind.append(place)
-        # Not `asyncio.wait_for`: it may swallow that a request is cancelled, and the lock would be acquired for nobody.
+        # Not `asyncio.wait_for`: it may swallow that a request is cancelled, and acquire for a client that has left.
         timer = loop.call_later(max(0.0, give_up - perf_counter()), _expire, place)
         try:
             return await place

@@ -337,7 +337,7 @@ class Watches:
                 watch.resting = True
                 continue
             if watch in self._wanting:
-                # Behind all others: whoever was not served in this round comes first in the next one.
+                # Behind all others: a watch that was not served in this round comes first in the next one.
                 del self._wanting[watch]
                 self._wanting[watch] = None
             if told.events or (watch.once and not watch.cursor.due(revision)):

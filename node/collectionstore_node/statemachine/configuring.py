@@ -1,7 +1,7 @@
 """The options of collections, and documents under the numbers of a sequence; from level `CHANGES` on.
 
 The last number of a sequence is a record of its own, and is stored with the document that has it: no number is given
-twice, whatever fails and whoever leads, and one that was given is not used again after a delete. It goes with the
+twice, whatever fails and which member leads, and one that was given is not used again after a delete. It goes with the
 collection. A request that is repeated with its idempotency key gets its first outcome, and so the same number.
 """
 

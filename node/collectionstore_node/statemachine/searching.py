@@ -163,7 +163,7 @@ class Search:
         last = b""
         for key, record in self._pairs(documents, ranges):
             self._overlay.cost += READ_COST_BYTES + len(record)
-            # Ranges ascend, as whoever planned them has seen to; a document that is met again is not counted twice.
+            # Ranges ascend, as the planner has seen to; a document that is met again is not counted twice.
             if key > last:
                 yield last_text(key, documents), record
                 last = key

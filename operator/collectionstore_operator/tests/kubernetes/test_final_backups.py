@@ -121,7 +121,7 @@ async def test_deletion_waits_for_the_backup_and_no_longer(world: World) -> None
     world.server.put(BACKUP, ended("Complete", cluster_id))
     await world.rounds(1)
     assert "demo-final-u1" in world.server.objects[RECORD]["data"]["planned-work"]
-    # Whoever deletes it now does not start the cluster again.
+    # A user who deletes it now does not start the cluster again.
     del world.server.objects[BACKUP]
     await world.rounds(1)
     assert world.server.objects[WORKLOAD]["spec"]["replicas"] == 0
