@@ -29,12 +29,12 @@ from collectionstore_node.replica import (
     Replica,
     ReplicaSettings,
 )
-from collectionstore_node.replica.comparison import comparer
 from collectionstore_node.replica.membership.changes import MemberChange, MembersRequest
 from collectionstore_node.replica.observation.tracing_observer import TracingObserver
 from collectionstore_node.replica.reporting.gauges import MemberGauges
 from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.statemachine.commands import Command, KeyRef, Put
+from collectionstore_node.statemachine.levels import HIGHEST
 from collectionstore_node.statemachine.reads import get_key
 from collectionstore_node.storage import Database
 from collectionstore_node.storage.log_store import LogStore
@@ -253,7 +253,7 @@ async def group(
                 await first.replica.change_members(MembersRequest(changes), timeout_s=PATIENCE_S)
                 await first.until(lambda: _caught_up(first))
         for member in members if raised else ():
-            await member.until(lambda member=member: member.local.applier.level == comparer.HIGHEST)  # type: ignore[misc]
+            await member.until(lambda member=member: member.local.applier.level == HIGHEST)  # type: ignore[misc]
         yield wires, members
     finally:
         for member in members:

@@ -30,7 +30,7 @@ from collectionstore_node.statemachine.costs import EXPIRE_ITEMS
 from collectionstore_node.statemachine.digest import read_digest
 from collectionstore_node.statemachine.expiry_queue import is_there, next_deadline_ms, read_summary
 from collectionstore_node.statemachine.keys import EXPIRY, prefix_end
-from collectionstore_node.statemachine.levels import CHANGES, FIRST
+from collectionstore_node.statemachine.levels import FIRST
 from collectionstore_node.statemachine.reads import get_document, get_key
 from collectionstore_node.statemachine.view import View
 from collectionstore_node.tests.replica.group import PATIENCE_S, Member, Wires, group
@@ -75,11 +75,6 @@ async def propose(member: Member, action: Any) -> Outcome:
     return await member.replica.propose(Command(action), timeout_s=PATIENCE_S)
 
 
-async def raised(members: Sequence[Member]) -> None:
-    for member in members:
-        await member.until(lambda member=member: member.local.applier.level >= CHANGES)  # type: ignore[misc]
-
-
 async def agree(members: Sequence[Member]) -> None:
     """Wait until all have applied the same, and check that it is the same."""
     last = max(one.replica.applied_index for one in members)
@@ -94,8 +89,7 @@ def held(view: View, key: str) -> bool:
 
 async def test_a_new_leader_lets_nothing_expire_early(tmp_path: Path) -> None:
     """What the old one had measured and not committed is lost, so it may be late; it is gone on all of them then."""
-    async with group(tmp_path, 3) as (_, members):
-        await raised(members)
+    async with group(tmp_path, 3, raised=True) as (_, members):
         assert (await propose(members[1], Expiring(value("k"), TTL))).code is Code.OK
         async with expired(members):
             for _ in range(3):
@@ -116,8 +110,7 @@ async def test_a_new_leader_lets_nothing_expire_early(tmp_path: Path) -> None:
 async def test_many_documents_go_through_changes_of_leadership(tmp_path: Path) -> None:
     """Those of a lease, and those of a ttl, with their entries in an index, while others are written."""
     count = 2 * EXPIRE_ITEMS
-    async with group(tmp_path, 3) as (_, members):
-        await raised(members)
+    async with group(tmp_path, 3, raised=True) as (_, members):
         await propose(members[0], CreateCollection("c"))
         await propose(members[0], CreateIndex("c", indexed.defined(unique=True)))
         for member in members:
@@ -153,8 +146,7 @@ async def test_many_documents_go_through_changes_of_leadership(tmp_path: Path) -
 
 async def test_it_goes_on_after_a_restart(tmp_path: Path) -> None:
     """In the middle of a removal, and with what is still to come."""
-    async with group(tmp_path, 1) as (_, (member,)):
-        await raised([member])
+    async with group(tmp_path, 1, raised=True) as (_, (member,)):
         await propose(member, Transaction((), tuple(Expiring(value(f"k{number}"), TTL) for number in range(128))))
         await propose(member, Transaction((), tuple(Expiring(value(f"l{number}"), TTL) for number in range(128))))
         await propose(member, Expiring(value("later"), 60_000))
@@ -175,8 +167,7 @@ async def test_it_goes_on_after_a_restart(tmp_path: Path) -> None:
 
 
 async def test_nothing_is_proposed_where_nothing_expires(tmp_path: Path) -> None:
-    async with group(tmp_path, 1) as (_, (member,)):
-        await raised([member])
+    async with group(tmp_path, 1, raised=True) as (_, (member,)):
         await member.put("k", b"v")
         last = member.local.raft_status().last_index
         async with expired([member]):
@@ -186,8 +177,7 @@ async def test_nothing_is_proposed_where_nothing_expires(tmp_path: Path) -> None
 
 async def test_time_that_a_leader_was_idle_ages_nothing_at_once(tmp_path: Path) -> None:
     """An entry advances the time by a step at most; what is written then still has its whole ttl."""
-    async with group(tmp_path, 1) as (_, (member,)):
-        await raised([member])
+    async with group(tmp_path, 1, raised=True) as (_, (member,)):
         await member.put("k", b"v")
         member.now += 3_600.0
         await propose_when_it_leads(member, Expiring(value("k"), TTL))

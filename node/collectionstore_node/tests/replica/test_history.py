@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, cast
@@ -38,11 +37,6 @@ async def propose(member: Member, action: Any) -> int:
     return (await member.replica.propose(Command(action), timeout_s=PATIENCE_S)).revision
 
 
-async def raised(members: Sequence[Member]) -> None:
-    for member in members:
-        await member.until(lambda member=member: member.local.applier.level >= CHANGES)  # type: ignore[misc]
-
-
 def store_of(member: Member) -> Store:
     return Store(cast(StoreReplica, member.replica), StoreLimits())
 
@@ -58,8 +52,7 @@ async def test_all_members_keep_the_same_and_answer_the_same(tmp_path: Path, mon
     """
     monkeypatch.setattr(history, "LIMITS", Limits(bytes_max=40_000, segment_bytes=4_000))
     chance = Random(3)
-    async with group(tmp_path, 3) as (_, members):
-        await raised(members)
+    async with group(tmp_path, 3, raised=True) as (_, members):
         await propose(members[0], CreateCollection("c"))
         states: dict[int, dict[str, int]] = {}
         documents: dict[str, int] = {}
@@ -96,8 +89,7 @@ def _itself(found: Found) -> Found:
 
 async def test_reads_of_the_past_are_not_disturbed_by_writes(tmp_path: Path) -> None:
     """A query that has begun reads on what it has opened, whatever is written to the disk meanwhile."""
-    async with group(tmp_path, 1) as (_, (member,)):
-        await raised([member])
+    async with group(tmp_path, 1, raised=True) as (_, (member,)):
         await propose(member, CreateCollection("c"))
         for number in range(300):
             then = await propose(member, put(f"d{number:03}", {"a": 1}))
@@ -117,8 +109,7 @@ async def test_reads_of_the_past_are_not_disturbed_by_writes(tmp_path: Path) -> 
 
 async def test_the_key_of_tokens_is_that_of_all_members(tmp_path: Path) -> None:
     """The leader that raises the level draws it, and it takes no revision."""
-    async with group(tmp_path, 3) as (_, members):
-        await raised(members)
+    async with group(tmp_path, 3, raised=True) as (_, members):
         keys = {one.database.state.get(TOKEN_KEY) for one in members}
         assert len(keys) == 1
         assert {len(one or b"") for one in keys} == {TOKEN_KEY_BYTES}
@@ -129,8 +120,7 @@ async def test_the_key_of_tokens_is_that_of_all_members(tmp_path: Path) -> None:
 
 async def test_a_member_tells_of_what_it_applies_and_waits_for_it(tmp_path: Path) -> None:
     """An observer hears of each revision once it can be read; a follower's stale read sees what it waits for."""
-    async with group(tmp_path, 3) as (_, members):
-        await raised(members)
+    async with group(tmp_path, 3, raised=True) as (_, members):
         follower = next(one for one in members if not one.replica.is_leader)
         told: list[tuple[int, bytes | None]] = []
 
@@ -158,8 +148,7 @@ async def test_a_member_tells_of_what_it_applies_and_waits_for_it(tmp_path: Path
 
 async def test_a_snapshot_holds_the_history(tmp_path: Path) -> None:
     """Who installs it answers as far back as who wrote it."""
-    async with group(tmp_path / "one", 1) as (_, (member,)):
-        await raised([member])
+    async with group(tmp_path / "one", 1, raised=True) as (_, (member,)):
         for number in range(20):
             await propose(member, Put(KeyRef("b", "k"), b"%d" % number))
         snapshot = export_snapshot(member.database, tmp_path)
