@@ -8,10 +8,9 @@ says can be out of date when the command is applied; the state machine sees to t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from functools import partial
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final
 
 import orjson
 from msgspec.structs import replace
@@ -21,10 +20,10 @@ from collectionstore_node.errors import InvalidPart, InvalidRequest, ManyDeleted
 from collectionstore_node.query.find import find_where
 from collectionstore_node.query.planning import Use, plan_of
 from collectionstore_node.query.spans import EVERYTHING, Ids, Span
-from collectionstore_node.service.door import Door
+from collectionstore_node.service.door import Door, Propose
 from collectionstore_node.service.idempotency import request_text
 from collectionstore_node.service.index_reads import count_keys, indexes_of
-from collectionstore_node.service.operations import Action, Commit, DocumentQuery, GuardedTransaction
+from collectionstore_node.service.operations import Commit, DocumentQuery, GuardedTransaction
 from collectionstore_node.service.queries import Queries
 from collectionstore_node.service.results import Outcome
 from collectionstore_node.statemachine.catalog import find_collection
@@ -56,15 +55,6 @@ class QueryTooCostly(InvalidRequest):
     def __init__(self, position: int) -> None:
         super().__init__("query_too_costly", TOO_COSTLY)
         self.position = position
-
-
-class Propose(Protocol):
-    """How a command is made: `Store` admits it and waits for its outcome."""
-
-    def __call__(
-        self, action: Action, key: str | None, timeout_s: float, *, request: bytes | None
-    ) -> Awaitable[Outcome]:
-        """Return the outcome. `request` stands for the action in the fingerprint. Raises `NotNow`, `OutcomeUnknown`."""
 
 
 class Commits:

@@ -11,8 +11,8 @@ import orjson
 
 from collectionstore_node.errors import InvalidRequest, NotNow
 from collectionstore_node.schemas import CompiledSchema, DefaultsTooLarge, Violation, compile_schema
-from collectionstore_node.service.door import Door
-from collectionstore_node.service.idempotency import command_for, derived_key
+from collectionstore_node.service.door import Door, Propose
+from collectionstore_node.service.idempotency import derived_key
 from collectionstore_node.service.operations import (
     DEFAULTS,
     CollectionOptions,
@@ -57,12 +57,15 @@ class Patched(NamedTuple):
 class Options:
     """The options of collections: part of `Store`, whose errors they raise."""
 
-    __slots__ = ("_clock", "_door", "_queries", "_told_at", "_untold_steps")
+    __slots__ = ("_clock", "_door", "_propose", "_queries", "_told_at", "_untold_steps")
 
-    def __init__(self, door: Door, queries: Queries, clock: Callable[[], float] = perf_counter) -> None:
+    def __init__(
+        self, door: Door, queries: Queries, propose: Propose, clock: Callable[[], float] = perf_counter
+    ) -> None:
         """`clock` is monotonic, in seconds."""
         self._door = door
         self._queries = queries
+        self._propose = propose
         self._clock = clock
         self._told_at = clock()
         self._untold_steps = float(SHOWN_STEPS_AT_ONCE)
@@ -137,20 +140,6 @@ class Options:
         allowed = steps <= left
         self._untold_steps = min(left, SHOWN_STEPS_AT_ONCE) - (steps if allowed else 0)
         return allowed
-
-    async def _propose(
-        self, action: ConfigureCollection, key: str | None, timeout_s: float, *, request: bytes | None = None
-    ) -> Outcome:
-        self._door.admit(action)
-        writes = self._door.writes
-        entered = writes.enter(timeout_s)
-        try:
-            outcome = await self._door.replica.propose(command_for(action, key, request), timeout_s=timeout_s)
-        except BaseException:
-            writes.abandon()
-            raise
-        writes.leave(entered)
-        return outcome
 
 
 def violations_in(compiled: CompiledSchema, schema: Schema, text: bytes) -> list[Violation]:

@@ -6,8 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 from collectionstore_node.changes import Position
 from collectionstore_node.errors import InvalidRequest
-from collectionstore_node.service.door import Door
-from collectionstore_node.service.idempotency import command_for
+from collectionstore_node.service.door import Door, Propose
 from collectionstore_node.service.operations import (
     AckConsumer,
     DeleteConsumer,
@@ -46,23 +45,15 @@ class ConsumersResult(NamedTuple):
 class Consumers:
     """The consumers of a store: part of `Store`, whose errors they raise."""
 
-    __slots__ = ("_door",)
+    __slots__ = ("_door", "_propose")
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, propose: Propose) -> None:
         self._door = door
+        self._propose = propose
 
     async def change(self, action: ConsumerAction, *, key: str | None, timeout_s: float) -> Outcome:
         """Create, move or delete a consumer. Returns the outcome, whatever its code. Raises `OutcomeUnknown`."""
-        self._door.admit(action)
-        writes = self._door.writes
-        entered = writes.enter(timeout_s)
-        try:
-            outcome = await self._door.replica.propose(command_for(action, key), timeout_s=timeout_s)
-        except BaseException:
-            writes.abandon()
-            raise
-        writes.leave(entered)
-        return outcome
+        return await self._propose(action, key, timeout_s)
 
     async def read(self, request: ReadConsumers, *, consistency: ReadConsistency, timeout_s: float) -> ConsumersResult:
         """Return all consumers, or the one that is asked for. Raises `InvalidRequest("consumer_not_found")`."""

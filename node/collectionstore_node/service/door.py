@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from collectionstore_node.service.admission import WriteAdmission
 from collectionstore_node.service.limits import StoreLimits
 from collectionstore_node.service.operations import (
+    Action,
     BoundedStaleness,
     Consistency,
     DocumentRef,
@@ -16,11 +18,20 @@ from collectionstore_node.service.operations import (
     ReadConsistency,
     ReadPoint,
 )
-from collectionstore_node.service.results import ReadResult
+from collectionstore_node.service.results import Outcome, ReadResult
 from collectionstore_node.service.store_replica import StoreReplica
 from collectionstore_node.service.turns import Turns
 from collectionstore_node.statemachine.reads import get_document, get_key
 from collectionstore_node.statemachine.view import View
+
+
+class Propose(Protocol):
+    """How a part of a `Store` makes a command: the store admits it, counts it in and waits for its outcome."""
+
+    def __call__(
+        self, action: Action, key: str | None, timeout_s: float, *, request: bytes | None = None
+    ) -> Awaitable[Outcome]:
+        """Return the outcome. `request` stands for the action in the fingerprint. Raises `NotNow`, `OutcomeUnknown`."""
 
 
 class Door:

@@ -18,11 +18,11 @@ from typing import Final, NamedTuple
 import msgspec
 
 from collectionstore_node.errors import NotNow, Overloaded
+from collectionstore_node.service.door import Propose
 from collectionstore_node.service.idempotency import derived_key
 from collectionstore_node.service.operations import ANY, DocumentRef, Precondition, Put, Transaction
 from collectionstore_node.service.queries import Queries
 from collectionstore_node.service.results import Code, Outcome
-from collectionstore_node.service.updates import Propose
 
 IMPORTS_MAX: Final = 8
 """Imports of a member at a time."""

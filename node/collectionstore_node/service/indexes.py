@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.indexes.definition import Definition
-from collectionstore_node.service.door import Door
-from collectionstore_node.service.idempotency import command_for
+from collectionstore_node.service.door import Door, Propose
 from collectionstore_node.service.operations import CreateIndex, DropIndex, ReadConsistency, ReadIndexes
 from collectionstore_node.service.results import IndexesResult, IndexInfo, Outcome
 from collectionstore_node.statemachine.catalog import find_collection
@@ -15,10 +14,11 @@ from collectionstore_node.statemachine.index_catalog import read_indexes, read_s
 class Indexes:
     """The indexes of a store: part of `Store`, whose errors they raise."""
 
-    __slots__ = ("_door",)
+    __slots__ = ("_door", "_propose")
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, propose: Propose) -> None:
         self._door = door
+        self._propose = propose
 
     async def create(self, collection: str, definition: Definition, *, key: str | None, timeout_s: float) -> Outcome:
         """Create an index, which is built then. Returns the outcome, whatever its code. Raises `OutcomeUnknown`."""
@@ -39,15 +39,3 @@ class Indexes:
             IndexInfo(one, read_statistics(view, collection.id, one.id)) for one in read_indexes(view, collection.id)
         )
         return IndexesResult(found, door.replica.revision)
-
-    async def _propose(self, action: CreateIndex | DropIndex, key: str | None, timeout_s: float) -> Outcome:
-        self._door.admit(action)
-        writes = self._door.writes
-        entered = writes.enter(timeout_s)
-        try:
-            outcome = await self._door.replica.propose(command_for(action, key), timeout_s=timeout_s)
-        except BaseException:
-            writes.abandon()
-            raise
-        writes.leave(entered)
-        return outcome

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Generator
 from itertools import islice
-from typing import Protocol
 
-from collectionstore_node.service.door import Door
+from collectionstore_node.service.door import Door, Propose
 from collectionstore_node.service.operations import (
-    Action,
     GrantLease,
     KeepLease,
     ListLeases,
@@ -26,13 +24,6 @@ from collectionstore_node.statemachine.view import View
 
 ATTACHED_SHOWN_MAX = 1_000
 """References of one lease that are shown."""
-
-
-class Propose(Protocol):
-    """How a command is made: `Store` admits it and waits for its outcome."""
-
-    def __call__(self, action: Action, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
-        """Return the outcome. Raises `NotNow`, `OutcomeUnknown`."""
 
 
 class Leases:

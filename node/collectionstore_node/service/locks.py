@@ -16,13 +16,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 import orjson
 
 from collectionstore_node.errors import NotNow, Overloaded
-from collectionstore_node.service.door import Door
+from collectionstore_node.service.door import Door, Propose
 from collectionstore_node.service.lives import Life
 from collectionstore_node.service.operations import (
     LOCKS,
@@ -45,13 +45,6 @@ ATTEMPTS_MAX: Final = 128
 """How often a request tries, and how many attempts of earlier ones with its idempotency key are repeated."""
 
 _ABSENT: Final = Precondition(exists=False)
-
-
-class Propose(Protocol):
-    """How a command is made: `Store` admits it and waits for its outcome."""
-
-    def __call__(self, action: Action, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
-        """Return the outcome. Raises `NotNow`, `OutcomeUnknown`."""
 
 
 class Owner(msgspec.Struct, frozen=True):

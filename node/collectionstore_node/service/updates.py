@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -24,6 +24,7 @@ from collectionstore_node.documents.updates import STEPS_MAX
 from collectionstore_node.errors import InvalidRequest, NodeError, NotNow, OutcomeUnknown
 from collectionstore_node.query.find import Find
 from collectionstore_node.query.spans import Ids
+from collectionstore_node.service.door import Propose
 from collectionstore_node.service.idempotency import derived_key
 from collectionstore_node.service.operations import (
     Action,
@@ -76,15 +77,6 @@ _ABSENT: Final = Precondition(exists=False)
 _NOTHING: Final = Transaction()
 """A command that changes nothing: its outcome records at which revision a request began, or that it found nothing."""
 _GONE: Final = (Code.CONDITION_FAILED, Code.NOT_FOUND)
-
-
-class Propose(Protocol):
-    """How a command is made: `Store` admits it and waits for its outcome."""
-
-    def __call__(
-        self, action: Action, key: str | None, timeout_s: float, *, request: bytes | None
-    ) -> Awaitable[Outcome]:
-        """Return the outcome. `request` stands for the action in the fingerprint. Raises `NotNow`, `OutcomeUnknown`."""
 
 
 class Changes(msgspec.Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 
@@ -26,6 +26,10 @@ from collectionstore_node.statemachine.commands import Command
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
 
 
+def unused(*_arguments: object, **_named: object) -> NoReturn:
+    raise AssertionError("nothing is proposed")
+
+
 def options(document: Any, **members: Any) -> CollectionOptions:
     """Return options with a schema."""
     return parse_options({"schema": {"document": document, **members}})
@@ -35,7 +39,7 @@ async def test_so_much_is_told_at_once_and_more_as_time_goes_on() -> None:
     now = [0.0]
     replica = MemoryReplica()
     door = Door(replica, StoreLimits(), lambda: now[0], check_operation)
-    found = Options(door, Queries(door), lambda: now[0])
+    found = Options(door, Queries(door), unused, lambda: now[0])
     given = options({"items": False, "properties": {"l": {"items": {"minimum": 2}}}})
     await replica.propose(Command(ConfigureCollection("c", given, create=True)), timeout_s=1)
     text = orjson.dumps({"l": [1] * 300})
