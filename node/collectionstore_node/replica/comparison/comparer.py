@@ -7,15 +7,13 @@ claim: a majority of the voters, each asked for its own state, has to differ. Wi
 disagree are logged and keep running; an operator has to decide.
 
 With their digests members say which feature level they support. Once all members of the configuration have answered a
-round, voters and learners alike, the leader raises the cluster's level to the highest that all of them support. The
-first round is at once when a member begins to lead: the founder of a cluster is its only member then, so that a new
-cluster begins with the highest level of its version.
+round, voters and learners alike, the leader raises the cluster's level to the highest that all of them support. A new
+cluster has the highest level of its founder's version from the start (`Consensus`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final, Protocol
 
@@ -104,18 +102,9 @@ class StateComparer:
         self._supports: dict[NodeId, int] = {}
         """The feature level that each member supports, of those that answered the last round."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._leads = False
-        self._began = asyncio.Event()
-        """Set when this member begins to lead, until the round for that."""
-
-    def tick(self, *, leads: bool) -> None:
-        """Note whether this member leads now."""
-        if leads and not self._leads:
-            self._began.set()
-        self._leads = leads
 
     def start(self) -> None:
-        """Compare at once when this member begins to lead, once a second while it does, and when it is suspected."""
+        """Compare once a second while this member leads, and whenever another member suspects it."""
         self._spawn(self._compare_while_leading(), "digests")
         self._spawn(self._compare_when_suspected(), "digests of a suspect")
 
@@ -143,10 +132,7 @@ class StateComparer:
 
     async def _compare_while_leading(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(INTERVAL_S):
-                    await self._began.wait()
-            self._began.clear()
+            await asyncio.sleep(INTERVAL_S)
             if self._subject.raft_status().progress:
                 await self.round()
             else:

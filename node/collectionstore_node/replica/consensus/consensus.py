@@ -31,7 +31,7 @@ from collectionstore_node.replica.persistence.applier import Result
 from collectionstore_node.replica.settings import ReplicaSettings
 from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.statemachine.commands import Outcome, SpanContext, join_batch
-from collectionstore_node.statemachine.levels import CHANGES
+from collectionstore_node.statemachine.levels import CHANGES, HIGHEST
 from collectionstore_node.statemachine.tokens import TOKEN_KEY_BYTES
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class Consensus:
         self._random = random
         self._stamps = stamps
         self._raising: tuple[Term, int] | None = None
+        self._founding = False
+        """Whether this member founded a cluster, until it leads it."""
         self._loop = asyncio.get_running_loop()
         self._changes: dict[Index, tuple[Term, asyncio.Future[bool]]] = {}
         self.proposals = Proposals(
@@ -155,6 +157,7 @@ class Consensus:
 
     def propose_change(self, change: ConfigChange) -> asyncio.Future[bool]:
         """Propose a membership change; the future resolves to whether it was applied at its index."""
+        self._found()
         index, term = self.raft.propose_change(change)
         survived: asyncio.Future[bool] = self._loop.create_future()
         self._changes[index] = (term, survived)
@@ -178,6 +181,7 @@ class Consensus:
         # Blocks the loop, on purpose: with an await in between, a message could change the empty core that is replaced.
         self._storage.log.sync()
         self.raft = self._make_core()
+        self._founding = True
         self._wakeup.wake()
 
     @property
@@ -211,6 +215,7 @@ class Consensus:
         and they need not wait for it. Where no leader is they are refused.
         """
         proposals, raft = self.proposals, self.raft
+        self._found()
         # By the log, and not by the table of proposals: that has those of an earlier leadership as well, which may have
         # been lost with it.
         if proposals.waiting and (
@@ -261,6 +266,15 @@ class Consensus:
         data = join_batch(time_ms, commands, contexts, level=level, token_key=token_key)
         index, term = self.raft.propose(data)
         return index, term, len(data)
+
+    def _found(self) -> None:
+        """Raise the level of a new cluster, BEFORE its first command and before it gets a second member.
+
+        Its founder is all of it until then, so that the level is what every member supports.
+        """
+        if self._founding and self.raft.is_leader:
+            self._founding = False
+            self.raise_level(HIGHEST)
 
     def raise_level(self, level: int) -> None:
         """Propose to raise the feature level, once in a term, if this member leads and the level is lower.

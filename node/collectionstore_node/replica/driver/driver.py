@@ -136,7 +136,6 @@ class Driver:
         except NodeError as error:
             member.wakeup.fail(error)
         self._executor.answer()
-        self._comparer.tick(leads=self._consensus.raft.is_leader)
         member.wakeup.wake()
 
     def _snapshot_ended(self, node_id: NodeId, delivered: bool) -> None:  # noqa: FBT001 - a callback's only fact

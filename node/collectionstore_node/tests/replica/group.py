@@ -14,6 +14,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, cast
 
+import pytest
+
 from collectionstore_node.errors import NotNow, StorageFailed
 from collectionstore_node.logs import SlowLog, Thresholds
 from collectionstore_node.metrics import ReplicaMetrics, member_metrics
@@ -29,6 +31,8 @@ from collectionstore_node.replica import (
     Replica,
     ReplicaSettings,
 )
+from collectionstore_node.replica.comparison import comparer
+from collectionstore_node.replica.consensus import consensus
 from collectionstore_node.replica.membership.changes import MemberChange, MembersRequest
 from collectionstore_node.replica.observation.tracing_observer import TracingObserver
 from collectionstore_node.replica.reporting.gauges import MemberGauges
@@ -229,6 +233,12 @@ class Member:
         self.local.close()
         if not self.database.failstop.failed:
             self.database.close()
+
+
+def programs_support(level: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make members what an earlier version was: its founder's cluster begins at `level`, and none raises it further."""
+    monkeypatch.setattr(comparer, "HIGHEST", level)
+    monkeypatch.setattr(consensus, "HIGHEST", level)
 
 
 @asynccontextmanager

@@ -12,8 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from collectionstore_node.errors import InvariantViolated, OutOfMemory, StorageFailed
-from collectionstore_node.replica.comparison import comparer
 from collectionstore_node.replica.consensus import proposals
+from collectionstore_node.replica.membership.changes import MemberChange, MembersRequest
 from collectionstore_node.replica.persistence import applier
 from collectionstore_node.statemachine import apply
 from collectionstore_node.statemachine.commands import (
@@ -28,9 +28,10 @@ from collectionstore_node.statemachine.commands import (
     Transaction,
 )
 from collectionstore_node.statemachine.costs import ENTRY_COST_MAX
+from collectionstore_node.statemachine.history import kept_after
 from collectionstore_node.statemachine.levels import FIRST, HIGHEST
 from collectionstore_node.storage.formats import format_of
-from collectionstore_node.tests.replica.group import PATIENCE_S, Member, group
+from collectionstore_node.tests.replica.group import PATIENCE_S, Member, Wires, group, programs_support
 from collectionstore_node.tests.replica.test_state_comparer import end_of
 
 MIB = 1 << 20
@@ -164,10 +165,12 @@ async def test_member_says_which_entry_and_command_it_cannot_apply(
         assert "secret" not in repr(line)
 
 
-async def test_level_is_in_status_metrics_and_data_directory(tmp_path: Path) -> None:
+async def test_level_is_in_status_metrics_and_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Raised while it runs, it is marked in the directory, where an older program finds it before anything else."""
+    programs_support(FIRST, monkeypatch)
     async with group(tmp_path, 1) as (_, (member,)):
         before = member.replica.status()
+        monkeypatch.undo()
         await raised(member)
         assert (before.feature_level, member.replica.status().feature_level) == (1, HIGHEST)
         assert member.series("collectionstore_feature_level") == HIGHEST
@@ -175,16 +178,36 @@ async def test_level_is_in_status_metrics_and_data_directory(tmp_path: Path) -> 
         assert identity["format"] == format_of(HIGHEST)
 
 
-async def test_leader_raises_the_level_by_itself(tmp_path: Path) -> None:
+async def test_new_cluster_has_the_highest_level_before_anything_else(tmp_path: Path) -> None:
+    """Its first writes and its other members may come as soon as it has a leader; all of its history is kept."""
+    wires = Wires()
+    members = [Member(name, tmp_path / name, wires, seed, None) for seed, name in enumerate(("n0", "n1"))]
+    first, second = members
+    try:
+        await first.replica.bootstrap()
+        changes = MembersRequest((MemberChange("add", second.id, second.name, "n1:7401", "http://n1"),))
+        await asyncio.gather(first.put("a", b"1"), first.replica.change_members(changes, timeout_s=PATIENCE_S))
+        for member in members:
+            await member.until(lambda member=member: member.local.applier.level == HIGHEST)  # type: ignore[misc]
+            assert kept_after(member.database.state) == 0
+    finally:
+        for member in members:
+            await member.stop()
+
+
+async def test_leader_raises_the_level_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once all members have answered a comparison, which asks them once a second."""
+    programs_support(FIRST, monkeypatch)
     async with group(tmp_path, 3) as (_, members):
+        assert {member.local.applier.level for member in members} == {FIRST}
+        monkeypatch.undo()
         for member in members:
             await member.until(lambda member=member: member.local.applier.level == HIGHEST)  # type: ignore[misc]
 
 
 async def test_level_is_not_raised_while_a_member_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be of an older version: nobody knows."""
-    monkeypatch.setattr(comparer, "HIGHEST", FIRST)  # a cluster of an older version
+    programs_support(FIRST, monkeypatch)  # a cluster of an older version
     async with group(tmp_path, 3) as (wires, (first, _, third)):
         wires.isolate(third)
         monkeypatch.undo()

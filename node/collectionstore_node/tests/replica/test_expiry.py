@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from collectionstore_node.errors import UpgradePending
-from collectionstore_node.replica.comparison import comparer
 from collectionstore_node.service import Expirer
 from collectionstore_node.statemachine.commands import (
     Code,
@@ -33,7 +32,7 @@ from collectionstore_node.statemachine.keys import EXPIRY, prefix_end
 from collectionstore_node.statemachine.levels import FIRST
 from collectionstore_node.statemachine.reads import get_document, get_key
 from collectionstore_node.statemachine.view import View
-from collectionstore_node.tests.replica.group import PATIENCE_S, Member, Wires, group
+from collectionstore_node.tests.replica.group import PATIENCE_S, Member, Wires, group, programs_support
 from collectionstore_node.tests.replica.test_index_builds import hand_over
 from collectionstore_node.tests.service.test_expirer import Series
 from collectionstore_node.tests.statemachine import indexed
@@ -196,7 +195,7 @@ async def test_an_older_cluster_refuses_it_before_it_is_proposed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the leader and on a follower, also within a transaction."""
-    monkeypatch.setattr(comparer, "HIGHEST", FIRST)
+    programs_support(FIRST, monkeypatch)
     async with group(tmp_path, 3) as (_, (leader, follower, _)):
         await propose(leader, CreateCollection("c"))
         last = leader.local.raft_status().last_index

@@ -10,7 +10,6 @@ import pytest
 
 from collectionstore_node.errors import HistoryGone, RevisionNotReached, UpgradePending
 from collectionstore_node.query.find import parse_find
-from collectionstore_node.replica.comparison import comparer
 from collectionstore_node.service import Consistency, Store, StoreLimits, StoreReplica
 from collectionstore_node.service.operations import CountDocuments, DocumentRef, FindDocuments, ReadPoint
 from collectionstore_node.service.results import Found
@@ -24,7 +23,7 @@ from collectionstore_node.statemachine.tokens import TOKEN_KEY_BYTES
 from collectionstore_node.statemachine.view import View
 from collectionstore_node.storage import Database
 from collectionstore_node.storage.snapshots import export_snapshot, install_snapshot
-from collectionstore_node.tests.replica.group import PATIENCE_S, Member, group
+from collectionstore_node.tests.replica.group import PATIENCE_S, Member, group, programs_support
 from collectionstore_node.tests.statemachine.indexed import put
 from collectionstore_node.tests.storage.entries import SMALL
 
@@ -165,7 +164,7 @@ async def test_a_snapshot_holds_the_history(tmp_path: Path) -> None:
 
 async def test_an_older_cluster_keeps_no_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a member does not support the level: a read of the past is refused, one of a revision to come is not."""
-    monkeypatch.setattr(comparer, "HIGHEST", ENGINE)
+    programs_support(ENGINE, monkeypatch)
     async with group(tmp_path, 1) as (_, (member,)):
         await member.until(lambda: member.local.applier.level >= ENGINE)
         revision = await propose(member, Put(KeyRef("b", "k"), b"1"))

@@ -12,7 +12,6 @@ import pytest
 
 from collectionstore_node.errors import NotLeader, UpgradePending
 from collectionstore_node.query.find import parse_find
-from collectionstore_node.replica.comparison import comparer
 from collectionstore_node.service import Consistency, Store, StoreLimits, StoreReplica
 from collectionstore_node.service.index_builder import IndexBuilder
 from collectionstore_node.service.operations import CountDocuments, FindDocuments
@@ -39,7 +38,7 @@ from collectionstore_node.statemachine.view import View
 from collectionstore_node.storage import Database
 from collectionstore_node.storage.snapshot_file import verify_snapshot
 from collectionstore_node.storage.snapshots import export_snapshot, install_snapshot
-from collectionstore_node.tests.replica.group import PATIENCE_S, Member, Wires, group
+from collectionstore_node.tests.replica.group import PATIENCE_S, Member, Wires, group, programs_support
 from collectionstore_node.tests.service.test_index_builder import Series
 from collectionstore_node.tests.statemachine.indexed import defined, entries_wanted, put
 from collectionstore_node.tests.storage.entries import SMALL
@@ -173,7 +172,7 @@ async def test_an_older_cluster_refuses_indexes_before_they_are_proposed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the leader and on a follower: no member that cannot decode the command ever gets it."""
-    monkeypatch.setattr(comparer, "HIGHEST", FIRST)
+    programs_support(FIRST, monkeypatch)
     async with group(tmp_path, 3) as (_, (leader, follower, _)):
         await propose(leader, CreateCollection("c"))
         last = leader.local.raft_status().last_index

@@ -11,7 +11,6 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from collectionstore_node.errors import OutcomeUnknown, Overloaded
 from collectionstore_node.raft.messages import Entry, EntryKind, Index
-from collectionstore_node.replica.comparison import comparer
 from collectionstore_node.replica.observation.command_spans import begin_propose
 from collectionstore_node.statemachine.commands import (
     Command,
@@ -23,7 +22,7 @@ from collectionstore_node.statemachine.commands import (
     span_contexts,
 )
 from collectionstore_node.statemachine.levels import FIRST
-from collectionstore_node.tests.replica.group import SETTINGS, Member, Wires, group
+from collectionstore_node.tests.replica.group import SETTINGS, Member, Wires, group, programs_support
 from collectionstore_node.tests.tracing.recorded import CLIENT, CLIENT_TRACE, Recorded, sampled
 from collectionstore_node.tracing.spans import Tracing
 from collectionstore_telemetry.tracing.active import active
@@ -92,7 +91,7 @@ async def test_nothing_that_is_not_sampled_leaves_a_byte_in_the_log(
 ) -> None:
     """Tracing is on, the client is not sampled: the entry is, byte for byte, the one of a node without tracing."""
     # Nothing raises the level, which would be an entry of its own.
-    monkeypatch.setattr(comparer, "HIGHEST", FIRST)
+    programs_support(FIRST, monkeypatch)
     async with group(tmp_path, 3, recorded.tracing) as (_, members):
         await members[0].put("key", b"value")
         await members[1].put("key", b"value")

@@ -24,7 +24,7 @@ from collectionstore_node.statemachine.commands import (
 )
 from collectionstore_node.statemachine.digest import read_digest
 from collectionstore_node.statemachine.levels import BOUNDED, HIGHEST
-from collectionstore_node.tests.replica.group import PATIENCE_S, Member, group
+from collectionstore_node.tests.replica.group import PATIENCE_S, Member, group, programs_support
 
 X = DocumentRef("c", "x")
 INC = Update(X, UpdateForm.OPERATORS, b'{"$inc":{"n":1}}', upsert=True)
@@ -42,7 +42,7 @@ async def at_level(level: int, *members: Member) -> None:
 @pytest.fixture
 def older(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep members from raising the level beyond that of the version before: as if one of them were of it."""
-    monkeypatch.setattr("collectionstore_node.replica.comparison.comparer.HIGHEST", BOUNDED)
+    programs_support(BOUNDED, monkeypatch)
 
 
 @pytest.mark.usefixtures("older")
