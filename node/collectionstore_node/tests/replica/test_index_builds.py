@@ -92,8 +92,8 @@ async def hand_over(members: Sequence[Member]) -> None:
                 await leader.replica.transfer_leadership(None, timeout_s=PATIENCE_S)
             except NotLeader:
                 assert not leader.replica.is_leader
-            except ChangePending as error:
-                assert "leadership stays here" in str(error)
+            except ChangePending:
+                continue
 
 
 def state_of(view: View) -> IndexState | None:
