@@ -212,7 +212,12 @@ def _open(settings: Settings) -> Database:
     if settings.recover:
         _recover(settings, tuning, limits)
     return Database.open(
-        settings.data_dir, cluster_id=settings.cluster_id, name=settings.name, tuning=tuning, limits=limits
+        settings.data_dir,
+        cluster_id=settings.cluster_id,
+        name=settings.name,
+        tuning=tuning,
+        limits=limits,
+        source=settings.encryption.source(),
     )
 
 
@@ -222,7 +227,9 @@ def _recover(settings: Settings, tuning: Tuning, limits: SpaceLimits) -> None:
     if instruction.name != settings.name:
         return
     new = NewIdentity(settings.cluster_id, settings.peer_advertise, settings.client_advertise)
-    recovered = recover(settings.data_dir, instruction, new, tuning=tuning, limits=limits)
+    recovered = recover(
+        settings.data_dir, instruction, new, tuning=tuning, limits=limits, source=settings.encryption.source()
+    )
     log.info(
         "directory.recovered",
         nonce=instruction.nonce,
@@ -309,6 +316,7 @@ def _transport(
             settings=transport_settings(settings, memory),
             overrides=RouteOverrides(settings.peer_routes),
             missing_bytes=local.storage.missing_bytes,
+            open_file=local.storage.open_file,
         ),
         TransportEnvironment(
             environment.random, environment.connector, environment.clock, environment.peer_port, ports

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast
 from urllib.parse import urlsplit
 
+from collectionstore_node.storage.encryption.settings import NOT_ENCRYPTED, EncryptionSettings
+from collectionstore_node.storage.encryption.sources import is_service_url
 from collectionstore_telemetry.tracing.settings import TRACES_OFF, TraceSettings, read_trace_settings
 
 PREFIX: Final = "COLLECTIONSTORE_"
@@ -30,6 +33,7 @@ STALENESS_MIN_MS: Final = 1_000
 """A member asks four times within its bound: below this, one lost connection would take it out of service."""
 
 ANY_HOST: Final = "*"
+_ANY: Final = re.compile(r".+", re.DOTALL)
 _CERTIFICATE_NAME: Final = re.compile(r"DNS:[*A-Za-z0-9][A-Za-z0-9.-]{0,252}|IP:[0-9A-Fa-f:.]{2,45}")
 _HOST_NAME: Final = re.compile(r"\.?[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?")
 
@@ -135,6 +139,8 @@ class Settings:
     slow_http_ms: int
     profiling: Literal["Enabled", "Disabled"]
     """Whether the profiling endpoint is served."""
+    encryption: EncryptionSettings = NOT_ENCRYPTED
+    """Where the key is that the data directory is encrypted with."""
     traces: TraceSettings = TRACES_OFF
     """From the standard OpenTelemetry variables; the SDK reads the rest of them itself."""
     recover: str = ""
@@ -203,6 +209,7 @@ class Settings:
             snapshot_commands=read.integer("SNAPSHOT_COMMANDS", 10_000, 1_000, 100_000_000),
             snapshot_log_bytes=read.integer("SNAPSHOT_LOG_BYTES", 64 << 20, 1 << 20, 16 << 30),
             document_bytes_max=read.integer("DOCUMENT_BYTES_MAX", 1 << 20, 1 << 10, 16 << 20),
+            encryption=_encryption(read),
             quota_bytes=read.integer("QUOTA_BYTES", 0, 0, 1 << 50),
             reserve_bytes=read.optional_integer("RESERVE_BYTES", 0, 1 << 40),
             memory_bytes=read.optional_integer("MEMORY_BYTES", 1 << 20, 1 << 50),
@@ -325,6 +332,27 @@ def _client_trust_file(read: _Reader, tls_dir: Path) -> Path | None:
     return found
 
 
+def _encryption(read: _Reader) -> EncryptionSettings:
+    """Return where the key is; one place at most."""
+    directory, url = read.optional_path("ENCRYPTION_KEYS_DIR"), read.optional("ENCRYPTION_URL", _ANY, "any text")
+    command = read.optional("ENCRYPTION_COMMAND", _ANY, "any text")
+    if sum(map(bool, (directory, url, command))) > 1:
+        given = "together with another source of keys"
+        raise InvalidSetting("ENCRYPTION_KEYS_DIR", given, "one of ENCRYPTION_KEYS_DIR, _COMMAND and _URL")
+    if url and not is_service_url(url):
+        raise InvalidSetting("ENCRYPTION_URL", url, "an https URL, or http on loopback")
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError as error:
+        raise InvalidSetting("ENCRYPTION_COMMAND", command, f"a command as a shell splits it ({error})") from None
+    return EncryptionSettings(directory, words, url, read.optional_path("ENCRYPTION_TOKEN_FILE"))
+
+
+def encryption_settings(environment: Mapping[str, str]) -> EncryptionSettings:
+    """Return where the key is, for programs that open a data directory beside the node. Raises `InvalidSetting`."""
+    return _encryption(_Reader(environment))
+
+
 VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("NAME", "required", "name of the member, such as demo-0"),
     ("CLUSTER_ID", "required", "ID of the cluster that the member belongs to"),
@@ -377,6 +405,14 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("DOCUMENT_BYTES_MAX", "1048576", "maximum size of a document or value, 1024 to 16777216"),
     ("QUOTA_BYTES", "0", "size of the database at which the cluster takes no more data; 0: no quota"),
     ("RESERVE_BYTES", "from the file system", "size of the file that keeps space in reserve; 0: none"),
+    (
+        "ENCRYPTION_KEYS_DIR",
+        "none",
+        "directory with the keys, one in each file, that the data is encrypted with; the last by name for what is new",
+    ),
+    ("ENCRYPTION_COMMAND", "none", "instead, a command that wraps and unwraps a data key: COMMAND wrap|unwrap"),
+    ("ENCRYPTION_URL", "none", "instead, a service that does so, at URL/wrap and URL/unwrap; https, or loopback"),
+    ("ENCRYPTION_TOKEN_FILE", "none", "file with a bearer token for ENCRYPTION_URL"),
     ("MEMORY_BYTES", "limit of the container", "memory to divide among caches and queues, in bytes"),
     ("CONNECTIONS_MAX", "4096", "connections of clients; fewer when the limit of open files is low"),
     ("ADDRESS_CONNECTIONS_MAX", "half of CONNECTIONS_MAX", "connections of clients from one address but loopback"),

@@ -45,6 +45,9 @@ LIFE: Final = (
     Step(spec(storage={"size": "96Mi"})),
     Step(spec(storage={"class": "other"}), ("class is immutable",)),
     Step(spec(storage={"class": None}), ("class is immutable",)),
+    Step(spec(storage={"encryption": {"secretName": "keys"}})),
+    Step(spec(storage={"encryption": {"secretName": None, "url": "https://kms.shop"}})),
+    Step(spec(storage={"encryption": None}), ("encryption cannot be removed",)),
     # Before it has an ID: everything with which a new cluster begins.
     Step(spec(bootstrap={"restore": {"repository": REPOSITORY}})),
     Step(spec(bootstrap={"restore": {"repository": REPOSITORY, "to": "end"}})),

@@ -412,6 +412,7 @@ class LocalRuntime:
                 **workload.settings,
                 **recovery_settings(recoveries.instruction(facts.recovery)),
                 **_client_tls(desired, node),
+                **_encryption_keys(desired, self._directory),
                 f"{PREFIX}PEER_ROUTES": str(node.directory.routes),
                 f"{PREFIX}ADMIN_TOKEN_FILE": str(self._directory.admin_token),
             },
@@ -451,6 +452,14 @@ def _client_tls(desired: Desired, node: Node) -> dict[str, str]:
     """Return where a node finds the pair of its client port, once it has one of its own."""
     folder = node.directory.client_tls
     return {f"{PREFIX}CLIENT_TLS_DIR": str(folder)} if desired.spec.tls.separate and folder.exists() else {}
+
+
+def _encryption_keys(desired: Desired, directory: ClusterDirectory) -> dict[str, str]:
+    """Return where a node finds the keys that its data is encrypted with, if they are in a Secret."""
+    encryption = desired.spec.storage.encryption
+    if encryption is None or not encryption.secret_name:
+        return {}
+    return {f"{PREFIX}ENCRYPTION_KEYS_DIR": str(directory.secrets / encryption.secret_name)}
 
 
 def _scheme(desired: Desired) -> str:

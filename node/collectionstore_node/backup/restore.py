@@ -31,6 +31,7 @@ from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.storage import Database, StateStore
 from collectionstore_node.storage.directory_lock import LOCK_FILE, DirectoryLock
 from collectionstore_node.storage.durable_file import sync_directory, write_file
+from collectionstore_node.storage.encryption.sources import KeySource
 from collectionstore_node.storage.identity import IDENTITY_FILE, read_identity
 from collectionstore_node.storage.reserve import FULL
 from collectionstore_node.storage.snapshots import Adoption, restore_snapshot
@@ -57,6 +58,8 @@ class NewMember(NamedTuple):
     name: str
     peer_address: str
     client_address: str
+    source: KeySource | None = None
+    """Of the key that the directory is encrypted with, from its first byte on; None for one that is not."""
 
 
 class Restored(NamedTuple):
@@ -149,7 +152,7 @@ def _restore(
     for name in _left_over(target):
         _remove(target / name)
     building = target / BUILDING
-    database = Database.open(building, cluster_id=member.cluster_id, name=member.name)
+    database = Database.open(building, cluster_id=member.cluster_id, name=member.name, source=member.source)
     try:
         _load(database, repository, manifest, sealer, member, bump_revision, replay, advance)
     finally:
@@ -227,7 +230,7 @@ def adopted(state: StateStore, node_id: NodeId, member: NewMember, bump_revision
 
 def _reopened(building: Path, member: NewMember) -> Restored:
     """Return what is in the directory, as a node will find it."""
-    database = Database.open(building, cluster_id=member.cluster_id, name=member.name)
+    database = Database.open(building, cluster_id=member.cluster_id, name=member.name, source=member.source)
     try:
         header: Header = read_header(database.state)
         applied = database.state.applied

@@ -15,10 +15,11 @@ from collectionstore_node.recovery import mark as marks
 from collectionstore_node.recovery.instruction import Instruction
 from collectionstore_node.recovery.rewrite import NewIdentity, Recovered, recover
 from collectionstore_node.storage.database import RECOVERING
+from collectionstore_node.storage.encryption.sources import KeySource
 from collectionstore_node.storage.identity import read_identity
 
 
-def adopt(directory: Path, nonce: str, new: NewIdentity) -> Recovered:
+def adopt(directory: Path, nonce: str, new: NewIdentity, source: KeySource | None = None) -> Recovered:
     """Make `directory` that of `new.name`, the only voter of a new cluster; complete what an earlier call began.
 
     `nonce` tells this request from others: 16 to 64 hexadecimal digits, the same when the call is repeated. All that
@@ -34,5 +35,6 @@ def adopt(directory: Path, nonce: str, new: NewIdentity) -> Recovered:
         # A mark of the cluster before is a part of what was copied.
         if begun is not None and begun.cluster_id == new.cluster_id:
             whose = Instruction(begun.name, int(begun.from_node, 16), begun.from_cluster, nonce)
-            return recover(directory, whose, new)
-    return recover(directory, Instruction(identity.name, identity.node_id, identity.cluster_id, nonce), new)
+            return recover(directory, whose, new, source=source)
+    whose = Instruction(identity.name, identity.node_id, identity.cluster_id, nonce)
+    return recover(directory, whose, new, source=source)

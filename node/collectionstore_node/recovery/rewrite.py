@@ -58,10 +58,12 @@ from collectionstore_node.storage import Database, Tuning
 from collectionstore_node.storage.corruption import Corrupted
 from collectionstore_node.storage.database import IDENTITY_KEY, RECOVERING, ROCKS, TAIL_MARKER, needed_to_open
 from collectionstore_node.storage.directory_lock import DirectoryLock
+from collectionstore_node.storage.encryption.sources import KeySource
 from collectionstore_node.storage.failstop import FailStop
 from collectionstore_node.storage.identity import Identity, check_owner, new_identity, read_identity, write_identity
 from collectionstore_node.storage.quarantine import check_not_quarantined
 from collectionstore_node.storage.reserve import Reserve
+from collectionstore_node.storage.rocksdb.family import put_all
 from collectionstore_node.storage.rocksdb.rocks import NODE_FAMILY, OpenMode, Rocks
 from collectionstore_node.storage.state_store import APPLIED_KEY
 from collectionstore_node.storage.tail_marker import TailMarker
@@ -115,6 +117,7 @@ def recover(
     *,
     tuning: Tuning = Tuning(),  # noqa: B008 - frozen
     limits: SpaceLimits = NO_LIMITS,
+    source: KeySource | None = None,
 ) -> Recovered:
     """Carry out `instruction` on `directory`, complete what an earlier call began, or do nothing if that was done.
 
@@ -124,9 +127,9 @@ def recover(
     try:
         done = _done(directory, instruction, new)
         if not done:
-            for _ in recovery_steps(directory, instruction, new, tuning=tuning, limits=limits):
+            for _ in recovery_steps(directory, instruction, new, tuning=tuning, limits=limits, source=source):
                 pass
-        return _reopened(directory, new.name or instruction.name, new.cluster_id, tuning, limits, already=done)
+        return _reopened(directory, new.name or instruction.name, new.cluster_id, tuning, limits, source, already=done)
     except OSError as error:
         raise StorageFailed(f"recover {directory}: {error}") from error
 
@@ -138,19 +141,20 @@ def recovery_steps(
     *,
     tuning: Tuning = Tuning(),  # noqa: B008 - frozen
     limits: SpaceLimits = NO_LIMITS,
+    source: KeySource | None = None,
 ) -> Generator[RecoveryStep, None, None]:
     """Perform a recovery that is not done yet step by step: each item taken completes one."""
     lock = DirectoryLock(directory)
     try:
         mark = marks.read(directory, RECOVERING)
         if mark is None:
-            mark = _check(directory, instruction, new, tuning, limits)
+            mark = _check(directory, instruction, new, tuning, limits, source)
             yield RecoveryStep.CHECKED
             marks.begin(directory, mark)
             yield RecoveryStep.MARKED
         _check_same(directory, mark, instruction, new)
         # From here on with what the mark says: the new incarnation is the same at every attempt.
-        yield from _rewrite(directory, mark, new, tuning, limits)
+        yield from _rewrite(directory, mark, new, tuning, limits, source)
         marks.complete(directory, mark)
         yield RecoveryStep.FINISHED
     except (Corrupted, InvariantViolated) as error:
@@ -187,7 +191,14 @@ def _check_same(directory: Path, mark: Mark, instruction: Instruction, new: NewI
         )
 
 
-def _check(directory: Path, instruction: Instruction, new: NewIdentity, tuning: Tuning, limits: SpaceLimits) -> Mark:
+def _check(
+    directory: Path,
+    instruction: Instruction,
+    new: NewIdentity,
+    tuning: Tuning,
+    limits: SpaceLimits,
+    source: KeySource | None,
+) -> Mark:
     """Prove that the directory holds the chosen incarnation, whole; return the mark of its recovery."""
     if not 0 <= new.bump_revision <= BUMP_MAX:
         raise DataDirectoryRefused(f"The revision cannot be raised by {new.bump_revision}; allowed: 0 to {BUMP_MAX}.")
@@ -201,7 +212,7 @@ def _check(directory: Path, instruction: Instruction, new: NewIdentity, tuning: 
             "chosen. Nothing was changed."
         )
     check_not_quarantined(directory)
-    database = _open(directory, identity, tuning, limits)
+    database = _open(directory, identity, tuning, limits, source)
     try:
         # Opening has verified the log, its chain and its marker. A member without entries has nothing to recover.
         if not database.log.last_index():
@@ -233,12 +244,12 @@ def _sync_files(directory: Path) -> None:
 
 
 def _rewrite(
-    directory: Path, mark: Mark, new: NewIdentity, tuning: Tuning, limits: SpaceLimits
+    directory: Path, mark: Mark, new: NewIdentity, tuning: Tuning, limits: SpaceLimits, source: KeySource | None
 ) -> Generator[RecoveryStep, None, None]:
     old = Identity(mark.from_cluster, mark.name, NodeId(int(mark.from_node, 16)))
     own = Identity(mark.cluster_id, mark.new_name, NodeId(int(mark.node_id, 16)))
     if _owner(directory, tuning) != own:
-        database = _open(directory, old, tuning, limits)
+        database = _open(directory, old, tuning, limits, source)
         try:
             # BEFORE anything is applied that may not be committed: from here on, no version takes it for a member of
             # the old cluster.
@@ -256,15 +267,17 @@ def _rewrite(
     _sync_files(directory)
     # Empty, and so behind the log: the new incarnation has promised nothing yet. Its first opening brings it forward.
     TailMarker.create(directory / TAIL_MARKER, own.node_id)
-    _open(directory, own, tuning, limits).close()
+    _open(directory, own, tuning, limits, source).close()
     yield RecoveryStep.WITNESSED
 
 
-def _open(directory: Path, identity: Identity, tuning: Tuning, limits: SpaceLimits) -> Database:
+def _open(
+    directory: Path, identity: Identity, tuning: Tuning, limits: SpaceLimits, source: KeySource | None
+) -> Database:
     """Open a directory, whose lock is held, as that of `identity`. Raises `Corrupted`."""
     reserve = Reserve(directory, limits)
     reserve.give_back(needed_to_open(directory))
-    return Database(directory, identity, tuning, _Held(), reserve, created=False)
+    return Database(directory, identity, tuning, _Held(), reserve, created=False, source=source)
 
 
 class _Held(DirectoryLock):
@@ -323,19 +336,24 @@ def _switch(database: Database, own: Identity, info: MemberInfo, mark: Mark, *, 
     write_membership(overlay, sole_member(before, info, applied.index, epoch=epoch))
     metadata = SnapshotMetadata(applied.index, applied.term, applied.chain, Configuration(voters=(own.node_id,)))
     batch = rocks.batch(state.family)
-    for key, value in overlay.writes.values.items():
-        if value is not None:
-            batch[key] = value
-    batch[APPLIED_KEY] = encode(metadata)
+    written = [(key, value) for key, value in overlay.writes.values.items() if value is not None]
+    put_all(batch, state.family, [*written, (APPLIED_KEY, encode(metadata))])
     batch.put(IDENTITY_KEY, msgspec.msgpack.encode(own), rocks.family(NODE_FAMILY).handle)
     log.reset_to_snapshot(metadata, batch, HardState(Term(log.hard_state().term + 1), NO_NODE, metadata.index))
 
 
 def _reopened(
-    directory: Path, name: str, cluster_id: str, tuning: Tuning, limits: SpaceLimits, *, already: bool
+    directory: Path,
+    name: str,
+    cluster_id: str,
+    tuning: Tuning,
+    limits: SpaceLimits,
+    source: KeySource | None,
+    *,
+    already: bool,
 ) -> Recovered:
     """Return what is in the directory, as a node finds it."""
-    database = Database.open(directory, cluster_id=cluster_id, name=name, tuning=tuning, limits=limits)
+    database = Database.open(directory, cluster_id=cluster_id, name=name, tuning=tuning, limits=limits, source=source)
     try:
         header = read_header(database.state)
         return Recovered(

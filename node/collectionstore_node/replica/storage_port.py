@@ -8,6 +8,7 @@ from typing import Protocol
 
 from collectionstore_node.raft.log_reader import LogReader
 from collectionstore_node.raft.messages import Entry, HardState, NodeId, SnapshotMetadata
+from collectionstore_node.sealed_files import OpenFile
 from collectionstore_node.space import Room, SpaceLimits
 from collectionstore_node.statemachine.header import Header
 from collectionstore_node.statemachine.view import View, Writes
@@ -138,6 +139,10 @@ class Storage(Protocol):
     @property
     def spool(self) -> Path:
         """A folder for snapshot files in transfer."""
+
+    @property
+    def open_file(self) -> OpenFile:
+        """Opens the files in it."""
 
     def raise_level(self, level: int) -> None:
         """Make programs that do not support a feature level refuse the directory, durably. Blocks for a sync.

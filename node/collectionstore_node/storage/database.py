@@ -13,11 +13,14 @@ import structlog
 
 from collectionstore_node.errors import DataDirectoryRefused, ReadTimedOut, StorageFailed
 from collectionstore_node.raft.messages import HardState
+from collectionstore_node.sealed_files import OpenFile, SealedFiles, open_plain
 from collectionstore_node.space import NO_LIMITS, Room, SpaceLimits
 from collectionstore_node.statemachine.index_catalog import entries_of_all
 from collectionstore_node.storage.corruption import Corrupted
 from collectionstore_node.storage.directory_lock import LOCK_FILE, DirectoryLock
 from collectionstore_node.storage.durable_file import sync_directory, write_file
+from collectionstore_node.storage.encryption.ring import KeyRing, open_ring
+from collectionstore_node.storage.encryption.sources import KeySource
 from collectionstore_node.storage.failstop import FailStop
 from collectionstore_node.storage.identity import (
     IDENTITY_FILE,
@@ -29,8 +32,16 @@ from collectionstore_node.storage.identity import (
 )
 from collectionstore_node.storage.log_store import LogStore
 from collectionstore_node.storage.quarantine import check_not_quarantined, quarantine
+from collectionstore_node.storage.resealing import reseal
 from collectionstore_node.storage.reserve import FULL, Reserve
-from collectionstore_node.storage.rocksdb.rocks import FIRST_STATE, NODE_FAMILY, OpenMode, Rocks, WalCorrupted
+from collectionstore_node.storage.rocksdb.rocks import (
+    FIRST_STATE,
+    LOG_FAMILY,
+    NODE_FAMILY,
+    OpenMode,
+    Rocks,
+    WalCorrupted,
+)
 from collectionstore_node.storage.rocksdb.tuning import Tuning
 from collectionstore_node.storage.snapshot_file import SnapshotFile
 from collectionstore_node.storage.snapshots import (
@@ -80,8 +91,12 @@ class Database:
         reserve: Reserve,
         *,
         created: bool,
+        source: KeySource | None = None,
     ) -> None:
-        """Open a directory whose owner was checked. Raises `Corrupted` or `StorageFailed`."""
+        """Open a directory whose owner was checked. `source` has the key of its data keys, if it is encrypted.
+
+        Raises `Corrupted`, `DataDirectoryRefused` or `StorageFailed`.
+        """
         self.path = path
         self.identity = identity
         self.created = created
@@ -99,6 +114,10 @@ class Database:
         try:
             # BEFORE RocksDB opens: on a full disk it may need what an unfinished transfer left behind.
             _empty(self.spool)
+            ring = open_ring(path, source)
+            self._keys = None if ring is None else ring.keys
+            self.open_file: OpenFile = open_plain if ring is None else SealedFiles().open
+            """Opens files of snapshots in transfer."""
             self.rocks = self._open_rocks()
             try:
                 self.state, self.log = self._read(self.rocks, self.failstop)
@@ -107,6 +126,8 @@ class Database:
                 # BEFORE the core starts, which takes everything that it reads for durable. The previous process may
                 # have been killed between a write and its sync: what was replayed is only in the page cache until now.
                 self.log.sync()
+                if ring is not None and ring.resealing:
+                    self._reseal(ring)
             except BaseException:
                 self.rocks.close()
                 raise
@@ -123,8 +144,12 @@ class Database:
         name: str,
         tuning: Tuning = _DEFAULT_TUNING,
         limits: SpaceLimits = NO_LIMITS,
+        source: KeySource | None = None,
     ) -> Database:
         """Open the data directory of member `name`; create it if the directory is empty or missing.
+
+        With a `source` of keys it is encrypted from now on, whatever it was before. All that is in it is sealed before
+        this returns, which rewrites it.
 
         A reserve of `limits` that an earlier process held is given back if the disk is full, so that it can be opened.
 
@@ -149,7 +174,7 @@ class Database:
             check_not_quarantined(path)
             _check_not_recovering(path)
             (path / _CREATING).unlink(missing_ok=True)
-            return cls(path, identity, tuning, lock, reserve, created=created)
+            return cls(path, identity, tuning, lock, reserve, created=created, source=source)
         except Corrupted as error:
             lock.release()
             raise DataDirectoryRefused(f"The data directory {path} is corrupt. {error} {_ADVICE}") from error
@@ -182,15 +207,15 @@ class Database:
         A power loss may leave the unsynced end of the WAL with zeros in place of data. To RocksDB that is corruption,
         yet nothing durable is lost. The tail marker shows whether that is the case.
         """
-        directory = self.path / ROCKS
+        directory, keys = self.path / ROCKS, self._keys
         try:
-            return Rocks(directory, self.tuning, self.failstop, OpenMode.READ_WRITE, self.reserve.before_write)
+            return Rocks(directory, self.tuning, self.failstop, OpenMode.READ_WRITE, self.reserve.before_write, keys)
         except WalCorrupted as damage:
             # Read-only first: RocksDB truncates the WAL as it opens for writing, and a directory that is refused must
             # stay as it was found, for a later examination.
             failstop = FailStop()
             try:
-                examined = Rocks(directory, self.tuning, failstop, OpenMode.READ_ONLY)
+                examined = Rocks(directory, self.tuning, failstop, OpenMode.READ_ONLY, keys=keys)
                 try:
                     self._read(examined, failstop)
                 finally:
@@ -198,7 +223,15 @@ class Database:
             except Corrupted as loss:
                 raise Corrupted(f"{damage} In the part before: {loss}") from loss
             structlog.get_logger().warning("storage.tail_cut", path=str(directory), reason=str(damage))
-        return Rocks(directory, self.tuning, self.failstop, OpenMode.TRUNCATE_WAL, self.reserve.before_write)
+        return Rocks(directory, self.tuning, self.failstop, OpenMode.TRUNCATE_WAL, self.reserve.before_write, keys)
+
+    def _reseal(self, ring: KeyRing) -> None:
+        log = structlog.get_logger()
+        log.info("storage.resealing", path=str(self.path), size_bytes=self.disk_bytes())
+        count = reseal(self.rocks, (self.state.family, self.rocks.family(LOG_FAMILY)))
+        # LAST: a WAL or table file with what another key has sealed is gone by now.
+        ring.resealed()
+        log.info("storage.resealed", path=str(self.path), values=count)
 
     def _read(self, rocks: Rocks, failstop: FailStop) -> tuple[StateStore, LogStore]:
         """Return the verified content of `rocks`, without writing. Raises `Corrupted`."""

@@ -168,8 +168,10 @@ class LogStore(LogReader):
                 self._check_append(entries)
                 if entries[0].index <= self._cache.last:
                     self._truncate(Index(entries[0].index - 1), batch)
+                seal = self._stored.family.seal
                 for entry in entries:
-                    batch[entry_key(entry.index)] = encode(entry)
+                    key, value = entry_key(entry.index), encode(entry)
+                    batch[key] = value if seal is None else seal(key, value)
             if hard_state is not None:
                 self._check_hard_state(hard_state)
                 batch.put(_HARD_STATE, encode(hard_state), self._node.handle)

@@ -21,6 +21,7 @@ import msgspec
 
 from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.raft.messages import SnapshotMetadata
+from collectionstore_node.sealed_files import OpenFile, open_plain
 from collectionstore_node.statemachine.levels import FIRST
 from collectionstore_node.storage.formats import FORMAT, NEWEST, format_of, level_of
 
@@ -102,11 +103,16 @@ def encode_snapshot(
 
 
 def write_snapshot(
-    path: Path, metadata: SnapshotMetadata, records: Iterable[tuple[bytes, bytes]], chunk_bytes: int, level: int = FIRST
+    path: Path,
+    metadata: SnapshotMetadata,
+    records: Iterable[tuple[bytes, bytes]],
+    chunk_bytes: int,
+    level: int = FIRST,
+    open_file: OpenFile = open_plain,
 ) -> SnapshotFile:
     """Write a snapshot of `records`, as `encode_snapshot`, to a file. Not synced. Raises `OSError`."""
     whole = hashlib.sha256()
-    with path.open("wb", buffering=0) as file:
+    with open_file(path, "wb") as file:
         for data in encode_snapshot(metadata, records, chunk_bytes, level):
             if file.write(data) != len(data):
                 raise OSError(errno.ENOSPC, "could not be written in full; is the disk full?", str(path))

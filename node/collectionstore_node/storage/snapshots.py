@@ -17,12 +17,13 @@ from typing import Final, NamedTuple, Protocol
 
 from collectionstore_node.errors import InsufficientStorage, InvariantViolated
 from collectionstore_node.raft.messages import HardState, SnapshotMetadata, decode_metadata, encode
+from collectionstore_node.sealed_files import OpenFile
 from collectionstore_node.statemachine.header import Header, header_in
 from collectionstore_node.statemachine.levels import FIRST
 from collectionstore_node.storage.failstop import FailStop
 from collectionstore_node.storage.log_store import LogStore
 from collectionstore_node.storage.reserve import FULL, Reserve
-from collectionstore_node.storage.rocksdb.family import Family
+from collectionstore_node.storage.rocksdb.family import Family, put_all
 from collectionstore_node.storage.rocksdb.rocks import NODE_FAMILY, Rocks
 from collectionstore_node.storage.rocksdb.tuning import Tuning
 from collectionstore_node.storage.snapshot_file import (
@@ -58,6 +59,8 @@ class DataDirectory(Protocol):
     failstop: FailStop
     tuning: Tuning
     reserve: Reserve
+    open_file: OpenFile
+    """Opens files of snapshots in transfer."""
 
     def raise_level(self, level: int) -> None:
         """Make programs that do not support a feature level refuse the directory, durably."""
@@ -82,7 +85,8 @@ def export_snapshot(database: DataDirectory, directory: Path) -> SnapshotFile:
     temporary = path.with_suffix(".part")
     try:
         guarded = _while_there_is_room(records, database)
-        written = write_snapshot(temporary, metadata, guarded, database.tuning.snapshot_chunk_bytes, header.level)
+        chunk_bytes = database.tuning.snapshot_chunk_bytes
+        written = write_snapshot(temporary, metadata, guarded, chunk_bytes, header.level, database.open_file)
         temporary.replace(path)
     except InsufficientStorage:
         temporary.unlink(missing_ok=True)
@@ -184,7 +188,7 @@ def install_steps(database: DataDirectory, path: Path, hard_state: HardState | N
     """Perform an install step by step: each item taken completes one."""
     rocks, state = database.rocks, database.state
     try:
-        with path.open("rb") as file:
+        with database.open_file(path, "rb") as file:
             stream = SnapshotStream(path, file)
             metadata = stream.metadata
             if metadata.index < state.applied.index:
@@ -221,9 +225,8 @@ def restore_snapshot(
     _load_verified(rocks, fresh, stream)
     adopted = adopt(StateStore(rocks, fresh))
     batch = rocks.batch(fresh)
-    for key, value in adopted.records.items():
-        batch[key] = value
-    batch[APPLIED_KEY] = encode(adopted.metadata)
+    put_all(batch, fresh, adopted.records.items())
+    put_all(batch, fresh, [(APPLIED_KEY, encode(adopted.metadata))])
     rocks.write_unlogged(batch)
     fresh.flush()
     old = _switch(database, fresh, adopted.metadata, adopted.level, HardState(adopted.metadata.term))
@@ -292,11 +295,10 @@ def _load(rocks: Rocks, family: Family, chunks: Iterable[list[bytes]], applied: 
     # Without the WAL: the data is elsewhere already, and its size would push everything else out of the WAL. Durable
     # through the flush at the end, BEFORE which the family must not become active.
     batch = rocks.batch(family)
-    batch[APPLIED_KEY] = applied
+    put_all(batch, family, [(APPLIED_KEY, applied)])
     unflushed = 0
     for chunk in chunks:
-        for key, value in zip(chunk[::2], chunk[1::2], strict=True):
-            batch[key] = value
+        put_all(batch, family, zip(chunk[::2], chunk[1::2], strict=True))
         unflushed += batch.size_in_bytes()
         rocks.write_unlogged(batch)
         if unflushed >= _FLUSH_BYTES:

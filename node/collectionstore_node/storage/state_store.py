@@ -74,13 +74,15 @@ class StateStore(View):
         for lo, hi in writes.dropped:
             batch.delete_range(lo or _FIRST_KEY, hi, self.family.handle)
             self._note_deleted(lo or _FIRST_KEY, hi)
+        seal = self.family.seal
         for key, value in writes.values.items():
             if value is None:
                 del batch[key]
                 self._note_deleted(key, key + _FIRST_KEY)
             else:
-                batch[key] = value
-        batch[APPLIED_KEY] = encode(applied)
+                batch[key] = value if seal is None else seal(key, value)
+        at = encode(applied)
+        batch[APPLIED_KEY] = at if seal is None else seal(APPLIED_KEY, at)
         self._rocks.write(batch)
         self.applied = applied
 

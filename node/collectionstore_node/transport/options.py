@@ -11,6 +11,7 @@ import aiohttp
 
 from collectionstore_node.ports import MakePort, Port, PortMetrics, Uncounted
 from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.sealed_files import OpenFile, open_plain
 from collectionstore_node.transport.addressing.peer_resolver import tcp_connector
 from collectionstore_node.transport.addressing.route_overrides import NO_OVERRIDES, RouteOverrides
 from collectionstore_node.transport.settings import DEFAULT_SETTINGS, TransportSettings
@@ -39,6 +40,8 @@ class TransportOptions:
     overrides: RouteOverrides = NO_OVERRIDES
     missing_bytes: Callable[[int], int] | None = None
     """Returns how much space is missing to receive and install snapshot files of this many bytes; None: unknown."""
+    open_file: OpenFile = open_plain
+    """Opens the files in `spool`, and those that are sent."""
 
 
 @dataclass(frozen=True, slots=True)

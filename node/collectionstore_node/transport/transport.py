@@ -66,9 +66,11 @@ class Transport:
         context = ConnectionContext(self._local, settings, self._traffic.of, environment.clock, self._connections)
         self._dialer = Dialer(context, security, environment.connector(), options.overrides)
         self._peers = PeerTable(context, self._dialer, handler, self._traffic, environment)
-        self._spool = Spool(options.spool, settings, options.missing_bytes)
+        self._spool = Spool(options.spool, settings, options.missing_bytes, options.open_file)
         self._snapshots_in = SnapshotReceiver(self._spool, handler, settings, metrics, environment.clock)
-        self._snapshots_out = SnapshotSender(self._dialer, settings, environment.random, self._peers.directory.find)
+        self._snapshots_out = SnapshotSender(
+            self._dialer, settings, environment.random, self._peers.directory.find, options.open_file
+        )
         self._listener = Listener(context, security, handler, self._snapshots_in, metrics, self._peers, environment)
         self._beating: asyncio.Task[None] | None = None
         self.port = identity.listen[1]

@@ -26,6 +26,11 @@ TRANSITIONS: Final[Mapping[type, tuple[Transition, ...]]] = {
             "has(self.class) == has(oldSelf.class) && (!has(self.class) || self.class == oldSelf.class)",
             "class is immutable: existing volumes cannot move to another StorageClass; allowed: the current value",
         ),
+        Transition(
+            "encryption",
+            "!has(oldSelf.encryption) || has(self.encryption)",
+            "encryption cannot be removed: members could not read what they have encrypted; allowed: another source",
+        ),
     ),
 }
 

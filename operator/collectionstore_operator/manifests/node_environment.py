@@ -17,6 +17,7 @@ from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.compute import DEFAULT_RESOURCES
 from collectionstore_operator.resource.desired import Desired, Diagnostics, PodTemplate, Resources, Spread
 from collectionstore_operator.resource.pod_template import LATER
+from collectionstore_operator.resource.storage import Encryption
 
 PREFIX: Final = "COLLECTIONSTORE_"
 REVISION_LENGTH: Final = 10
@@ -48,6 +49,7 @@ def spec_settings(desired: Desired) -> dict[str, str]:
         **_diagnostics(spec.diagnostics),
         # Only if used: a field that a newer operator introduces must not restart the members of clusters without it.
         **({f"{PREFIX}QUOTA_BYTES": str(spec.storage.quota_bytes)} if spec.storage.quota else {}),
+        **_key_service(spec.storage.encryption),
         **_certificate_names(desired),
         **_of_group(desired),
         f"{PREFIX}CLIENT_TLS": spec.tls.client,
@@ -57,6 +59,11 @@ def spec_settings(desired: Desired) -> dict[str, str]:
         f"{PREFIX}SNAPSHOT_COMMANDS": str(spec.snapshot.commands),
         f"{PREFIX}SNAPSHOT_LOG_BYTES": str(spec.snapshot.log_bytes),
     }
+
+
+def _key_service(encryption: Encryption | None) -> dict[str, str]:
+    """Return where keys are wrapped, if a service does it. A directory of keys differs between the runtimes."""
+    return {f"{PREFIX}ENCRYPTION_URL": encryption.url} if encryption is not None and encryption.url else {}
 
 
 def _certificate_names(desired: Desired) -> dict[str, str]:
@@ -154,6 +161,8 @@ def revision(desired: Desired) -> str:
     # Only if used: a field that a newer operator introduces must not restart the members of clusters without it.
     if spec.tls.client_secret_name:
         fields["clientSecret"] = spec.tls.client_secret_name
+    if spec.storage.encryption is not None and spec.storage.encryption.secret_name:
+        fields["encryptionKeys"] = spec.storage.encryption.secret_name
     if spec.tls.separate:
         fields["authorities"] = "Separate"
     for name, part, default in (("pod", spec.pod, PodTemplate()), ("spread", spec.spread, Spread())):

@@ -38,6 +38,8 @@ TRUST: Final = "/etc/collectionstore/trust"
 PEER_CA: Final = "peer-ca.crt"
 """In the record, and so in the trust volume, where peers have an authority of their own."""
 GIVEN_VOLUME: Final = "client-certificate"
+KEYS_VOLUME: Final = "encryption-keys"
+KEYS: Final = "/etc/collectionstore/encryption-keys"
 GIVEN: Final = "/etc/collectionstore/client-certificate"
 CREDENTIALS_VOLUME: Final = "api-access"
 CREDENTIALS: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -132,6 +134,7 @@ def _template(desired: Desired, cluster_id: str, recover: str, restore: Source |
                 _trust(desired),
                 _credentials(),
                 *_given(desired),
+                *_keys(desired),
                 *(restoring.volumes(restore) if restore else ()),
             ],
         },
@@ -145,7 +148,10 @@ def _initial(desired: Desired, cluster_id: str, restore: Source | None) -> Body:
     node = _container(desired, cluster_id, "")
     shared: Body = {key: node[key] for key in ("image", "imagePullPolicy", "resources", "securityContext")}
     # The name of the pod, which its arguments refer to.
-    shared |= {"env": node["env"][:1], "volumeMounts": node["volumeMounts"][:1]}
+    # And what it encrypts the directory with.
+    keys = [one for one in node["env"] if one["name"].startswith(f"{PREFIX}ENCRYPTION_")]
+    mounts = [*node["volumeMounts"][:1], *_keys_mount(desired)]
+    shared |= {"env": [*node["env"][:1], *keys], "volumeMounts": mounts}
     placed = _placement(desired, cluster_id)
     target = restoring.Target(placed.name, cluster_id, placed.data_dir, placed.peer_advertise, placed.client_advertise)
     return {
@@ -178,6 +184,7 @@ def _container(desired: Desired, cluster_id: str, recover: str) -> Body:
             {"name": TRUST_VOLUME, "mountPath": TRUST, "readOnly": True},
             {"name": CREDENTIALS_VOLUME, "mountPath": CREDENTIALS, "readOnly": True},
             *({"name": one["name"], "mountPath": GIVEN, "readOnly": True} for one in _given(desired)),
+            *_keys_mount(desired),
         ],
     }
 
@@ -213,6 +220,8 @@ def _environment(desired: Desired, cluster_id: str, recover: str) -> list[Body]:
         settings[f"{PREFIX}CLIENT_TLS_DIR"] = f"{ROOT}/tls-clients"
     if desired.spec.tls.client_secret_name:
         settings[f"{PREFIX}CLIENT_CERTIFICATE_DIR"] = GIVEN
+    if _keys(desired):
+        settings[f"{PREFIX}ENCRYPTION_KEYS_DIR"] = KEYS
     settings |= recovery_settings(recover)
     written = ({"name": variable, "value": value} for variable, value in settings.items())
     return [*from_pod, *written, *_further(desired)]
@@ -244,6 +253,18 @@ def _trust(desired: Desired) -> Body:
     names = ("ca.crt", PEER_CA) if desired.spec.tls.separate else ("ca.crt",)
     items = [{"key": name, "path": name} for name in names]
     return {"name": TRUST_VOLUME, "configMap": {"name": labels.record(desired.name), "items": items}}
+
+
+def _keys(desired: Desired) -> list[Body]:
+    """Return the volume with the keys that data is encrypted with, if there is one. A pod without it does not start."""
+    encryption = desired.spec.storage.encryption
+    if encryption is None or not encryption.secret_name:
+        return []
+    return [{"name": KEYS_VOLUME, "secret": {"secretName": encryption.secret_name, "defaultMode": 0o440}}]
+
+
+def _keys_mount(desired: Desired) -> list[Body]:
+    return [{"name": one["name"], "mountPath": KEYS, "readOnly": True} for one in _keys(desired)]
 
 
 def _given(desired: Desired) -> list[Body]:

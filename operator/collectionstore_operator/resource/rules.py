@@ -37,7 +37,7 @@ from collectionstore_operator.resource.scheduling import (
 from collectionstore_operator.resource.schema import child
 from collectionstore_operator.resource.service import Service
 from collectionstore_operator.resource.spec import Spec
-from collectionstore_operator.resource.storage import ReleasedVolumes, Storage
+from collectionstore_operator.resource.storage import Encryption, ReleasedVolumes, Storage
 from collectionstore_operator.resource.violation import Violation
 
 SPREAD_KEYS: Final = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
@@ -119,6 +119,7 @@ _RESERVED_LABEL = Violation(
     "it would override a label or annotation set by the operator",
     f"any key except {', '.join(RESERVED_LABELS)} and keys with the prefix {_RESERVED_PREFIX}",
 )
+_ONE_SOURCE = Violation("keys come from one place", "secretName or url, and one of them")
 _KEPT_FOR_EVER = Violation("volumes are kept for ever with the policy Keep", "absent; any with Delete")
 _SPREAD_KEY = Violation(
     "spec.spread distributes the members over zones and nodes", f"any key except {', '.join(SPREAD_KEYS)}"
@@ -291,6 +292,14 @@ RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
         Rule("growth", capacities.GROWTH_SMALL_CEL, capacities.GROWTH_SMALL, capacities.growth_small),
         Rule("labels", _reserved_cel("labels"), _RESERVED_LABEL, lambda one: _reserved(one.labels)),
         Rule("annotations", _reserved_cel("annotations"), _RESERVED_LABEL, lambda one: _reserved(one.annotations)),
+    ),
+    Encryption: (
+        Rule(
+            "secretName",
+            "has(self.secretName) != has(self.url)",
+            _ONE_SOURCE,
+            lambda one: _ONE_SOURCE if (one.secret_name is None) == (one.url is None) else None,
+        ),
     ),
     ReleasedVolumes: (
         Rule(

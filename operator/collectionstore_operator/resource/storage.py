@@ -71,6 +71,38 @@ class Growth(Part, frozen=True):
         return quantity_bytes(self.max_size)
 
 
+class Encryption(Part, frozen=True):
+    """Encryption configures the key that the data of the members is encrypted with at rest."""
+
+    secret_name: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=253,
+                description="secretName is the name of a Secret of which each entry is a key: 32 bytes, or 64 "
+                "hexadecimal digits. The last one by name encrypts; the others are for members that have not been "
+                "restarted since. A new entry, and a restart of the members, encrypts everything anew.",
+            ),
+        ]
+        | None
+    ) = None
+    url: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=2_048,
+                pattern=r"^(https://[^/\s]\S*|http://(127\.0\.0\.1|localhost)[:/]\S*)$",
+                title="an https URL, or http on 127.0.0.1 or localhost",
+                description="url is where a key management service wraps and unwraps the keys of the members instead: "
+                "POST to url/wrap and url/unwrap. Over https, or http to a container of the pod.",
+            ),
+        ]
+        | None
+    ) = None
+
+
 class Storage(Part, frozen=True):
     """Storage configures the persistent volume of each member."""
 
@@ -119,6 +151,17 @@ class Storage(Part, frozen=True):
                 description="growth makes all volumes larger, one at a time, when one becomes full, if the "
                 "StorageClass allows volume expansion. Volumes of new members begin with size. size stays as it is; it "
                 "is the least that volumes have. If absent, volumes grow with size alone."
+            ),
+        ]
+        | None
+    ) = None
+    encryption: (
+        Annotated[
+            Encryption,
+            Meta(
+                description="encryption encrypts log, state and snapshots on the volumes. A change restarts the "
+                "members, one at a time; each encrypts what it has before it serves. It cannot be removed again. If "
+                "absent, nothing is encrypted by the members."
             ),
         ]
         | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,7 @@ from collectionstore_node.backup.selection import LATEST
 from collectionstore_node.backup.stored import (
     open_backup,
 )
+from collectionstore_node.settings import InvalidSetting, encryption_settings
 
 
 @click.command()
@@ -84,7 +86,11 @@ def restore(
 
     A node that starts on it leads the cluster alone; other members join as usual. Nothing is ever restored over data.
     """
-    member = NewMember(cluster_id, name, peer_address, client_address)
+    try:
+        source = encryption_settings(os.environ).source()
+    except InvalidSetting as error:
+        raise click.UsageError(str(error)) from error
+    member = NewMember(cluster_id, name, peer_address, client_address, source)
 
     if request and restored_for(data_dir, member, request):
         if form == "json":

@@ -10,12 +10,14 @@ Found in the source of rocksdict 0.3.29 and confirmed by test:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, cast
 
-from rocksdict import BottommostLevelCompaction, ColumnFamily, CompactOptions, Rdict, RdictIter, ReadOptions
+from rocksdict import BottommostLevelCompaction, ColumnFamily, CompactOptions, Rdict, RdictIter, ReadOptions, WriteBatch
 
-from collectionstore_node.errors import ManyDeleted, NodeError, ReadTimedOut
+from collectionstore_node.errors import InvariantViolated, ManyDeleted, NodeError, ReadTimedOut
+from collectionstore_node.storage.corruption import Corrupted
+from collectionstore_node.storage.encryption.sealing import DataKeys
 from collectionstore_node.storage.failstop import FailStop
 
 READAHEAD_BYTES: Final = 256 << 10
@@ -28,11 +30,22 @@ class Family:
     But a read of a family that a snapshot has replaced, by a thread that began before, raises `ReadTimedOut`.
     """
 
-    __slots__ = ("_closed", "_data", "_failstop", "handle", "name")
+    __slots__ = ("_closed", "_data", "_failstop", "_keys", "_kind", "handle", "name")
 
-    def __init__(self, name: str, data: Rdict, handle: ColumnFamily, failstop: FailStop) -> None:
+    def __init__(
+        self,
+        name: str,
+        data: Rdict,
+        handle: ColumnFamily,
+        failstop: FailStop,
+        keys: DataKeys | None = None,
+        kind: bytes = b"",
+    ) -> None:
+        """`keys` seal and open the values, if they are encrypted; `kind` says what they are of, in one byte."""
         self.name = name
         self.handle = handle
+        self._keys = keys
+        self._kind = kind
         self._data = data
         self._failstop = failstop
         self._closed = False
@@ -44,7 +57,7 @@ class Family:
             value: bytes | None = self._data.get(key)
         except Exception as error:  # rocksdict raises nothing more specific
             raise self._unread(error) from error
-        return value
+        return value if self._keys is None or value is None else self._open(key, value)
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """Return the values of `keys`, in their order."""
@@ -54,18 +67,43 @@ class Family:
             values = cast(Sequence[bytes | None], self._data.get(list(keys)))
         except Exception as error:  # rocksdict raises nothing more specific
             raise self._unread(error) from error
-        return values
+        if self._keys is None:
+            return values
+        return [None if one is None else self._open(key, one) for key, one in zip(keys, values, strict=True)]
+
+    @property
+    def seal(self) -> Callable[[bytes, bytes], bytes] | None:
+        """What a value must be passed through, with its key, before it is put into a batch; None for nothing."""
+        return None if self._keys is None else self._seal
+
+    def _seal(self, key: bytes, value: bytes) -> bytes:
+        if self._keys is None:
+            raise InvariantViolated("a family without keys seals nothing")
+        return self._keys.seal(self._kind + key, value)
+
+    def _open(self, key: bytes, value: bytes) -> bytes:
+        if self._keys is None:
+            return value
+        try:
+            return self._keys.open(self._kind + key, value)
+        except Corrupted as error:
+            raise self._failstop.fail(f"read from {self.name}", error) from error
+
+    def stale_values(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the keys whose values the current data key has not sealed, each with its value as that seals it."""
+        keys = self._keys
+        if keys is None:
+            return
+        for key, value in self._scan_stored(b"", _once()):
+            if not keys.is_current(value):
+                yield key, keys.seal(self._kind + key, self._open(key, value))
 
     def scan_all(self) -> Iterator[tuple[bytes, bytes]]:
         """Return all pairs, as `scan`, and leave the block cache as it is.
 
         What is read once would take the place of what clients read again and again.
         """
-        options = ReadOptions()
-        # Positional in the binding, and missing in its types.
-        options.fill_cache(False)  # type: ignore[call-arg]  # noqa: FBT003
-        options.set_readahead_size(READAHEAD_BYTES)
-        return self._scan(b"", options)
+        return self._scan(b"", _once())
 
     def scan(self, lo: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Return the pairs from `lo` on, in key order, as of the call.
@@ -75,6 +113,11 @@ class Family:
         return self._scan(lo, None)
 
     def _scan(self, lo: bytes, options: ReadOptions | None) -> Iterator[tuple[bytes, bytes]]:
+        stored = self._scan_stored(lo, options)
+        return stored if self._keys is None else ((key, self._open(key, value)) for key, value in stored)
+
+    def _scan_stored(self, lo: bytes, options: ReadOptions | None) -> Iterator[tuple[bytes, bytes]]:
+        """Yield keys and values as they are stored."""
         self._failstop.check()
         try:
             handle = self.handle
@@ -126,7 +169,7 @@ class Family:
             cursor = self._data.iter(options)
         except Exception as error:  # rocksdict raises nothing more specific
             raise self._unread(error) from error
-        return FixedFamily(self, cursor, handle, self._failstop)
+        return FixedFamily(self, cursor, handle, self._failstop, None if self._keys is None else self._open)
 
     def flush(self) -> None:
         """Flush the memtable to a synced table file. Blocks, without the GIL."""
@@ -176,6 +219,22 @@ class Family:
         return self._failstop.fail(f"read from {self.name}", error)
 
 
+def put_all(batch: WriteBatch, family: Family, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+    """Put pairs into a batch whose default family is `family`, as they are stored there."""
+    seal = family.seal
+    for key, value in pairs:
+        batch[key] = value if seal is None else seal(key, value)
+
+
+def _once() -> ReadOptions:
+    """Return how everything is read once."""
+    options = ReadOptions()
+    # Positional in the binding, and missing in its types.
+    options.fill_cache(False)  # type: ignore[call-arg]  # noqa: FBT003
+    options.set_readahead_size(READAHEAD_BYTES)
+    return options
+
+
 class FixedFamily:
     """A column family as it was when this was made: one cursor, which every read moves.
 
@@ -183,10 +242,19 @@ class FixedFamily:
     garbage-collected.
     """
 
-    __slots__ = ("_cursor", "_failstop", "_family", "_handle")
+    __slots__ = ("_cursor", "_failstop", "_family", "_handle", "_open")
 
-    def __init__(self, family: Family, cursor: RdictIter, handle: ColumnFamily, failstop: FailStop) -> None:
+    def __init__(
+        self,
+        family: Family,
+        cursor: RdictIter,
+        handle: ColumnFamily,
+        failstop: FailStop,
+        opened: Callable[[bytes, bytes], bytes] | None,
+    ) -> None:
+        """`opened` opens a stored value, with its key; None if values are stored as they are."""
         self._family = family
+        self._open = opened
         self._cursor = cursor
         # Kept for the cursor: a snapshot may replace the family, and a query goes on with what it began.
         self._handle = handle
@@ -194,7 +262,7 @@ class FixedFamily:
 
     def scan_ranges(self, ranges: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
         """Return the pairs in each of `ranges`, in key order, one range after the other. Raises `ManyDeleted`."""
-        cursor = self._cursor
+        cursor, opened = self._cursor, self._open
 
         def pairs() -> Iterator[tuple[bytes, bytes]]:
             for lo, hi in ranges:
@@ -204,7 +272,7 @@ class FixedFamily:
                     last = cursor.key()
                     if last >= hi:
                         break
-                    yield last, cursor.value()
+                    yield last, cursor.value() if opened is None else opened(last, cursor.value())
                     cursor.next()
                 else:
                     if self._gave_up() and self._has_more(last, hi):
@@ -214,14 +282,14 @@ class FixedFamily:
 
     def pick(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
         """Return the pairs of those of `keys` that exist."""
-        cursor = self._cursor
+        cursor, opened = self._cursor, self._open
 
         def pairs() -> Iterator[tuple[bytes, bytes]]:
             for key in keys:
                 cursor.seek(key)
                 if cursor.valid():
                     if cursor.key() == key:
-                        yield key, cursor.value()
+                        yield key, cursor.value() if opened is None else opened(key, cursor.value())
                 elif self._gave_up():
                     # Behind the key too much was deleted for the cursor to find the next one. Whether the key itself
                     # exists can be asked alone; what was written to it since the call is then seen.

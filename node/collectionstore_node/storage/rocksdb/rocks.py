@@ -21,6 +21,7 @@ from typing import Final
 from rocksdict import AccessType, ColumnFamily, Options, Rdict, WriteBatch, WriteOptions
 
 from collectionstore_node.storage.corruption import Corrupted
+from collectionstore_node.storage.encryption.sealing import DataKeys
 from collectionstore_node.storage.failstop import FailStop
 from collectionstore_node.storage.rocksdb.family import Family
 from collectionstore_node.storage.rocksdb.tuning import FamilyOptions, Tuning, WalRecovery, database_options
@@ -35,6 +36,9 @@ _KINDS: Final = (LOG_FAMILY, NODE_FAMILY, STATE_KIND)
 UNSYNCED_BATCHES_MAX: Final = 256
 """Never more unsynced batches than this, as only so many numbers are kept to verify."""
 
+_LOG_VALUES: Final = b"l"
+_STATE_VALUES: Final = b"s"
+"""What a sealed value is of; whichever state family it is in."""
 _DEFAULT_FAMILY: Final = "default"
 _NUMBER = struct.Struct(">Q")
 _NUMBER_KEYS: Final = tuple(b"batch/%03d" % slot for slot in range(UNSYNCED_BATCHES_MAX))
@@ -70,13 +74,17 @@ class Rocks:
         failstop: FailStop,
         opening: OpenMode,
         before_write: Callable[[], None] | None = None,
+        keys: DataKeys | None = None,
     ) -> None:
         """Open the database; `before_write` is called before each batch, and may raise `OSError`.
+
+        `keys` seal the values of log and state, if they are encrypted.
 
         Raises `Corrupted` if the database is corrupt, `StorageFailed` on an I/O error.
         """
         self.path = path
         self._failstop = failstop
+        self._keys = keys
         self._before_write = before_write or _nothing
         self._family_options = FamilyOptions(tuning)
         cut = opening in (OpenMode.READ_ONLY, OpenMode.TRUNCATE_WAL)
@@ -186,6 +194,11 @@ class Rocks:
         # The maximum: syncs of two threads may complete in either order.
         self._synced_number = max(self._synced_number, number)
 
+    def flush(self) -> None:
+        """Flush all families, after which no WAL file has anything that a table file does not. Blocks."""
+        for family in self._families.values():
+            family.flush()
+
     def int_property(self, name: str) -> int:
         """Return an integer property of the whole database; 0 if RocksDB has no such property."""
         self._failstop.check()
@@ -229,7 +242,10 @@ class Rocks:
 
     def _attach(self, name: str) -> Family:
         handle: ColumnFamily = self._db.get_column_family_handle(name)
-        return Family(name, self._db.get_column_family(name), handle, self._failstop)
+        # What is of this node alone, as its term and vote, is no secret.
+        keys = None if name == NODE_FAMILY else self._keys
+        kind = _LOG_VALUES if name == LOG_FAMILY else _STATE_VALUES
+        return Family(name, self._db.get_column_family(name), handle, self._failstop, keys, kind)
 
     def _options_of(self, name: str) -> Options:
         if name == NODE_FAMILY:

@@ -198,6 +198,7 @@ class MemoryFamily(Family):
         self.handle = cast(ColumnFamily, name)
         self._rocks = rocks
         self._failstop = failstop
+        self._keys = None
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, or None."""

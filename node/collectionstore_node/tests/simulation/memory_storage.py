@@ -25,6 +25,7 @@ import msgspec
 
 from collectionstore_node.errors import DataDirectoryRefused
 from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.sealed_files import open_plain
 from collectionstore_node.space import Room, SpaceLimits
 from collectionstore_node.storage.corruption import Corrupted
 from collectionstore_node.storage.database import Database
@@ -153,6 +154,7 @@ class MemoryDatabase(Database):
         self.created = created
         self.tuning = TUNING
         self.spool = disk.directory / "spool"
+        self.open_file = open_plain
         self.reserve = Reserve(disk.directory, LIMITS, lambda _: 1 << 30)
         self._disk = disk.rocks
         self.failstop = FailStop()

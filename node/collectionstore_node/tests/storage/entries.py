@@ -20,6 +20,7 @@ from collectionstore_node.raft.messages import (
 )
 from collectionstore_node.statemachine.view import Writes
 from collectionstore_node.storage import Applied, Database, Tuning
+from collectionstore_node.storage.encryption.sources import KeySource
 
 SMALL = Tuning(
     write_buffer_bytes=256 << 10, wal_bytes_max=1 << 20, log_cache_bytes=4 << 10, snapshot_chunk_bytes=1 << 10
@@ -27,9 +28,9 @@ SMALL = Tuning(
 """So small that everything that happens to a big node happens to a test's: flushes, full caches, many chunks."""
 
 
-def open_database(path: Path, tuning: Tuning = SMALL) -> Database:
+def open_database(path: Path, tuning: Tuning = SMALL, source: KeySource | None = None) -> Database:
     """Open, or make, the data directory of member `n1` of cluster `test`."""
-    return Database.open(path, cluster_id="test", name="n1", tuning=tuning)
+    return Database.open(path, cluster_id="test", name="n1", tuning=tuning, source=source)
 
 
 def entry(index: int, previous: bytes, *, term: int = 1, data: bytes | None = None) -> Entry:

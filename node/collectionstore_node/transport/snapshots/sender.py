@@ -12,6 +12,7 @@ import structlog
 from aiohttp import ClientError
 
 from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.sealed_files import OpenFile, open_plain
 from collectionstore_node.transport.addresses import PeerAddress
 from collectionstore_node.transport.backoff import Backoff
 from collectionstore_node.transport.connection.close_reason import close_reason_of
@@ -36,6 +37,8 @@ log = structlog.get_logger()
 
 _ANSWER_BYTES_MAX = 1 << 20
 """Answers that may wait unread; they are a few bytes each."""
+_READ_BYTES = 1 << 20
+"""Of a file that is hashed, at a time."""
 
 
 class _Interrupted(Exception):
@@ -45,8 +48,9 @@ class _Interrupted(Exception):
 class _Transfer:
     """The transfer of one snapshot to one node, over as many connections as it takes."""
 
-    def __init__(self, begin: Begin, path: Path, settings: TransportSettings) -> None:
+    def __init__(self, begin: Begin, path: Path, settings: TransportSettings, open_file: OpenFile) -> None:
         self.begin = begin
+        self._open_file = open_file
         self.acknowledged = 0
         """Highest acknowledged offset; only to detect progress, each attempt starts at the receiver's offset."""
         self._path = path
@@ -77,7 +81,7 @@ class _Transfer:
             # One chunk is always allowed, or a window smaller than a chunk would block the transfer forever.
             if sent > ack.offset and sent + length - ack.offset > window_bytes:
                 break
-            await connection.write(await asyncio.to_thread(_read_chunk, self._path, sent, length))
+            await connection.write(await asyncio.to_thread(_read_chunk, self._open_file, self._path, sent, length))
             sent += length
         return sent
 
@@ -104,7 +108,9 @@ class SnapshotSender:
         settings: TransportSettings,
         random: Callable[[], float],
         address_of: Callable[[NodeId], PeerAddress | None],
+        open_file: OpenFile = open_plain,
     ) -> None:
+        self._open_file = open_file
         self._dialer = dialer
         self._settings = settings
         self._random = random
@@ -117,8 +123,8 @@ class SnapshotSender:
             raise SnapshotFailed(f"a snapshot is already being sent to {to:016x}")
         self._sending.add(to)
         try:
-            begin = await asyncio.to_thread(_announce, path, envelope)
-            await self._send(to, _Transfer(begin, path, self._settings))
+            begin = await asyncio.to_thread(_announce, self._open_file, path, envelope)
+            await self._send(to, _Transfer(begin, path, self._settings, self._open_file))
         except OSError as error:
             raise SnapshotFailed(f"{path}: {error.strerror}") from error
         finally:
@@ -167,16 +173,19 @@ def _raise_refusal(answer: Ack | Refusal | None) -> None:
         raise SnapshotFailed(f"unexpected acknowledgement of offset {answer.offset}")
 
 
-def _announce(path: Path, envelope: bytes) -> Begin:
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").digest()
-        return Begin(secrets.token_bytes(16), envelope, file.tell(), sha256)
+def _announce(open_file: OpenFile, path: Path, envelope: bytes) -> Begin:
+    whole, size = hashlib.sha256(), 0
+    with open_file(path, "rb") as file:
+        while data := file.read(_READ_BYTES):
+            whole.update(data)
+            size += len(data)
+    return Begin(secrets.token_bytes(16), envelope, size, whole.digest())
 
 
-def _read_chunk(path: Path, offset: int, length: int) -> bytes:
+def _read_chunk(open_file: OpenFile, path: Path, offset: int, length: int) -> bytes:
     """Return the chunk's frame: reading, hashing and checksum all belong into the thread."""
     try:
-        with path.open("rb") as file:
+        with open_file(path, "rb") as file:
             file.seek(offset)
             data = file.read(length)
     except OSError as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from collectionstore_node.raft.messages import NodeId
+from collectionstore_node.sealed_files import OpenFile, open_plain
 from collectionstore_node.transport.settings import TransportSettings
 from collectionstore_node.transport.snapshots.snapshot_frames import Begin, Chunk, Refusal, SnapshotRefusal
 
@@ -38,8 +39,9 @@ class Stored(NamedTuple):
 class Part:
     """The received beginning of one snapshot file: the first `stored` bytes are verified and written."""
 
-    def __init__(self, path: Path, sender: NodeId, begin: Begin) -> None:
+    def __init__(self, path: Path, sender: NodeId, begin: Begin, open_file: OpenFile = open_plain) -> None:
         self.path = path
+        self._open_file = open_file
         self.sender = sender
         self.size_bytes = begin.size_bytes
         self.sha256 = begin.sha256
@@ -67,9 +69,10 @@ class Part:
         if hashlib.sha256(chunk.data).digest() != chunk.sha256:
             raise PartRefused(SnapshotRefusal.CHUNK_CORRUPT, f"chunk at {chunk.offset}")
         try:
-            with self.path.open("r+b") as file:
+            with self._open_file(self.path, "r+b") as file:
                 file.seek(chunk.offset)
-                file.write(chunk.data)
+                if file.write(chunk.data) != len(chunk.data):
+                    raise PartRefused(SnapshotRefusal.STORAGE, "spool: a chunk could not be written in full")
         except OSError as error:
             raise PartRefused(SnapshotRefusal.STORAGE, f"spool: {error.strerror}") from error
         read = self._read.copy()
@@ -95,9 +98,14 @@ class Spool:
     """All parts of this node, within `snapshots_max` and `snapshot_bytes_max`."""
 
     def __init__(
-        self, directory: Path, settings: TransportSettings, missing_bytes: Callable[[int], int] | None = None
+        self,
+        directory: Path,
+        settings: TransportSettings,
+        missing_bytes: Callable[[int], int] | None = None,
+        open_file: OpenFile = open_plain,
     ) -> None:
         """`missing_bytes` returns how much space is missing to receive and install a file of this size."""
+        self._open_file = open_file
         self._missing_bytes = missing_bytes
         self._directory = directory
         self._settings = settings
@@ -153,7 +161,7 @@ class Spool:
     def _make(self, sender: NodeId, begin: Begin) -> Part:
         self._made += 1
         path = self._directory / f"{_PREFIX}{sender:016x}-{begin.sha256.hex()[:16]}-{self._made}"
-        part = Part(path, sender, begin)
+        part = Part(path, sender, begin, self._open_file)
         part.create()
         self._parts.append(part)
         return part

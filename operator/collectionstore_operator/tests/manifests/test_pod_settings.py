@@ -263,3 +263,32 @@ def test_user_of_the_pods_is_that_of_the_files_of_the_volume() -> None:
     """The rule of the API server takes the operator's user where the resource names none."""
     assert f": {statefulset.USER})" in USER.cel
     assert pod(make_desired(3))["securityContext"]["runAsUser"] == statefulset.USER
+
+
+def test_keys_of_a_secret_are_mounted_where_the_node_looks_for_them() -> None:
+    """In the init container of a restore as well; another Secret restarts the members, and a value of it does not."""
+    plain, sealed = parsed({}), parsed({"storage": {"encryption": {"secretName": "keys"}}})
+    assert "encryption" not in str(pod(plain)).lower()
+    (node,) = pod(sealed)["containers"]
+    assert {one["name"]: one.get("value") for one in node["env"]}[
+        "COLLECTIONSTORE_ENCRYPTION_KEYS_DIR"
+    ] == statefulset.KEYS
+    assert {"name": "encryption-keys", "mountPath": statefulset.KEYS, "readOnly": True} in node["volumeMounts"]
+    volumes = {one["name"]: one for one in pod(sealed)["volumes"]}
+    # Not optional: a member without its key would be a pod that never starts, and says nothing.
+    assert volumes["encryption-keys"]["secret"] == {"secretName": "keys", "defaultMode": 0o440}
+    assert (
+        len({revision(one) for one in (plain, sealed, parsed({"storage": {"encryption": {"secretName": "k2"}}}))}) == 3
+    )
+
+
+def test_a_key_service_is_asked_over_https_or_in_the_pod() -> None:
+    """And keys come from one place."""
+    (node,) = pod(parsed({"storage": {"encryption": {"url": "https://kms.shop/v1"}}}))["containers"]
+    assert {one["name"]: one.get("value") for one in node["env"]}[
+        "COLLECTIONSTORE_ENCRYPTION_URL"
+    ] == "https://kms.shop/v1"
+    assert all(not one["name"].startswith("encryption") for one in node["volumeMounts"])
+    for wrong in ({}, {"secretName": "a", "url": "https://b"}):
+        assert "keys come from one place" in str(errors({"storage": {"encryption": wrong}}))
+    assert "http on 127.0.0.1" in str(errors({"storage": {"encryption": {"url": "http://kms.shop/v1"}}}))

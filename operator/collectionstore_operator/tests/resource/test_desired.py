@@ -59,6 +59,7 @@ def test_defaults_are_explicit() -> None:
             "class": None,
             "quota": None,
             "growth": None,
+            "encryption": None,
             "retention": "Retain",
             "releasedVolumes": None,
             "labels": None,
@@ -195,7 +196,7 @@ def test_null_counts_as_absent() -> None:
         (
             {"storage": "10Gi"},
             "spec.storage: '10Gi' is not an object; allowed: an object with size, class, quota, growth, "
-            "retention, releasedVolumes, labels, annotations",
+            "encryption, retention, releasedVolumes, labels, annotations",
         ),
         ({"storage": {"size": "ten"}}, "spec.storage.size: 'ten' is not allowed; allowed: a whole size such as 10Gi"),
         ({"storage": {"size": 10}}, "spec.storage.size: 10 is not allowed; allowed: a whole size such as 10Gi"),
