@@ -70,7 +70,7 @@ def render(rows: Mapping[str, Mapping[str, Sequence[Row]]]) -> str:
 
 
 async def run(options: argparse.Namespace, keys: Path) -> None:
-    """Measure and print. Raises ClusterFailed if a member is not encrypted that should be: nothing would be measured."""
+    """Measure and print. Raises ClusterFailed if a member is not encrypted that should be."""
     machine = describe(STATE_PARENT)
     command = shlex.join(["env", f"COLLECTIONSTORE_ENCRYPTION_KEYS_DIR={keys}", *NODE])
     load = side_options(
