@@ -8,7 +8,7 @@ import re
 from typing import Final, NamedTuple
 
 TOKEN_PREFIX: Final = "cst_"  # the beginning of all of them
-ID_BYTES: Final = 10
+ID_BYTES: Final = 8
 SECRET_BYTES: Final = 32
 TOKEN_CHARACTERS_MAX: Final = 256
 _TOKEN: Final = re.compile(r"cst_(?P<id>[a-z0-9]{8,64})_(?P<secret>[A-Za-z0-9_-]{32,128})")
@@ -31,8 +31,7 @@ class MadeToken(NamedTuple):
 
 def make_token(id_bytes: bytes, secret_bytes: bytes) -> MadeToken:
     """Return the token of random bytes: ID_BYTES and SECRET_BYTES of them."""
-    token_id = base64.b32encode(id_bytes).decode().rstrip("=").lower()
-    return new_secret(token_id, secret_bytes)
+    return new_secret(id_bytes.hex(), secret_bytes)
 
 
 def new_secret(token_id: str, secret_bytes: bytes) -> MadeToken:

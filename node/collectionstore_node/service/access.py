@@ -148,9 +148,15 @@ class Access:
         """Return the record of a token, or None."""
         return find_token(self._door.replica.view, token_id)
 
-    def configuration(self) -> AccessConfiguration | None:
-        """Return the access configuration, or None if there is none. It is parsed at every call: keep it by revision."""
-        return read_access(self._door.replica.view).configuration()
+    def password(self, name: str) -> str | None:
+        """Return the encoded argon2id hash of a user's password; None without a password or a user."""
+        found = self.user(name)
+        return None if found is None else found.password or None
+
+    @property
+    def configuration(self) -> AccessConfiguration:
+        """The access configuration; without one, that of the member's own mode."""
+        return self._policies.configuration
 
     # Users, roles, tokens and the configuration
 

@@ -13,7 +13,6 @@ from typing import Final
 import msgspec
 
 from collectionstore_node.access.configuration import AccessConfiguration, parse_configuration
-from collectionstore_node.access.modes import Mode
 from collectionstore_node.access.policy import Policy
 from collectionstore_node.access.roles import Role, parse_role
 from collectionstore_node.access.users import User, parse_user
@@ -90,6 +89,8 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     previous_until_ms: int = 0
     used_ms: int = 0
     """When it was last used, as far as that was noted; 0 for never."""
+    session: bool = False
+    """Whether it stands for a login with a password."""
 
     def accepted_until(self, digest: bytes, now_ms: int) -> int | None:
         """Return until when the secret with this digest is accepted, 0 for ever; None if it is not accepted now.
@@ -181,12 +182,11 @@ def tokens_of(view: View, user: str) -> list[str]:
     return [last_text(key, prefix) for key, _ in view.scan(prefix, prefix_end(prefix))]
 
 
-def read_policy(view: View, default: Mode) -> Policy:
-    """Return the policy of a state; `default` is the mode without a configuration.
+def read_policy(view: View, configuration: AccessConfiguration) -> Policy:
+    """Return the policy of a state, whose configuration is `configuration`.
 
     It reads users of `view` when they are first asked for: use it while the access revision is that of the policy.
     """
-    configuration = read_access(view).configuration()
 
     def user(name: str) -> User | None:
         record = find_user(view, name)
@@ -195,7 +195,7 @@ def read_policy(view: View, default: Mode) -> Policy:
     return Policy(
         {name: record.role() for name, record in scan_roles(view)},
         user,
-        mode=default if configuration is None else configuration.mode,
+        mode=configuration.mode,
         revision=access_revision(view),
-        anonymous_roles=() if configuration is None else configuration.anonymous_roles,
+        anonymous_roles=configuration.anonymous_roles,
     )

@@ -129,8 +129,6 @@ class _Application:
                 password=known.password,
                 password_revision=known.password_revision,
             )
-        if put.password is not None:
-            made = msgspec.structs.replace(made, password=put.password, password_revision=revision)
         if self._locked_out(put, Change(users={put.name: made})):
             return self._refused(Code.LOCKED_OUT, known)
         self._store(user_key(put.name), made)
@@ -242,20 +240,41 @@ class _Application:
             return self._refused(Code.PRECONDITION_FAILED)
         if find_user(self._overlay, create.user) is None:
             return self._refused(Code.USER_NOT_FOUND)
-        if self._record.tokens >= TOKENS_MAX:
+        removed = self._make_room(create)
+        if self._record.tokens - removed >= TOKENS_MAX:
             return self._full("", f"{TOKENS_MAX} tokens")
         if len(tokens_of(self._overlay, create.user)) >= USER_TOKENS_MAX:
             return self._full("/user", f"{USER_TOKENS_MAX} tokens of a user")
         revision = self._revision
-        self._store(
-            token_record_key(create.id),
-            TokenRecord(
-                create.user, create.digest, create.created_ms, create.expires_ms, create.description, revision, revision
-            ),
+        made = TokenRecord(
+            create.user,
+            create.digest,
+            create.created_ms,
+            create.expires_ms,
+            create.description,
+            revision,
+            revision,
+            session=create.session,
         )
+        self._store(token_record_key(create.id), made)
         self._overlay.put(tokens_prefix(create.user) + create.id.encode(), b"")
-        self._count(tokens=1)
+        self._count(tokens=1 - removed)
         return Outcome(Code.OK, revision, created=True)
+
+    def _make_room(self, create: CreateToken) -> int:
+        """Remove a session for a new one, if its user has too many tokens; return how many were removed.
+
+        Only sessions: which tokens have ended is told by the clock of one member, and a login can be repeated.
+        """
+        tokens = tokens_of(self._overlay, create.user) if create.session else []
+        if len(tokens) < USER_TOKENS_MAX:
+            return 0
+        records = [(one, find_token(self._overlay, one)) for one in tokens]
+        sessions = [(record.expires_ms, one) for one, record in records if record is not None and record.session]
+        if not sessions:
+            return 0
+        self._remove_token(min(sessions)[1], create.user)
+        return 1
 
     def _rotate_token(self, rotate: RotateToken) -> Outcome:
         known = find_token(self._overlay, rotate.id)

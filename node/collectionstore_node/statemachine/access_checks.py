@@ -48,11 +48,9 @@ _REVISIONS: Final = range(1 << 63)
 def check_access(action: AccessAction) -> None:
     """Refuse what is not allowed in any state. Raises `InvalidRequest` or `InvalidPart`; quotes nothing."""
     match action:
-        case PutUser(name, body, password, expected, asked):
+        case PutUser(name, body, expected, asked):
             check_user_name(name)
             parse_user(body)
-            if password:
-                _check_password(name, password)
         case SetPassword(name, password, expected, asked):
             check_user_name(name)
             if password:
@@ -126,6 +124,8 @@ def _check_token(token: CreateToken) -> None:
     check_user_name(token.user)
     _check_digest(token.digest)
     _check_times(token.created_ms, token.expires_ms)
+    if token.session and not token.expires_ms:
+        raise invalid("", "a session ends")
     if len(token.description) > TOKEN_DESCRIPTION_MAX:
         raise invalid("/description", f"a description has at most {TOKEN_DESCRIPTION_MAX} characters")
 

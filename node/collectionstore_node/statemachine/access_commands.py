@@ -28,7 +28,7 @@ NOT_ASKED = Asked()
 
 
 class PutUser(msgspec.Struct, frozen=True, array_like=True, tag=60):
-    """Create a user, or replace what is said of it. Its tokens stay.
+    """Create a user, or replace what is said of it. Its password and its tokens stay.
 
     ACCESS_INVALID, ACCESS_UNKNOWN for a role that does not exist, ACCESS_FULL, LOCKED_OUT.
     """
@@ -36,8 +36,6 @@ class PutUser(msgspec.Struct, frozen=True, array_like=True, tag=60):
     name: str
     body: bytes
     """See `access.users`."""
-    password: str | None = None
-    """None leaves it as it is; empty for none."""
     expected: int | None = None
     """PRECONDITION_FAILED if it was last changed at another revision; 0 for a user that does not exist."""
     asked: Asked = NOT_ASKED
@@ -87,6 +85,8 @@ class CreateToken(msgspec.Struct, frozen=True, array_like=True, tag=64):
     expires_ms: int = 0
     """0 for never."""
     description: str = ""
+    session: bool = False
+    """Whether it stands for a login: of a user that has too many tokens, the session that ends first goes then."""
 
 
 class RotateToken(msgspec.Struct, frozen=True, array_like=True, tag=65):
