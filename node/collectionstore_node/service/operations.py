@@ -33,6 +33,7 @@ from collectionstore_node.statemachine.admissible import (
 from collectionstore_node.statemachine.commands import (
     ANY,
     AckConsumer,
+    CollectionView,
     Commit,
     CompareField,
     CompareOperator,
@@ -59,6 +60,8 @@ from collectionstore_node.statemachine.commands import (
     ReadQuery,
     ReadTarget,
     Ref,
+    Restricted,
+    RevokeAttached,
     RevokeLease,
     Settle,
     Touch,
@@ -66,6 +69,7 @@ from collectionstore_node.statemachine.commands import (
     Update,
     UpdateForm,
     plain,
+    steps_of,
 )
 from collectionstore_node.statemachine.commands import ClientAction as Action
 from collectionstore_node.statemachine.commands import Compare as Guard
@@ -271,6 +275,7 @@ Operation: TypeAlias = (
     | GrantLease
     | KeepLease
     | RevokeLease
+    | RevokeAttached
     | ReadLease
     | ListLeases
     | GuardedTransaction
@@ -310,6 +315,7 @@ __all__ = [
     "AggregateDocuments",
     "AnyWrite",
     "BoundedStaleness",
+    "CollectionView",
     "CollectionOptions",
     "Commit",
     "CompareField",
@@ -360,6 +366,8 @@ __all__ = [
     "ReadQuery",
     "ReadTarget",
     "Ref",
+    "Restricted",
+    "RevokeAttached",
     "RevokeLease",
     "Schema",
     "Settle",
@@ -378,6 +386,7 @@ __all__ = [
     "pinned_revision",
     "plain",
     "shown_options",
+    "steps_of",
     "text_violation",
     "versioned",
 ]

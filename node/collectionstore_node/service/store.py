@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from time import perf_counter
 from typing import Final, TypeVar
 
@@ -66,6 +67,7 @@ from collectionstore_node.service.operations import (
 )
 from collectionstore_node.service.past import Past
 from collectionstore_node.service.queries import Queries
+from collectionstore_node.service.rights_of_now import RightsOfNow
 from collectionstore_node.service.results import (
     Code,
     CollectionInfo,
@@ -133,9 +135,13 @@ class Store:
         limits: StoreLimits,
         clock: Callable[[], float] = perf_counter,
         check: Callable[[Operation, StoreLimits], None] = check_operation,
+        access: RightsOfNow | None = None,
     ) -> None:
-        """`clock` is monotonic, in seconds; that of the event loop, which a simulation moves. `check`: see `Door`."""
-        self._door = door = Door(replica, limits, clock, check)
+        """`clock` is monotonic, in seconds; that of the event loop, which a simulation moves.
+
+        `check` and `access`: see `Door`.
+        """
+        self._door = door = Door(replica, limits, clock, check, access)
         self.limits = limits
         self._replica = replica
         self._inflight = 0
@@ -228,7 +234,7 @@ class Store:
         `key` is its idempotency key. Raises `InvalidRequest("id_not_allowed")` if clients make the IDs of the
         collection. What this member knows of its options may be old: the write is checked again where it is applied.
         """
-        made = str(uuid_utils.uuid7()) if key is None else document_id_for(collection, key)
+        made = str(uuid_utils.uuid7()) if key is None else document_id_for(collection, self._door.key(key) or "")
         put = new_document(collection, made, document)
         self._door.admit(put)
         ids = self.options.ids_of(collection)
@@ -294,6 +300,18 @@ class Store:
             raise
         return entered
 
+    @property
+    def asks(self) -> bool:
+        """Whether access control asks who calls: then results are to be shown by `answered`, as their caller."""
+        return self._door.access.enabled
+
+    def answered(self, action: Action, outcome: Outcome) -> Outcome | None:
+        """Return the outcome of a write that was begun by `submit` as its caller may see it.
+
+        None if it was not applied because rights have changed since: `execute` asks again.
+        """
+        return None if outcome.code is Code.ACCESS_CHANGED else self._door.answered(action, outcome)
+
     def count_out(self, entered: float, *, decided: bool) -> None:
         """Count out a write that `submit` counted in at `entered`; `decided` if there is an outcome, whichever."""
         if decided:
@@ -349,7 +367,9 @@ class Store:
         found = find_collection(view, name)
         if found is None:
             return CollectionResult(None, self._replica.revision)
-        configured = read_options(view, found.id) if found.configured else None
+        # Options name fields, and what may be in them: they are for those who see all of them.
+        shown = found.configured and self._door.view_of(name) is None
+        configured = read_options(view, found.id) if shown else None
         return CollectionResult(CollectionInfo(name, found.id, configured), self._replica.revision)
 
     def soon(self, callback: Callable[[], None]) -> None:
@@ -444,10 +464,11 @@ class Store:
     # Execution
 
     def _command(self, action: Action, key: str | None, request: bytes | None = None) -> Command:
-        command = command_for(action, key, request)
-        if level_needed(action) < ENGINE:
-            return command
-        return stamped(command, time_ms=self._replica.wall_ms(), bytes_max=self.limits.document_bytes_max)
+        door = self._door
+        command = command_for(action, door.key(key), request)
+        if level_needed(action) >= ENGINE:
+            command = stamped(command, time_ms=self._replica.wall_ms(), bytes_max=self.limits.document_bytes_max)
+        return door.command(command)
 
     async def _propose(
         self,
@@ -458,19 +479,23 @@ class Store:
         *,
         request: bytes | None = None,
     ) -> Outcome:
-        self._door.admit(action)
+        door = self._door
+        door.admit(action)
         writes = self.writes if admission is None else admission
         entered = writes.enter(timeout_s)
         try:
-            outcome = await self._decide(self._command(action, key, request), timeout_s)
+            outcome = await self._decide(action, key, request, timeout_s)
         except BaseException:
             writes.abandon()
             raise
         writes.leave(entered)
-        return outcome
+        return outcome if not door.access.enabled else door.answered(action, outcome)
 
-    async def _decide(self, command: Command, timeout_s: float) -> Outcome:
-        outcome = await self._replica.propose(command, timeout_s=timeout_s)
+    async def _decide(self, action: Action, key: str | None, request: bytes | None, timeout_s: float) -> Outcome:
+        outcome = await self._replica.propose(self._command(action, key, request), timeout_s=timeout_s)
+        if outcome.code is Code.ACCESS_CHANGED:
+            made = partial(self._command, action, key, request)
+            outcome = await self._door.proposed_again(action, made, outcome, timeout_s)
         # When the outcome was known: the rest of the request's span is the response, which this node does not control.
         sampled = active.get()
         if sampled is not None:
