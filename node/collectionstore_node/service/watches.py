@@ -19,6 +19,7 @@ import structlog
 
 from collectionstore_node.access.current import CALLER, calling
 from collectionstore_node.access.rights import Rights
+from collectionstore_node.access.stored_views import encode_view
 from collectionstore_node.changes import Cursor, Event, Eyes, Initial, Position, Recent, Scope, Selection, Tokens, event
 from collectionstore_node.changes.events import FAILED, MOVED
 from collectionstore_node.errors import (
@@ -78,7 +79,9 @@ class Watch:
         self.caller = CALLER.get()
         """Who watches: asked for its rights at every round."""
         self.rights: Rights | None = None
-        """Those by which its last events were found; None for everything."""
+        """Those of now, as far as they were looked at; None for everything."""
+        self.found_by: Rights | None = None
+        """Those by which its last events were found."""
         self.eyes: Eyes | None = None
         self.gone = gone
         self.once = once
@@ -321,10 +324,9 @@ class Watches:
         """Return what was found for a watch, or the end of it if it was found by other rights than those of now."""
         if not self._door.access.enabled or not told.events or told.ended:
             return told
-        found_by = watch.rights
         if not self._look(watch):
             return self._forbidden(watch)
-        if watch.rights is found_by:
+        if _same(watch.found_by, watch.rights, watch.cursor.selection.scope):
             return told
         # It goes on behind what it has been told, and is told the rest by its new rights.
         moved = event(MOVED, watch.token, reason="rights were changed: go on from here")
@@ -337,13 +339,8 @@ class Watches:
             return
         self._asked_at = access.revision
         for watch in tuple(self._open):
-            found_by, eyes = watch.rights, watch.eyes
-            if not self._look(watch):
-                if not watch.in_round:
-                    self._tell(watch, self._forbidden(watch))
-            elif watch.stash is not None:
-                # What was found by its old rights is looked at again where it is taken.
-                watch.rights, watch.eyes = found_by, eyes
+            if not self._look(watch) and not watch.in_round:
+                self._tell(watch, self._forbidden(watch))
 
     # Rounds
 
@@ -387,6 +384,7 @@ class Watches:
                     self._tell(watch, self._forbidden(watch))
         for watch in due:
             watch.in_round = True
+            watch.found_by = watch.rights
         cursors = [(watch.cursor, watch.eyes) for watch in due]
         # All of one state, which holds still while the thread reads it.
         work = Round(self._replica.view.fixed(), revision, self._recent, self.tokens, cursors)
@@ -481,6 +479,18 @@ class Watches:
         self.stopping = True
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _same(one: Rights | None, other: Rights | None, scope: Scope) -> bool:
+    """Whether the same is seen of a scope by both, if it may be followed by both."""
+    if one is other or scope.kind == "bucket":
+        return True
+    if one is None or other is None or scope.kind == "store":
+        return False
+    before, now = one.view(scope.name), other.view(scope.name)
+    if before is None or now is None:
+        return before is now
+    return encode_view(before) == encode_view(now)
 
 
 def _loop() -> asyncio.AbstractEventLoop:
