@@ -11,12 +11,20 @@ by the same words.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, get_args
 
+from collectionstore_node.access.callers import Caller, Method
 from collectionstore_node.access.rights import Rights
 from collectionstore_node.access.verbs import Kind, Verb
 from collectionstore_node.changes import Scope
 from collectionstore_node.errors import Forbidden
+from collectionstore_node.service.access_requests import (
+    AccessAction,
+    AccessRead,
+    CreateToken,
+    RevokeToken,
+    SetPassword,
+)
 from collectionstore_node.service.exports import ReadLog, ReadState
 from collectionstore_node.service.membership import Bootstrap, MembersRequest, ReadCluster, TransferLeadership
 from collectionstore_node.service.operations import (
@@ -68,10 +76,15 @@ from collectionstore_node.service.operations import (
 )
 
 _CLUSTER: Final = (Kind.CLUSTER, "")
+ACCESS_ACTIONS: Final = get_args(AccessAction)
+ACCESS_READS: Final = get_args(AccessRead)
 
 
-def authorize(operation: Any, rights: Rights) -> None:
-    """Refuse an operation that the caller may not make. Raises `Forbidden`."""
+def authorize(operation: Any, rights: Rights, caller: Caller | None) -> None:
+    """Refuse an operation that `caller`, who has `rights`, may not make. Raises `Forbidden`."""
+    own = _OWN.get(type(operation))
+    if own is not None and caller is not None and own(operation, caller):
+        return
     rule = RULES.get(type(operation))
     if rule is None:
         # Closed: an operation that came later and has no rule is for those who may do everything.
@@ -242,6 +255,21 @@ def _anyone(_: object, rights: Rights) -> None:
     """For what is decided behind it: by name, by its owner, or by a key that only its owner has."""
 
 
+def _own_session(create: CreateToken, caller: Caller) -> bool:
+    return create.session and create.user == caller.user and caller.method is Method.PASSWORD
+
+
+_BY_TOKEN: Final = (Method.TOKEN, Method.PASSWORD)
+"""Whose credentials are tokens of the store: the ID of any other one may be chosen by its issuer."""
+_OWN: Final[dict[type, Callable[[Any, Caller], bool]]] = {
+    CreateToken: _own_session,
+    RevokeToken: lambda revoke, caller: revoke.id == caller.credential and caller.method in _BY_TOKEN,
+    SetPassword: lambda change, caller: change.user == caller.user and caller.method is Method.PASSWORD,
+}
+"""What callers may do with what is theirs, whatever their roles: log in and out, and change the password that they have
+just given."""
+
+
 RULES: Final[dict[type, Callable[[Any, Rights], None]]] = {
     DocumentRef: _read,
     KeyRef: _read,
@@ -288,5 +316,6 @@ RULES: Final[dict[type, Callable[[Any, Rights], None]]] = {
     Bootstrap: _cluster(Verb.ADMIN),
     MembersRequest: _cluster(Verb.ADMIN),
     TransferLeadership: _cluster(Verb.ADMIN),
+    **dict.fromkeys((*ACCESS_ACTIONS, *ACCESS_READS), _cluster(Verb.ADMIN)),
 }
 """By type and not by `match`: a read costs one lookup."""

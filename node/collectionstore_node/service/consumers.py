@@ -68,6 +68,7 @@ class Consumers:
         where access control is not used nothing is stored of it.
         """
         door = self._door
+        door.admit(action)
         if not door.access.enabled:
             return await self._propose(action, key, timeout_s)
         if isinstance(action, PutConsumer):

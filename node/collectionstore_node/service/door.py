@@ -34,7 +34,7 @@ from collectionstore_node.service.operations import (
     ReadPoint,
 )
 from collectionstore_node.service.results import Code, Outcome, ReadResult
-from collectionstore_node.service.rights_of_now import RightsOfNow, Unlocked
+from collectionstore_node.service.policies import AppliedPolicy
 from collectionstore_node.service.seeing import seen_stored
 from collectionstore_node.service.store_replica import StoreReplica
 from collectionstore_node.service.turns import Turns
@@ -67,14 +67,11 @@ class Door:
         limits: StoreLimits,
         clock: Callable[[], float],
         check: Callable[[Operation, StoreLimits], None],
-        access: RightsOfNow | None = None,
+        access: AppliedPolicy,
     ) -> None:
-        """`check` raises what refuses an operation; `clock` is monotonic, in seconds.
-
-        Without `access` everyone may do everything.
-        """
+        """`check` raises what refuses an operation; `clock` is monotonic, in seconds; `access` knows the rights."""
         self._check = check
-        self.access: RightsOfNow = Unlocked() if access is None else access
+        self.access = access
         self.refused: Callable[[Forbidden, bool], None] = _untold
         """Told what was refused, and whether only because it would be if access control were enforced."""
         self.replica = replica
@@ -105,7 +102,7 @@ class Door:
         if rights is None:
             return None
         try:
-            authorize(operation, rights)
+            authorize(operation, rights, CALLER.get())
         except Forbidden as error:
             enforced = rights.mode is Mode.ENFORCED
             self.refused(error, not enforced)
@@ -118,7 +115,7 @@ class Door:
         access = self.access
         if not access.enabled:
             return None
-        rights = access.rights_of(CALLER.get())
+        rights = access.rights()
         return None if rights.unrestricted else rights
 
     def limited(self) -> Rights | None:
@@ -133,7 +130,7 @@ class Door:
         """
         rights = self.limited()
         if rights is not None:
-            authorize(operation, rights)
+            authorize(operation, rights, CALLER.get())
         return rights
 
     def view_of(self, collection: str) -> DocumentView | None:
@@ -164,7 +161,7 @@ class Door:
         access = self.access
         if not access.enabled:
             return command
-        rights = access.rights_of(CALLER.get())
+        rights = access.rights()
         if rights.mode is not Mode.ENFORCED:
             return command
         if not rights.unrestricted:
@@ -200,8 +197,8 @@ class Door:
 
     async def view(self, operation: Operation, consistency: ReadConsistency, timeout_s: float) -> View:
         """Admit a read and return the state it may see. The caller reads it and the revision without an await."""
-        asked_at = self.access.revision
         self.admit(operation)
+        asked_at = self.access.revision
         await self.confirm(consistency, timeout_s)
         self.admit_again(operation, asked_at)
         return self.replica.view

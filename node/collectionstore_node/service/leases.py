@@ -55,6 +55,7 @@ class Leases:
         A caller who may not write everything names what it may write of that: the outcome is ACCESS_DOCUMENT if there
         is more.
         """
+        self._door.admit(RevokeLease(lease))
         rights = self._door.limited()
         action: RevokeLease | RevokeAttached = RevokeLease(lease)
         if rights is not None:

@@ -213,8 +213,8 @@ class Watches:
         `Overloaded` beyond the bounds, and `UpgradePending` before the feature level has a history.
         """
         door, replica, start = self._door, self._replica, request.start
-        asked_at = door.access.revision
         door.admit(request)
+        asked_at = door.access.revision
         self._check_places(owner)
         if isinstance(start, Position):
             if start.revision > replica.revision:
