@@ -67,11 +67,14 @@ class Door:
         limits: StoreLimits,
         clock: Callable[[], float],
         check: Callable[[Operation, StoreLimits], None],
-        access: AppliedPolicy,
+        access: AppliedPolicy | None = None,
     ) -> None:
-        """`check` raises what refuses an operation; `clock` is monotonic, in seconds; `access` knows the rights."""
+        """`check` raises what refuses an operation; `clock` is monotonic, in seconds.
+
+        `access` knows the rights; without it those are asked for that the state configures.
+        """
         self._check = check
-        self.access = access
+        self.access = AppliedPolicy(replica, Mode.DISABLED) if access is None else access
         self.refused: Callable[[Forbidden, bool], None] = _untold
         """Told what was refused, and whether only because it would be if access control were enforced."""
         self.replica = replica

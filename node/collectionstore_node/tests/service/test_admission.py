@@ -242,7 +242,7 @@ OPTIONS = {"parsed", "ids_of", "violations"}
 """`parsed` checks options, before there is an operation; the others read the options of a collection for one."""
 TURNS = {"confirm", "reads_wait", "read_turn", "soon"}
 """What comes between admission and reading, and reads nothing."""
-SECOND_HALVES = {"renumbered", "end_write", "end_read", "end_stale_read", "count_out"}
+SECOND_HALVES = {"answered", "renumbered", "end_write", "end_read", "end_stale_read", "count_out"}
 """Of what `begin_write`, `begin_read` and `submit` have admitted."""
 PARTS = {
     "backups",
@@ -263,6 +263,8 @@ PARTS = {
 }
 FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", "name", "staleness_s", "wall_ms"}
 """What probes read of a node, whatever the load."""
+ASKED = {"asks"}
+"""Whether access control asks at all."""
 SIGNING = {"token_key", "pins"}
 """What cursors are signed by: nothing that clients have stored."""
 COUNTED = {"waiting", "known"}
@@ -317,7 +319,7 @@ def test_every_public_method_is_an_operation_or_a_fact() -> None:
         if not name.startswith("_")
     }
 
-    others = OPTIONS | ADMISSION | TURNS | SECOND_HALVES | FACTS | SIGNING | COUNTED | TOLD
+    others = ASKED | OPTIONS | ADMISSION | TURNS | SECOND_HALVES | FACTS | SIGNING | COUNTED | TOLD
     assert public - PARTS - {"for_streams"} == {name for name, _, _ in OPERATIONS} | others
 
 
