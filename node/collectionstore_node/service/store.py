@@ -21,7 +21,7 @@ import msgspec
 import uuid_utils
 
 from collectionstore_node.access.modes import Mode
-from collectionstore_node.errors import InvalidRequest, Overloaded
+from collectionstore_node.errors import Forbidden, InvalidRequest, Overloaded
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.observation.command import Waiter, tell
 from collectionstore_node.service.access import Access
@@ -304,6 +304,11 @@ class Store:
             writes.abandon()
             raise
         return entered
+
+    def on_refusal(self, told: Callable[[Forbidden, bool], None]) -> None:
+        """Have `told` called with everything that is refused, and whether it was done all the same: in the mode
+        `Permissive`. It raises nothing."""
+        self._door.refused = told
 
     @property
     def asks(self) -> bool:

@@ -263,8 +263,8 @@ PARTS = {
 }
 FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", "name", "staleness_s", "wall_ms"}
 """What probes read of a node, whatever the load."""
-ASKED = {"asks"}
-"""Whether access control asks at all."""
+ASKED = {"asks", "on_refusal"}
+"""Whether access control asks at all, and who is told what it refuses."""
 SIGNING = {"token_key", "pins"}
 """What cursors are signed by: nothing that clients have stored."""
 COUNTED = {"waiting", "known"}
