@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -28,6 +29,7 @@ from collectionstore_node.service.operations import (
     DocumentQuery,
     DocumentRef,
     ExportDocuments,
+    FindDocuments,
     Get,
     Guard,
     GuardedTransaction,
@@ -56,7 +58,8 @@ from collectionstore_node.service.queries import parse_find
 from collectionstore_node.service.results import Code, refused_index
 from collectionstore_node.service.tickets import parse_ticket
 from collectionstore_node.service.updates import Changes
-from collectionstore_node.statemachine.commands import Command, CreateIndex
+from collectionstore_node.statemachine.access_commands import PutRole
+from collectionstore_node.statemachine.commands import BuildIndex, Command, CreateIndex
 from collectionstore_node.tests.service.access_scene import ADMIN, NEW, Scene, by, caller, reads, writes
 
 PEOPLE = {
@@ -679,8 +682,6 @@ async def test_asking_again_is_bounded(scene: Scene) -> None:
         if isinstance(command.action, Put):
             again += 1
             body = orjson.dumps({"rules": [reads("x")], "description": str(again)})
-            from collectionstore_node.statemachine.access_commands import PutRole
-
             await propose(Command(PutRole("unrelated", body, missing=True)), timeout_s=timeout_s)
         return await propose(command, timeout_s=timeout_s)
 
@@ -838,8 +839,6 @@ async def test_a_watch_ends_when_its_right_is_gone_and_tells_nothing_more(scene:
 
 
 async def test_a_quiet_watch_ends_without_any_change(scene: Scene) -> None:
-    import asyncio
-
     request = WatchChanges(Selection(Scope("collection", "people")))
     with by("ann", "reads"):
         watch = await scene.store.watches.open(request, consistency=NEW, timeout_s=1)
@@ -872,13 +871,47 @@ async def test_what_a_slow_client_has_not_taken_is_asked_again(scene: Scene) -> 
     watch.close()
 
 
+# Plans
+
+
+async def test_the_rows_of_a_caller_are_found_by_an_index(scene: Scene) -> None:
+    await _many(scene, "team")
+    with by("ann", "team-a"):
+        request = FindDocuments("people", parse_find(), None, 100)
+        page = await scene.store.queries.find(request, show=lambda one: one.id, consistency=NEW, timeout_s=1)
+    assert page.meter.plan is not None
+    assert page.meter.plan["index"] == "by_team"
+    assert page.items == ("ada", "cyd", "n000")
+
+
+async def test_a_guard_is_not_planned_by_an_index_of_hidden_fields(scene: Scene) -> None:
+    await _many(scene, "salary")
+    guard = QueryGuard(DocumentQuery("people", b'{"salary":null}'), CompareOperator.GREATER, 100)
+    guarded = GuardedTransaction(Transaction(), (guard,))
+    with by("ann", "unpaid"):
+        planned = await scene.store.commits.planned(guarded, key=None, timeout_s=1)
+        assert isinstance(planned, GuardedTransaction)
+        assert planned.guards[0].query.plan.index == 0
+        # Missing in all of them, as far as the caller sees: an index of what is there would find none.
+        assert (await scene.store.commits.run(guarded, key=None, timeout_s=1)).succeeded
+    with calling(ADMIN):
+        planned = await scene.store.commits.planned(guarded, key=None, timeout_s=1)
+        assert isinstance(planned, GuardedTransaction)
+        assert planned.guards[0].query.plan.index != 0
+
+
+async def _many(scene: Scene, path: str) -> None:
+    for number in range(120):
+        document = orjson.dumps({"team": "b" if number else "a", "salary": number})
+        await scene.replica.propose(Command(Put(ref(f"n{number:03}"), document)), timeout_s=1)
+    await _index(scene, path)
+
+
 # Helpers
 
 
 async def _index(scene: Scene, path: str, *, unique: bool = False) -> None:
     """Create an index and build it, as the leader does."""
-    from collectionstore_node.statemachine.commands import BuildIndex
-
     definition = Definition(f"by_{path.replace('.', '_')}", (IndexField(path),), unique=unique)
     outcome = await scene.replica.propose(command_for(CreateIndex("people", definition), None), timeout_s=1)
     assert outcome.code is Code.OK
