@@ -117,9 +117,7 @@ def check_query(text: bytes, pointer: str) -> Node:
     return parse_filter(orjson.loads(text), pointer)
 
 
-def _planned(
-    action: GuardedTransaction | Commit, view: View, rights: Rights | None
-) -> GuardedTransaction | Commit:
+def _planned(action: GuardedTransaction | Commit, view: View, rights: Rights | None) -> GuardedTransaction | Commit:
     def query(given: DocumentQuery) -> DocumentQuery:
         return _query(given, view, None if rights is None else rights.view(given.collection))
 

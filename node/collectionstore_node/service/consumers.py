@@ -22,7 +22,13 @@ from collectionstore_node.service.operations import (
     ReadConsumers,
 )
 from collectionstore_node.service.results import Outcome
-from collectionstore_node.statemachine.consumers import CONSUMERS_MAX, REQUEST_BYTES_MAX, Consumer, find_consumer, scan_consumers
+from collectionstore_node.statemachine.consumers import (
+    CONSUMERS_MAX,
+    REQUEST_BYTES_MAX,
+    Consumer,
+    find_consumer,
+    scan_consumers,
+)
 from collectionstore_node.statemachine.history import kept_after
 
 ConsumerAction: TypeAlias = PutConsumer | AckConsumer | DeleteConsumer

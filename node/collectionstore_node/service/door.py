@@ -1,7 +1,7 @@
 """`Door`: what every operation passes before it reaches the replica, and the state that it may see behind it.
 
-Rights are those of the caller of what runs (`access.current.CALLER`), by the state that is read: an operation is refused
-where it enters, lest it cost anything, and asked again behind whatever it has waited for, where its state is taken.
+Rights are those of the caller of what runs (`access.current.CALLER`), by the state that is read: an operation is
+refused where it enters, lest it cost anything, and asked again behind what it has waited for, where its state is taken.
 Commands carry the access revision by which they were allowed, and are refused with ACCESS_CHANGED if it is another one
 when they are applied.
 """
@@ -33,8 +33,8 @@ from collectionstore_node.service.operations import (
     ReadConsistency,
     ReadPoint,
 )
-from collectionstore_node.service.results import Code, Outcome, ReadResult
 from collectionstore_node.service.policies import AppliedPolicy
+from collectionstore_node.service.results import Code, Outcome, ReadResult
 from collectionstore_node.service.seeing import seen_stored
 from collectionstore_node.service.store_replica import StoreReplica
 from collectionstore_node.service.turns import Turns
@@ -176,8 +176,8 @@ class Door:
     ) -> Outcome:
         """Propose a command again that was refused because rights have changed, if it is allowed by what they are now.
 
-        `made` makes the command anew. Bounded: raises `NotNow` if they change each time, `Forbidden`, and what proposing
-        raises. None of those that were refused has had an effect.
+        `made` makes the command anew. Bounded: raises `NotNow` if they change each time, `Forbidden`, and what
+        proposing raises. None of those that were refused has had an effect.
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_s

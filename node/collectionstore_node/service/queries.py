@@ -11,7 +11,14 @@ from typing import Any, Final, TypeVar
 from collectionstore_node.access.verbs import Kind, Verb
 from collectionstore_node.documents.paths import Path, parse_path, values_at
 from collectionstore_node.documents.values import MISSING, Value, sort_key
-from collectionstore_node.errors import Forbidden, InvalidRequest, InvariantViolated, ManyDeleted, Overloaded, ReadTimedOut
+from collectionstore_node.errors import (
+    Forbidden,
+    InvalidRequest,
+    InvariantViolated,
+    ManyDeleted,
+    Overloaded,
+    ReadTimedOut,
+)
 from collectionstore_node.query.aggregation import Pipeline, parse_pipeline
 from collectionstore_node.query.conditions import paths_of
 from collectionstore_node.query.find import SKIP_MAX, Find, parse_fields_text, parse_find, parse_sort_text
@@ -597,7 +604,9 @@ class Views:
         self._of: dict[str, Seen] = {}
         rights = door.asked(request)
         if rights is not None:
-            names = [name for name, _ in request.pipeline.collections] if isinstance(request, AggregateDocuments) else []
+            names = (
+                [name for name, _ in request.pipeline.collections] if isinstance(request, AggregateDocuments) else []
+            )
             verb = Verb.READ
             if isinstance(request, ExportDocuments):
                 verb = reading_verb(rights, request.collection)

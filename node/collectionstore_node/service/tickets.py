@@ -130,9 +130,7 @@ class Tickets:
         command, ticket = self._begin(action, key, timeout_s, request)
         entered = self._door.writes.enter(timeout_s)
         made = partial(self._command, action, key_of(ticket), request)
-        work = asyncio.get_running_loop().create_task(
-            self._carry_out(action, command, made, entered, timeout_s, told)
-        )
+        work = asyncio.get_running_loop().create_task(self._carry_out(action, command, made, entered, timeout_s, told))
         self._under_way.add(work)
         work.add_done_callback(self._under_way.discard)
         return ticket

@@ -461,9 +461,7 @@ class CollectionView(msgspec.Struct, frozen=True, array_like=True):
     write: bytes | None = None
 
 
-Restrictable: TypeAlias = (
-    Put | Delete | Update | Insert | Expiring | Touch | Transaction | GuardedTransaction | Commit
-)
+Restrictable: TypeAlias = Put | Delete | Update | Insert | Expiring | Touch | Transaction | GuardedTransaction | Commit
 
 
 class Restricted(msgspec.Struct, frozen=True, array_like=True, tag=70):

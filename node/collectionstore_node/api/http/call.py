@@ -85,9 +85,9 @@ class Call:
         """How long the body took to arrive."""
 
     def require_operator(self, what: str, verb: Verb = Verb.ADMIN) -> None:
-        """Refuse clients that are no operators; `what` begins the sentence. Raises `Problem` 401 or 403, or `Forbidden`.
+        """Refuse clients that are no operators; `what` begins the sentence. Raises `Problem` 401 or 403.
 
-        Where access control is enforced those are operators who may do `verb` to the cluster.
+        Where access control is enforced those are operators who may do `verb` to the cluster: raises `Forbidden` then.
         BEFORE the body is read: who may not send it gets nothing buffered.
         """
         access = self.api.store.access

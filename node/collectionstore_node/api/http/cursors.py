@@ -1,8 +1,8 @@
 """Cursors: where the next page of a list begins, as an opaque, versioned text that is valid for that list only.
 
-They are valid for the user that they were given to. Those of queries say at which revision of the store the pages are, too, and are signed by the cluster: one of
-another cluster, whose revisions are others, is refused. The rest are not signed: a cursor contains nothing that its
-client has not seen, and a forged one lists nothing that a prefix could not.
+They are valid for the user that they were given to. Those of queries say at which revision of the store the pages are,
+too, and are signed by the cluster: one of another cluster, whose revisions are others, is refused. The rest are not
+signed: a cursor contains nothing that its client has not seen, and a forged one lists nothing that a prefix could not.
 """
 
 from __future__ import annotations

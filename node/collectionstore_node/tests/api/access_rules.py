@@ -62,9 +62,7 @@ _NDJSON: Final = "application/x-ndjson"
 
 ROUTES: Final[dict[tuple[str, str], Rule]] = {
     # What authentication guards, and what is for everyone
-    **dict.fromkeys(
-        [("GET", path) for path in ("/livez", "/readyz", "/health", "/status", "/metrics")], Rule(OUTSIDE)
-    ),
+    **dict.fromkeys([("GET", path) for path in ("/livez", "/readyz", "/health", "/status", "/metrics")], Rule(OUTSIDE)),
     **dict.fromkeys(
         [("GET", path) for path in ("/", "/openapi.json", "/docs", "/docs/page.css", "/docs/page.js")], Rule(ANYONE)
     ),

@@ -176,9 +176,7 @@ async def test_a_document_of_others_looks_absent_in_every_read(scene: Scene) -> 
         request = DistinctValues("people", everything, ("name",))
         assert (await store.queries.distinct(request, consistency=NEW, timeout_s=1)).values == ("Ada", "Cyd")
         pipeline = parse_pipeline([{"$group": {"_id": None, "sum": {"$sum": "$salary"}}}])
-        made = await store.queries.aggregate(
-            AggregateDocuments("people", pipeline), consistency=NEW, timeout_s=1
-        )
+        made = await store.queries.aggregate(AggregateDocuments("people", pipeline), consistency=NEW, timeout_s=1)
         assert orjson.loads(made.documents[0])["sum"] == 400
         assert made.meter.documents == 2
         page = await store.lists.documents(
@@ -609,9 +607,7 @@ async def test_a_lease_ends_only_with_what_its_caller_may_write(scene: Scene) ->
 async def test_lists_of_collections_show_what_may_be_read(scene: Scene) -> None:
     async def listed() -> tuple[str, ...]:
         request = ListCollections("", None, 10)
-        page = await scene.store.lists.collections(
-            request, show=lambda one: one.name, consistency=NEW, timeout_s=1
-        )
+        page = await scene.store.lists.collections(request, show=lambda one: one.name, consistency=NEW, timeout_s=1)
         return page.items
 
     with by("ann", "reads"):
