@@ -82,14 +82,16 @@ ACCESS_READS: Final = get_args(AccessRead)
 
 def authorize(operation: Any, rights: Rights, caller: Caller | None) -> None:
     """Refuse an operation that `caller`, who has `rights`, may not make. Raises `Forbidden`."""
-    own = _OWN.get(type(operation))
-    if own is not None and caller is not None and own(operation, caller):
-        return
     rule = RULES.get(type(operation))
     if rule is None:
         # Closed: an operation that came later and has no rule is for those who may do everything.
         raise Forbidden(Verb.ADMIN, *_CLUSTER)
-    rule(operation, rights)
+    try:
+        rule(operation, rights)
+    except Forbidden:
+        own = _OWN.get(type(operation))
+        if own is None or caller is None or not own(operation, caller):
+            raise
 
 
 def require(rights: Rights, verb: Verb, kind: Kind, name: str = "") -> None:
@@ -141,6 +143,10 @@ def _scope(scope: Scope) -> tuple[Kind, str]:
 
 def _read(ref: Ref, rights: Rights) -> None:
     require(rights, Verb.READ, *resource_of(ref))
+
+
+def _write_once(write: Put | Delete, rights: Rights) -> None:
+    require(rights, Verb.WRITE, *resource_of(write.ref))
 
 
 def _write(write: Put | Delete | Update | Expiring | Touch, rights: Rights) -> None:
@@ -273,8 +279,8 @@ just given."""
 RULES: Final[dict[type, Callable[[Any, Rights], None]]] = {
     DocumentRef: _read,
     KeyRef: _read,
-    Put: _write,
-    Delete: _write,
+    Put: _write_once,
+    Delete: _write_once,
     Update: _write,
     Expiring: _write,
     Touch: _write,

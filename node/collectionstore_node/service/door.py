@@ -13,11 +13,10 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
-from msgspec.structs import replace
-
-from collectionstore_node.access.callers import Method
+from collectionstore_node.access.callers import Caller, Method
 from collectionstore_node.access.current import CALLER
 from collectionstore_node.access.modes import Mode
+from collectionstore_node.access.policy import Policy
 from collectionstore_node.access.rights import DocumentView, Rights
 from collectionstore_node.errors import Forbidden, NotNow
 from collectionstore_node.service.admission import WriteAdmission
@@ -59,7 +58,7 @@ class Propose(Protocol):
 class Door:
     """What the parts of a `Store` share. Belongs to one event loop."""
 
-    __slots__ = ("_check", "access", "limits", "refused", "replica", "stream_writes", "turns", "writes")
+    __slots__ = ("_check", "_last", "access", "limits", "refused", "replica", "stream_writes", "turns", "writes")
 
     def __init__(
         self,
@@ -75,6 +74,7 @@ class Door:
         """
         self._check = check
         self.access = AppliedPolicy(replica, Mode.DISABLED) if access is None else access
+        self._last: tuple[Policy, Caller | None, Rights] | None = None
         self.refused: Callable[[Forbidden, bool], None] = _untold
         """Told what was refused, and whether only because it would be if access control were enforced."""
         self.replica = replica
@@ -93,38 +93,39 @@ class Door:
         That means limits and the rights of its caller. Raises `Forbidden`.
         """
         self._check(operation, self.limits)
-        if self.access.enabled:
-            self.authorized(operation)
+        policy = self.access.policy()
+        if policy.mode is not Mode.DISABLED:
+            self._authorize(operation, policy)
 
-    def authorized(self, operation: Any) -> Rights | None:
-        """Return the rights of the caller by which an operation is allowed now; None for everything.
-
-        Raises `Forbidden`.
-        """
-        rights = self.rights()
-        if rights is None:
-            return None
+    def _authorize(self, operation: Operation, policy: Policy) -> None:
+        caller = CALLER.get()
+        rights = self._rights_of(policy, caller)
+        if rights.unrestricted:
+            return
         try:
-            authorize(operation, rights, CALLER.get())
+            authorize(operation, rights, caller)
         except Forbidden as error:
-            enforced = rights.mode is Mode.ENFORCED
+            enforced = policy.mode is Mode.ENFORCED
             self.refused(error, not enforced)
             if enforced:
                 raise
-        return rights if rights.mode is Mode.ENFORCED else None
 
-    def rights(self) -> Rights | None:
-        """Return the rights of the caller in the applied state; None for everything."""
-        access = self.access
-        if not access.enabled:
-            return None
-        rights = access.rights()
-        return None if rights.unrestricted else rights
+    def _rights_of(self, policy: Policy, caller: Caller | None) -> Rights:
+        """Return what a caller may do; the last answer is kept, as a connection asks again and again."""
+        last = self._last
+        if last is not None and last[0] is policy and last[1] is caller:
+            return last[2]
+        rights = policy.rights(caller)
+        self._last = policy, caller, rights
+        return rights
 
     def limited(self) -> Rights | None:
-        """Return the rights of the caller if they are enforced, and not everything; else None."""
-        rights = self.rights()
-        return rights if rights is not None and rights.mode is Mode.ENFORCED else None
+        """Return the rights of the caller in the applied state if they are enforced, and not everything; else None."""
+        policy = self.access.policy()
+        if policy.mode is not Mode.ENFORCED:
+            return None
+        rights = self._rights_of(policy, CALLER.get())
+        return None if rights.unrestricted else rights
 
     def asked(self, operation: Any) -> Rights | None:
         """Return the rights of the caller where the state of a read is taken; None for everything.
@@ -161,15 +162,13 @@ class Door:
 
     def command(self, command: Command) -> Command:
         """Return a command with what it is applied under: the access revision, and the views of its caller."""
-        access = self.access
-        if not access.enabled:
+        policy = self.access.policy()
+        if policy.mode is not Mode.ENFORCED:
             return command
-        rights = access.rights()
-        if rights.mode is not Mode.ENFORCED:
-            return command
+        rights, action = self._rights_of(policy, CALLER.get()), command.action
         if not rights.unrestricted:
-            command = restricted(command, rights)
-        return replace(command, access=rights.revision)
+            action = restricted(action, rights)
+        return Command(action, command.idempotency, policy.revision)
 
     async def proposed_again(
         self, action: Action, made: Callable[[], Command], refused: Outcome, timeout_s: float
@@ -193,7 +192,7 @@ class Door:
 
     def answered(self, action: Action, outcome: Outcome) -> Outcome:
         """Return an outcome as its caller may see it: documents by its views, and no names of hidden ones."""
-        rights = self.limited() if self.access.enabled else None
+        rights = self.limited()
         return outcome if rights is None else answered(action, outcome, rights)
 
     # State
@@ -208,8 +207,9 @@ class Door:
 
     def admit_again(self, operation: Operation, asked_at: int) -> None:
         """Ask again behind a pause, by the state that is read, if rights have changed since. Raises `Forbidden`."""
-        if self.access.enabled and self.access.revision != asked_at:
-            self.authorized(operation)
+        policy = self.access.policy()
+        if policy.revision != asked_at and policy.mode is not Mode.DISABLED:
+            self._authorize(operation, policy)
 
     async def confirm(self, consistency: ReadConsistency, timeout_s: float) -> None:
         """Return when reads that began before the call are as current; one confirmation serves any number of them.
@@ -232,7 +232,7 @@ class Door:
     def read_now(self, target: Read) -> ReadResult:
         """Read what this node has applied. Raises `InvalidRequest("collection_not_found")` and `Forbidden`."""
         # No await here: rights, value and revision belong to the same state.
-        rights = self.asked(target) if self.access.enabled else None
+        rights = self.asked(target)
         replica = self.replica
         if isinstance(target, DocumentRef):
             stored = get_document(replica.view, target.collection, target.id)

@@ -7,6 +7,7 @@ Indexes hold the fields as they are, so a plan uses those only whose fields are 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -34,9 +35,7 @@ class Seen:
 
     def __init__(self, view: DocumentView) -> None:
         self._view = view
-        self._tests = 1 + sum(1 for _ in (*view.allowed, *view.denied))
-        if view.node is not None:
-            self._tests += leaves(view.node)
+        self._tests = _tests_of(view)
         self.hidden_documents = self.hidden_bytes = 0
         """What was looked at and is hidden: it is not told how much that is."""
 
@@ -104,6 +103,12 @@ class Seen:
         if partial is not None:
             paths += [test.path for test in tests_of(partial)]
         return all(map(self._view.shows, paths))
+
+
+@lru_cache(maxsize=1_024)
+def _tests_of(view: DocumentView) -> int:
+    """Return how many tests a view makes of a document at most. By identity: rights remember their views."""
+    return 1 + len(view.allowed) + len(view.denied) + (0 if view.node is None else leaves(view.node))
 
 
 def seen_stored(view: DocumentView | None, document_id: str, stored: Stored) -> Stored | None:

@@ -5,7 +5,7 @@ What depends on documents is decided where the command is applied (`statemachine
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 
@@ -37,7 +37,8 @@ from collectionstore_node.service.operations import (
     steps_of,
 )
 from collectionstore_node.service.results import Code, Item, Outcome
-from collectionstore_node.statemachine.commands import Command, RefusedBy, refused_item, unrestricted
+from collectionstore_node.statemachine.commands import Action as CommandAction
+from collectionstore_node.statemachine.commands import RefusedBy, refused_item, unrestricted
 from collectionstore_node.statemachine.restrictions import views_reason
 
 _RESTRICTABLE: Final = (Put, Delete, Update, Insert, Expiring, Touch, Transaction, GuardedTransaction, Commit)
@@ -46,21 +47,25 @@ _BY_SCHEMA: Final = (Code.SCHEMA_VIOLATION, Code.SCHEMA_COST, Code.SCHEMA_DEFAUL
 _KEPT: Final = 1_024
 
 
-def restricted(command: Command, rights: Rights) -> Command:
-    """Return a command with the views of its caller, if there are any. Raises `Forbidden` for rules that do not fit."""
-    action = command.action
-    if not isinstance(action, _RESTRICTABLE):
-        return command
+def restricted(action: CommandAction, rights: Rights) -> CommandAction:
+    """Return an action with the views of its caller, if there are any. Raises `Forbidden` for rules that do not fit."""
+    if type(action) is Put:
+        ref = action.ref  # the hot path: one collection, or none
+        names: Iterable[str] = (ref.collection,) if type(ref) is DocumentRef else ()
+    elif isinstance(action, _RESTRICTABLE):
+        names = dict.fromkeys(_collections(action))
+    else:
+        return action
     views: list[CollectionView] = []
-    for name in dict.fromkeys(_collections(action)):
+    for name in names:
         read, write = rights.view(name), rights.view(name, Verb.WRITE)
         if read is not None or write is not None:
             views.append(CollectionView(name, _encoded(read), _encoded(write)))
     if not views:
-        return command
+        return action
     if views_reason(views) is not None or any(len(one.read or b"") > VIEW_BYTES_MAX for one in views):
         raise Forbidden(Verb.WRITE, "cluster", of="a command of so many rules of roles ")
-    return replace(command, action=Restricted(action, tuple(views)))
+    return Restricted(action, tuple(views))
 
 
 def answered(action: Action, outcome: Outcome, rights: Rights) -> Outcome:
