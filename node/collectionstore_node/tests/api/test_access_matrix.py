@@ -33,6 +33,7 @@ from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica,
 from collectionstore_node.tests.api.stream.stream_clients import StreamClient, connect
 
 ROLES = "X-Test-Roles"
+USER = "X-Test-User"
 EVERY_NEED = [(verb, kind) for kind in Kind for verb in sorted(VERBS_OF[kind])]
 
 
@@ -111,7 +112,7 @@ async def client(matrix: Matrix, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
     async def handled(self: Dispatcher, request: web.BaseRequest) -> Answer:
         roles = tuple(filter(None, request.headers.get(ROLES, "").split(",")))
-        with calling(Caller("user", Method.TOKEN, roles)):
+        with calling(Caller(request.headers.get(USER, "user"), Method.TOKEN, roles)):
             return await handle(self, request)
 
     monkeypatch.setattr(Dispatcher, "handle", handled)
@@ -227,3 +228,38 @@ async def _asked(matrix: Matrix, roles: tuple[str, ...], op: str, fields: dict[s
                 return answer
         finally:
             await runner.cleanup()
+
+
+async def test_a_cursor_of_another_user_is_none(client: Client, matrix: Matrix) -> None:
+    await matrix.replica.propose(Command(Put(DocumentRef("people", "y"), b'{"n":2}')), timeout_s=1)
+    for path, body in (
+        ("/api/v1/collections/people/documents?limit=1", None),
+        ("/api/v1/collections/people:find", {"limit": 1}),
+    ):
+
+        async def page(user: str, cursor: str | None = None, path: str = path, body: Any = body) -> Reply:
+            headers = {ROLES: "reader", USER: user}
+            if body is None:
+                return await client.send("GET", path + (f"&cursor={cursor}" if cursor else ""), None, headers)
+            asked = orjson.dumps(body | ({"cursor": cursor} if cursor else {}))
+            return await client.send("POST", path, asked, headers | JSON)
+
+        cursor = (await page("ann")).json["next_cursor"]
+        assert (await page("ann", cursor)).json["documents"][0]["id"] == "y"
+        assert (await page("eve", cursor)).json["code"] == "invalid_cursor"
+
+
+async def test_what_is_refused_tells_nothing_of_what_is_there(client: Client, matrix: Matrix) -> None:
+    """The same answer for a collection, a document, an index that exists and for one that does not."""
+
+    async def told(path: str, name: str) -> dict[str, Any]:
+        reply = await client.send("GET", path, None, {ROLES: "monitor"})
+        assert reply.status == 403
+        return {key: value for key, value in reply.json.items() if key not in ("instance", "request_id")}
+
+    for ending in ("", "/documents/x", "/documents", "/indexes/i", ":export"):
+        there = await told(f"/api/v1/collections/people{ending}", "people")
+        nowhere = await told(f"/api/v1/collections/nowhere{ending}", "nowhere")
+        assert {**there, "detail": ""} == {**nowhere, "detail": ""}
+        assert there["detail"].replace("people", "") == nowhere["detail"].replace("nowhere", "")
+        assert there["outcome"] == "not_applied"
