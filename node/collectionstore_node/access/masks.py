@@ -62,15 +62,15 @@ def shown(document: dict[str, Any], masks: Masks) -> dict[str, Any]:
 
 def shows(masks: Masks, path: Path) -> bool:
     """Whether everything that `path` names, and what is within it, is shown by one of `masks`, whatever is there."""
-    within: Masks | None = masks
     for name in path:
-        within = _within(within, name)
+        within = _within(masks, name)
         if within is None:
             return True
         if not within:
             return False
+        masks = within
     # The document itself, or what has hidden parts: a mask without names shows all, or nothing.
-    return any(not mask.tree and mask.hides for mask in within)
+    return any(not mask.tree and mask.hides for mask in masks)
 
 
 def hidden(document: dict[str, Any], masks: Masks) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from collectionstore_node.service.operations import (
     ReadPoint,
 )
 from collectionstore_node.service.policies import AppliedPolicy
+from collectionstore_node.service.refusals import Refusals
 from collectionstore_node.service.results import Code, Outcome, ReadResult
 from collectionstore_node.service.seeing import seen_stored
 from collectionstore_node.service.store_replica import StoreReplica
@@ -42,6 +43,8 @@ from collectionstore_node.statemachine.commands import Command
 from collectionstore_node.statemachine.reads import get_document, get_key
 from collectionstore_node.statemachine.view import View
 
+_OWNED: Final = "user:"
+"""Begins the idempotency keys of users, as they are stored."""
 AUTHORIZED_MAX: Final = 8
 """How often a command is allowed and proposed whose access revision is another one when it is applied."""
 
@@ -58,7 +61,7 @@ class Propose(Protocol):
 class Door:
     """What the parts of a `Store` share. Belongs to one event loop."""
 
-    __slots__ = ("_check", "_last", "access", "limits", "refused", "replica", "stream_writes", "turns", "writes")
+    __slots__ = ("_check", "_last", "access", "limits", "refusals", "replica", "stream_writes", "turns", "writes")
 
     def __init__(
         self,
@@ -75,8 +78,8 @@ class Door:
         self._check = check
         self.access = AppliedPolicy(replica, Mode.DISABLED) if access is None else access
         self._last: tuple[Policy, Caller | None, Rights] | None = None
-        self.refused: Callable[[Forbidden, bool], None] = _untold
-        """Told what was refused, and whether only because it would be if access control were enforced."""
+        self.refusals = Refusals(clock)
+        """What was refused for rights."""
         self.replica = replica
         self.limits = limits
         self.turns = Turns()
@@ -106,7 +109,7 @@ class Door:
             authorize(operation, rights, caller)
         except Forbidden as error:
             enforced = policy.mode is Mode.ENFORCED
-            self.refused(error, not enforced)
+            self.refusals.note(error, "" if caller is None else caller.user, permitted=not enforced)
             if enforced:
                 raise
 
@@ -150,9 +153,11 @@ class Door:
         if key is None or not self.access.enabled:
             return key
         caller = CALLER.get()
-        if caller is None or caller.method is Method.ANONYMOUS:
+        user = "" if caller is None or caller.method is Method.ANONYMOUS else caller.user
+        if not user and not key.startswith(_OWNED):
             return key
-        return hashlib.sha256(f"{caller.user}\0{key}".encode()).hexdigest()
+        # Of a user, or one that looks like it: no anonymous caller names the key of a user.
+        return _OWNED + hashlib.sha256(f"{user}\0{key}".encode()).hexdigest()
 
     @property
     def user(self) -> str:
@@ -243,7 +248,3 @@ class Door:
         if stored is not None:
             self.turns.read(len(stored.value))
         return ReadResult(stored, replica.revision)
-
-
-def _untold(_error: Forbidden, _permitted: bool) -> None:  # noqa: FBT001 - a callback
-    """Until a front end counts and logs it."""

@@ -277,6 +277,7 @@ Operation: TypeAlias = (
     | KeepLease
     | RevokeLease
     | RevokeAttached
+    | Restricted
     | ReadLease
     | ListLeases
     | GuardedTransaction

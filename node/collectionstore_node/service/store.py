@@ -21,7 +21,7 @@ import msgspec
 import uuid_utils
 
 from collectionstore_node.access.modes import Mode
-from collectionstore_node.errors import Forbidden, InvalidRequest, Overloaded
+from collectionstore_node.errors import InvalidRequest, Overloaded
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.observation.command import Waiter, tell
 from collectionstore_node.service.access import Access
@@ -70,6 +70,7 @@ from collectionstore_node.service.operations import (
 from collectionstore_node.service.past import Past
 from collectionstore_node.service.policies import AppliedPolicy
 from collectionstore_node.service.queries import Queries
+from collectionstore_node.service.refusals import Refusals
 from collectionstore_node.service.results import (
     Code,
     CollectionInfo,
@@ -305,10 +306,10 @@ class Store:
             raise
         return entered
 
-    def on_refusal(self, told: Callable[[Forbidden, bool], None]) -> None:
-        """Have `told` called with everything that is refused, and whether it was done all the same: in the mode
-        `Permissive`. It raises nothing."""
-        self._door.refused = told
+    @property
+    def refusals(self) -> Refusals:
+        """What was refused for rights."""
+        return self._door.refusals
 
     @property
     def asks(self) -> bool:

@@ -31,6 +31,7 @@ from collectionstore_node.service.door import Door
 from collectionstore_node.service.idempotency import command_for, stamped
 from collectionstore_node.service.operations import IDEMPOTENCY_KEY, Action, Settle
 from collectionstore_node.service.results import Code, Outcome
+from collectionstore_node.service.viewed_commands import untold
 from collectionstore_node.statemachine.admissible import FINGERPRINT_BYTES
 from collectionstore_node.statemachine.codec import decode
 from collectionstore_node.statemachine.commands import Command, Idempotency
@@ -185,6 +186,9 @@ class Tickets:
             if not settle and replica.wall_ms() < ticket.until_ms:
                 return Fate(State.PENDING, revision)
             outcome = await self._settled(idempotency, ticket.sequence, deadline - clock())
+        if self._door.limited() is not None:
+            # Which documents it wrote is not known here.
+            outcome = untold(outcome)
         return _fate_of(outcome, max(revision, replica.revision))
 
     async def _settled(self, idempotency: Idempotency, sequence: int, timeout_s: float) -> Outcome:

@@ -43,6 +43,7 @@ from collectionstore_node.statemachine.restrictions import views_reason
 
 _RESTRICTABLE: Final = (Put, Delete, Update, Insert, Expiring, Touch, Transaction, GuardedTransaction, Commit)
 _UNTOLD: Final = (refused_item(RefusedBy("", "")),)
+_BY_INDEX: Final = (Code.UNIQUE_VIOLATION, Code.INDEX_ENTRIES)
 _BY_SCHEMA: Final = (Code.SCHEMA_VIOLATION, Code.SCHEMA_COST, Code.SCHEMA_DEFAULTS)
 _KEPT: Final = 1_024
 
@@ -71,10 +72,10 @@ def restricted(action: CommandAction, rights: Rights) -> CommandAction:
 def answered(action: Action, outcome: Outcome, rights: Rights) -> Outcome:
     """Return an outcome without what its caller may not see."""
     action = unrestricted(action)  # type: ignore[assignment]  # what it restricts is an action of a client
-    if outcome.code is Code.UNIQUE_VIOLATION or outcome.code is Code.INDEX_ENTRIES:
+    if outcome.code in _BY_INDEX:
         # Which document has the same values, and in which index, is told to those who see all of the collection.
         seen = all(rights.view(name) is None for name in _collections(action))
-        return outcome if seen else replace(outcome, items=_UNTOLD)
+        return outcome if seen else untold(outcome)
     if outcome.code in _BY_SCHEMA:
         # The document as it would be, for what is wrong with it.
         seen = all(rights.view(name) is None for name in _collections(action))
@@ -86,6 +87,11 @@ def answered(action: Action, outcome: Outcome, rights: Rights) -> Outcome:
         return outcome
     items = tuple(_seen(plain(step), item, rights) for step, item in zip(steps, outcome.items, strict=True))
     return replace(outcome, items=items)
+
+
+def untold(outcome: Outcome) -> Outcome:
+    """Return an outcome that names no index and no other document."""
+    return replace(outcome, items=_UNTOLD) if outcome.code in _BY_INDEX else outcome
 
 
 def _seen(step: Any, item: Item, rights: Rights) -> Item:

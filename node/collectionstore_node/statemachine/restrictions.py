@@ -45,11 +45,25 @@ _CACHED: Final = 64
 class Written(Protocol):
     """A write of one document or raw value: `indexing.Write`."""
 
-    ref: Ref
-    key: bytes
-    previous: bytes | None
-    record: bytes | None
-    kind: ChangeKind | None
+    @property
+    def ref(self) -> Ref:
+        """What is written."""
+
+    @property
+    def key(self) -> bytes:
+        """Where it is stored."""
+
+    @property
+    def previous(self) -> bytes | None:
+        """The record before, as far as the caller sees it."""
+
+    @property
+    def record(self) -> bytes | None:
+        """The record behind it, None for a delete."""
+
+    @property
+    def kind(self) -> ChangeKind | None:
+        """What the history says of it."""
 
 
 class _Views(NamedTuple):

@@ -7,12 +7,15 @@ runs, as others use the machine, too.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter_ns
 
 from collectionstore_node.access.current import calling
 from collectionstore_node.access.modes import Mode
-from collectionstore_node.service.operations import DocumentRef, Put
+from collectionstore_node.service.door import Door
+from collectionstore_node.service.operations import DocumentRef, Put, Read
 from collectionstore_node.statemachine.commands import Command
 from collectionstore_node.tests.service.access_scene import ADMIN, Scene, caller, writes
 
@@ -34,7 +37,7 @@ def best_ns(call: Callable[[], object]) -> float:
 async def main() -> None:
     """Print a table."""
     put = Put(DocumentRef("people", "ada"), b'{"team":"a","n":1}')
-    print(f"{'':34}{'write, us':>12}{'read, us':>12}")
+    sys.stdout.write(f"{'':34}{'write, us':>12}{'read, us':>12}\n")
     for name, mode, who in (
         ("off", Mode.DISABLED, None),
         ("enforced, who may do everything", Mode.ENFORCED, ADMIN),
@@ -47,18 +50,19 @@ async def main() -> None:
         await scene.role("rows", writes("people", filter={"team": "a"}))
         await scene.role("fields", writes("people", fields={"hide": ["n"]}))
         door = scene.store._door
-        command = Command(put)
-
-        def write() -> None:
-            door.admit(put)
-            door.command(command)
-
-        def read() -> None:
-            door.admit(put.ref)
-            door.read_now(put.ref)
-
         with calling(who):
-            print(f"{name:34}{best_ns(write) / 1000:12.2f}{best_ns(read) / 1000:12.2f}")
+            written, read = best_ns(partial(_write, door, put)), best_ns(partial(_read, door, put.ref))
+        sys.stdout.write(f"{name:34}{written / 1000:12.2f}{read / 1000:12.2f}\n")
+
+
+def _write(door: Door, put: Put) -> None:
+    door.admit(put)
+    door.command(Command(put))
+
+
+def _read(door: Door, target: Read) -> None:
+    door.admit(target)
+    door.read_now(target)
 
 
 if __name__ == "__main__":

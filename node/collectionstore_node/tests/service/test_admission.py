@@ -286,8 +286,8 @@ PARTS = {
 }
 FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", "name", "staleness_s", "wall_ms"}
 """What probes read of a node, whatever the load."""
-ASKED = {"asks", "on_refusal"}
-"""Whether access control asks at all, and who is told what it refuses."""
+ASKED = {"asks", "refusals"}
+"""Whether access control asks at all, and what it has refused."""
 SIGNING = {"token_key", "pins"}
 """What cursors are signed by: nothing that clients have stored."""
 COUNTED = {"waiting", "known"}

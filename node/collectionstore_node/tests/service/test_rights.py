@@ -15,6 +15,7 @@ from collectionstore_node.changes import STORE, Scope, Selection
 from collectionstore_node.errors import Forbidden, InvalidRequest, NotNow
 from collectionstore_node.indexes.definition import Definition, IndexField
 from collectionstore_node.query.aggregation import parse_pipeline
+from collectionstore_node.query.scanning import Record
 from collectionstore_node.service.exports import ReadLog
 from collectionstore_node.service.idempotency import command_for
 from collectionstore_node.service.lives import Life
@@ -132,17 +133,12 @@ async def test_what_may_be_read_may_not_be_written(scene: Scene) -> None:
 async def test_in_the_mode_permissive_everything_is_done_and_told(scene: Scene) -> None:
     permissive = Scene(Mode.PERMISSIVE)
     await permissive.collection("people", PEOPLE)
-    told: list[tuple[str, bool]] = []
-    permissive.store.on_refusal(lambda error, permitted: told.append((error.detail, permitted)))
 
     with by("eve"):
         assert await permissive.read("people", "ada") == PEOPLE["ada"]
         assert (await permissive.put("people", "eve", {})).code is Code.OK
 
-    assert told == [
-        ("read on the collection 'people' is not allowed", True),
-        ("write on the collection 'people' is not allowed", True),
-    ]
+    assert permissive.store.refusals.counts == {("read", True): 1, ("write", True): 1}
 
 
 async def test_without_access_control_no_one_is_asked() -> None:
@@ -303,7 +299,9 @@ async def test_an_index_of_shown_fields_serves_those_who_see_a_part(scene: Scene
         with by("ann", role):
             asked = CountDocuments("people", parse_find({"team": "a"}, hint="by_team"))
             counted = await scene.store.queries.count(asked, consistency=NEW, timeout_s=1)
-            assert (counted.count, counted.meter.plan["covered"]) == (2, False)
+            assert counted.count == 2
+            assert counted.meter.plan is not None
+            assert counted.meter.plan["covered"] is False
 
 
 @pytest.mark.parametrize(
@@ -718,7 +716,7 @@ async def test_an_export_ends_with_the_right_to_it(scene: Scene) -> None:
         def begin(self) -> bytes:
             return b""
 
-        def document(self, record: Any, document: dict[str, Any]) -> bytes:
+        def document(self, record: Record, document: dict[str, Any]) -> bytes:
             return record.text.ljust(200 << 10) + b"\n"  # a piece each
 
         def took(self, data: bytes, count: int) -> None:

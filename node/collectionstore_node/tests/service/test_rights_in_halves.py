@@ -41,9 +41,11 @@ async def test_a_read_is_its_callers_whoever_runs_then(scene: Scene) -> None:
     with calling(ADMIN):
         found = {target: halves.end_read(call, 1.0) for target, call in calls.items()}
     ada, bob = found[ADA], found[BOB]
-    assert ada is not None and ada.stored is not None
+    assert ada is not None
+    assert ada.stored is not None
     assert orjson.loads(ada.stored.value) == {"team": "a"}
-    assert bob is not None and bob.stored is None
+    assert bob is not None
+    assert bob.stored is None
 
 
 async def test_a_stale_read_is_its_callers_too(scene: Scene) -> None:
@@ -53,7 +55,8 @@ async def test_a_stale_read_is_its_callers_too(scene: Scene) -> None:
         scene.store.halves.begin_stale_read(call, BOB, 1.0)
     with calling(ADMIN):
         found = scene.store.halves.end_stale_read(call)
-    assert found is not None and found.stored is None
+    assert found is not None
+    assert found.stored is None
 
 
 async def test_halves_are_refused_where_they_begin_and_where_rights_have_gone(scene: Scene) -> None:
