@@ -22,7 +22,7 @@ from collectionstore_node.api.http.router import Route
 from collectionstore_node.api.openapi import described
 from collectionstore_node.api.stream.operations import KINDS, UNKNOWN
 from collectionstore_node.api.url_table import CLIENT, DEBUG, PAGES, PROBES
-from collectionstore_node.service import Store, StoreLimits
+from collectionstore_node.service import Store, StoreLimits, door
 from collectionstore_node.service.operations import DocumentRef, KeyRef, Put
 from collectionstore_node.statemachine.access_commands import PutRole
 from collectionstore_node.statemachine.commands import Command, CreateCollection, GrantLease
@@ -185,8 +185,20 @@ async def test_a_route_needs_what_its_rule_says_and_no_less(
     assert refused(await send(client, route, rule)) is (frozenset() not in ways), "no role at all"
 
 
+class Calling:
+    """Stands for the caller of whatever runs: who that is in a stream, authentication decides."""
+
+    def __init__(self, *roles: str) -> None:
+        self._caller = Caller("user", Method.TOKEN, roles)
+
+    def get(self) -> Caller:
+        return self._caller
+
+
 @pytest.mark.parametrize("op", STREAM)
-async def test_an_operation_of_a_stream_needs_what_its_rule_says(matrix: Matrix, op: str) -> None:
+async def test_an_operation_of_a_stream_needs_what_its_rule_says(
+    matrix: Matrix, op: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     needs, fields = STREAM[op]
     everything_else = frozenset(EVERY_NEED) - needs
     cases: list[tuple[tuple[str, ...], bool]] = [((await matrix.role(needs),), True)]
@@ -196,7 +208,8 @@ async def test_an_operation_of_a_stream_needs_what_its_rule_says(matrix: Matrix,
     cases.append(((), not needs))
     for roles, expected in cases:
         await matrix.fill()
-        answer = await _asked(matrix, roles, op, fields)
+        monkeypatch.setattr(door, "CALLER", Calling(*roles))
+        answer = await _asked(matrix, op, fields)
         told = answer.get("body") or {}
         results = told.get("results") if answer["status"] == 207 else None
         code = results[0].get("code") if results else told.get("code")
@@ -206,28 +219,26 @@ async def test_an_operation_of_a_stream_needs_what_its_rule_says(matrix: Matrix,
     matrix.store.queries.close()
 
 
-async def _asked(matrix: Matrix, roles: tuple[str, ...], op: str, fields: dict[str, Any]) -> dict[str, Any]:
-    # What is begun in this context runs in it: the port, its connections, and their operations.
-    with calling(Caller("user", Method.TOKEN, roles)):
-        server = make_client_server(
-            matrix.store,
-            LIMITS,
-            RecordedMetrics(),
-            render_metrics=render_nothing,
-            authorize_admin=Admins().authorize,
-            tls=False,
-        )
-        runner = web.ServerRunner(server)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        try:
-            async with aiohttp.ClientSession() as session:
-                stream: StreamClient = await connect(session, runner.addresses[0][1])
-                answer = await stream.ask(op, **fields)
-                await stream.close()
-                return answer
-        finally:
-            await runner.cleanup()
+async def _asked(matrix: Matrix, op: str, fields: dict[str, Any]) -> dict[str, Any]:
+    server = make_client_server(
+        matrix.store,
+        LIMITS,
+        RecordedMetrics(),
+        render_metrics=render_nothing,
+        authorize_admin=Admins().authorize,
+        tls=False,
+    )
+    runner = web.ServerRunner(server)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        async with aiohttp.ClientSession() as session:
+            stream: StreamClient = await connect(session, runner.addresses[0][1])
+            answer = await stream.ask(op, **fields)
+            await stream.close()
+            return answer
+    finally:
+        await runner.cleanup()
 
 
 async def test_a_cursor_of_another_user_is_none(client: Client, matrix: Matrix) -> None:
