@@ -44,6 +44,7 @@ from collectionstore_node.metrics import (
     IndexSeries,
     PortSeries,
     ReplicaMetrics,
+    RightsSeries,
     TransportSeries,
     WatchSeries,
     WriteSeries,
@@ -380,6 +381,7 @@ async def _serve(
     WriteSeries(metrics, store.writes)
     WriteSeries(metrics, store.stream_writes, prefix="stream_")
     WatchSeries(metrics, store.watches)
+    RightsSeries(metrics, store.refusals)
     clients = make_client_server(
         store,
         limits,

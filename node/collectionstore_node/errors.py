@@ -3,6 +3,7 @@
 NodeError
 ├── InvalidRequest            the caller's fault: say what is wrong, where, and what is allowed (4xx)
 │   ├── InvalidPart           `pointer` says where in the body (RFC 6901)
+│   ├── Forbidden             the caller may not do that to this resource (403)
 │   ├── HistoryGone           what changed since that revision is not kept any more (410)
 │   └── TooLarge              a document or value is over its limit in bytes (413)
 ├── NotNow                    not applied: retry, elsewhere or later (503)
@@ -49,6 +50,18 @@ class InvalidPart(InvalidRequest):
     def __init__(self, code: str, pointer: str, detail: str) -> None:
         super().__init__(code, detail)
         self.pointer = pointer
+
+
+class Forbidden(InvalidRequest):
+    """The caller may not do `verb` to a resource. Names both, and nothing of what is there."""
+
+    def __init__(self, verb: str, kind: str, name: str = "", *, of: str = "") -> None:
+        """`kind` is that of the resource, `name` its name, empty for the cluster; `of` narrows it down."""
+        self.verb = verb
+        self.kind = kind
+        self.name = name
+        where = f"the {kind} {name!r}" if name else f"the {kind}"
+        super().__init__("forbidden", f"{verb} on {of and of + 'of '}{where} is not allowed")
 
 
 class HistoryGone(InvalidRequest):

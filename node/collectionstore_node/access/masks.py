@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, TypeAlias
 
 from collectionstore_node.access.roles import FieldMask
+from collectionstore_node.documents.paths import Path
 from collectionstore_node.documents.values import Value
 
 _Tree: TypeAlias = dict[str, Any]
@@ -57,6 +58,19 @@ def shown(document: dict[str, Any], masks: Masks) -> dict[str, Any]:
         elif _shows_scalars(inner):
             found[name] = value
     return found
+
+
+def shows(masks: Masks, path: Path) -> bool:
+    """Whether everything that `path` names, and what is within it, is shown by one of `masks`, whatever is there."""
+    for name in path:
+        within = _within(masks, name)
+        if within is None:
+            return True
+        if not within:
+            return False
+        masks = within
+    # The document itself, or what has hidden parts: a mask without names shows all, or nothing.
+    return any(not mask.tree and mask.hides for mask in masks)
 
 
 def hidden(document: dict[str, Any], masks: Masks) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-from collectionstore_node.access.masks import EVERYTHING, Mask, Masks, hidden, mask_of, shown
+from collectionstore_node.access.masks import EVERYTHING, Mask, Masks, hidden, mask_of, shown, shows
 from collectionstore_node.access.modes import Mode
 from collectionstore_node.access.roles import Effect, Role, Rule, kinds_of, names_of, verbs_of
 from collectionstore_node.access.verbs import VERBS_OF, Kind, Verb
 from collectionstore_node.documents.filters import Node, compile_filter, parse_filter
 from collectionstore_node.documents.filters.tree import And, Not, Or
-from collectionstore_node.documents.paths import Match
+from collectionstore_node.documents.paths import Match, Path
 from collectionstore_node.errors import InvalidRequest
 
 KEPT_MAX: Final = 1_024
@@ -36,14 +36,14 @@ class DocumentView:
     hidden.
     """
 
-    __slots__ = ("_allowed", "_denied", "filter", "masked", "node")
+    __slots__ = ("allowed", "denied", "filter", "masked", "node")
 
     def __init__(self, allowed: tuple[Grant, ...], denied: tuple[Grant, ...]) -> None:
         """`allowed` are the rules of which one must match, `denied` those that go before them."""
         if any(grant.match is None and grant.mask is None for grant in allowed):
             allowed = (Grant(None, None, None),)
-        self._allowed = allowed
-        self._denied = denied
+        self.allowed = allowed
+        self.denied = denied
         self.masked = any(grant.mask is not None for grant in (*allowed, *denied))
         """Whether fields of documents may be hidden."""
         self.filter = _filter_of(allowed, denied)
@@ -57,8 +57,8 @@ class DocumentView:
 
     def allows(self, document: dict[str, Any]) -> bool:
         """Whether the document is one that the caller sees, or may write: before a write, and after it."""
-        return not any(grant.mask is None and _denies(grant, document) for grant in self._denied) and any(
-            _matches(grant, document) for grant in self._allowed
+        return not any(grant.mask is None and _denies(grant, document) for grant in self.denied) and any(
+            _matches(grant, document) for grant in self.allowed
         )
 
     def shown(self, document: dict[str, Any]) -> dict[str, Any] | None:
@@ -88,6 +88,18 @@ class DocumentView:
             for masks in self._hiders(document)
         )
 
+    def shows(self, path: Path) -> bool:
+        """Whether all that `path` names is shown of every document that is shown: an index on it tells nothing more."""
+        return not self.masked or all(
+            grant.mask is None or shows((grant.mask,), path)
+            for grant in (*self.allowed, *(one for one in self.denied if one.mask is not None))
+        )
+
+    def shows_in(self, document: dict[str, Any], path: Path) -> bool:
+        """Whether all that `path` names in a document that `allows` is shown, if there is anything."""
+        masks, hiding = self._masks(document)
+        return (EVERYTHING in masks or shows(masks, path)) and all(shows((mask,), path) for mask in hiding)
+
     def _hiders(self, document: dict[str, Any]) -> Iterable[Masks]:
         masks, hiding = self._masks(document)
         if masks and EVERYTHING not in masks:
@@ -97,8 +109,8 @@ class DocumentView:
 
     def _masks(self, document: dict[str, Any]) -> tuple[Masks, Masks]:
         """Return the masks that show fields, any of them, and those that hide fields, each of them."""
-        showing = tuple(grant.mask or EVERYTHING for grant in self._allowed if _matches(grant, document))
-        hiding = tuple(grant.mask for grant in self._denied if grant.mask is not None and _denies(grant, document))
+        showing = tuple(grant.mask or EVERYTHING for grant in self.allowed if _matches(grant, document))
+        hiding = tuple(grant.mask for grant in self.denied if grant.mask is not None and _denies(grant, document))
         return showing, hiding
 
 

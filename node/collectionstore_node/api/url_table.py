@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from collectionstore_node.access.verbs import Verb
 from collectionstore_node.api.handlers import (
     access,
     aggregates,
@@ -84,7 +85,7 @@ DEBUG: Final = (
     Route("GET", "/debug/tasks", debug.operators_only(debug.tasks), NONE, probe=True),
     Route("GET", "/debug/profile", debug.operators_only(debug.profile), SAMPLED, probe=True),
     Route("GET", "/debug/log-level", debug.operators_only(debug.log_level), NONE, probe=True),
-    Route("PUT", "/debug/log-level", debug.operators_only(debug.set_log_level), NONE, probe=True),
+    Route("PUT", "/debug/log-level", debug.operators_only(debug.set_log_level, Verb.ADMIN), NONE, probe=True),
 )
 """On the client port, for operators only."""
 

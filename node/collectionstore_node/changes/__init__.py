@@ -3,6 +3,7 @@
 - `tokens.py`     a place in the history as a text
 - `shown.py`      one change, decoded and rendered once for all watches
 - `events.py`     events, and how they are written
+- `eyes.py`       what a caller sees of changes, by its rights
 - `selection.py`  which changes a watch tells: scope, filter over the images, kinds, projection
 - `recent.py`     the last commands in memory, for watches that are as far as the state
 - `cursor.py`     the place of one watch, and its steps through the history
@@ -16,6 +17,7 @@ Invariants:
 
 from collectionstore_node.changes.cursor import Cursor, Initial, Step
 from collectionstore_node.changes.events import ENDS, Event, Form, event, write
+from collectionstore_node.changes.eyes import Eyes
 from collectionstore_node.changes.recent import Recent
 from collectionstore_node.changes.selection import Selection
 from collectionstore_node.changes.shown import OPS, STORE, Command, Scope, Shown, commands
@@ -30,6 +32,7 @@ __all__ = [
     "Command",
     "Cursor",
     "Event",
+    "Eyes",
     "Form",
     "Initial",
     "Position",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from collectionstore_node.changes.events import GONE, INVALIDATE, READY, Event, event
+from collectionstore_node.changes.eyes import Eyes
 from collectionstore_node.changes.recent import Recent
 from collectionstore_node.changes.selection import Selection
 from collectionstore_node.changes.shown import Command, commands
@@ -64,16 +65,16 @@ class Cursor:
         """Whether there may be something to tell of the state at a revision."""
         return self._initial is not None or self.position < Position(revision)
 
-    def step(self, view: View, revision: int, recent: Recent) -> Step:
-        """Go on, in the state of `view`, which has at least `revision`.
+    def step(self, view: View, revision: int, recent: Recent, eyes: Eyes | None = None) -> Step:
+        """Go on, in the state of `view`, which has at least `revision`, and tell what `eyes` see; None for everything.
 
         What `recent` has is not read again. Raises `InvalidRequest`, and what reading the view does.
         """
         if self._initial is not None:
-            return self._begin(view, self._initial)
+            return self._begin(view, self._initial, eyes)
         if recent.covers(self.position):
             found: Iterable[Command] = recent.behind(self.selection.scope, self.position)
-            return self._advance(found, recent.end)
+            return self._advance(found, recent.end, eyes)
         gone = self._gone(view)
         if gone is not None:
             return gone
@@ -81,7 +82,7 @@ class Cursor:
         after = self.position.revision if self.position.passed == ALL else self.position.revision - 1
         # Many records may have no changes at all.
         until = min(revision, after + STEP_REVISIONS)
-        return self._advance(commands(whole_changes(view, after, until), self._tokens), until)
+        return self._advance(commands(whole_changes(view, after, until), self._tokens), until, eyes)
 
     def _gone(self, view: View) -> Step | None:
         kept = kept_after(view)
@@ -92,7 +93,7 @@ class Cursor:
         told = event(GONE, "", kept_after=kept, restart=restart, revision=self.position.revision)
         return Step([told], self.position, ended=True)
 
-    def _begin(self, view: View, initial: Initial) -> Step:
+    def _begin(self, view: View, initial: Initial, eyes: Eyes | None) -> Step:
         gone = self._gone(view)
         if gone is not None:
             # The changes behind these documents are not kept any more: what is told of them is worth nothing.
@@ -100,7 +101,7 @@ class Cursor:
         events: list[Event] = []
         size = read = 0
         for looked, (stored_bytes, (name, stored)) in enumerate(initial, 1):
-            told = self.selection.document(name, stored)
+            told = self.selection.document(name, stored, eyes)
             read += stored_bytes
             if told is not None:
                 events.append(told)
@@ -111,13 +112,13 @@ class Cursor:
         events.append(event(READY, self._tokens.encode(self.position), revision=self.position.revision))
         return Step(events, self.position)
 
-    def _advance(self, found: Iterable[Command], until: int) -> Step:
+    def _advance(self, found: Iterable[Command], until: int, eyes: Eyes | None) -> Step:
         events: list[Event] = []
         size = read = 0
         for looked, command in enumerate(found, 1):
             passed = self.position.passed if command.revision == self.position.revision else 0
             try:
-                told = self.selection.events(command, passed)
+                told = self.selection.events(command, passed, eyes)
             except InvalidRequest:
                 if not events:
                     raise

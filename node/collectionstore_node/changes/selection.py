@@ -9,6 +9,7 @@ import msgspec
 import orjson
 
 from collectionstore_node.changes.events import Event
+from collectionstore_node.changes.eyes import Eyes
 from collectionstore_node.changes.shown import LAST, STORE, Command, Scope, Shown, asked_about, names_of, value_members
 from collectionstore_node.documents.paths import ID, REVISION
 from collectionstore_node.documents.projection import Project
@@ -31,14 +32,18 @@ class Selection(msgspec.Struct, frozen=True):
     """Whether events have the document as it was before."""
     project: Project | None = None
 
-    def events(self, command: Command, passed: int = 0) -> list[Event]:
-        """Return the events of a command, without those of its first `passed` changes.
+    def events(self, command: Command, passed: int = 0, eyes: Eyes | None = None) -> list[Event]:
+        """Return the events of a command, without those of its first `passed` changes, as `eyes` see them.
 
         Raises `InvalidRequest("query_too_costly")` for a document that the filter cannot be asked about.
         """
         chosen: list[tuple[Shown, bool]] = []
-        for shown in command.changes:
-            if shown.passed <= passed or (self.scope is not STORE and shown.scope != self.scope):
+        for change in command.changes:
+            if change.passed <= passed or (self.scope is not STORE and change.scope != self.scope):
+                continue
+            # BEFORE the filter: it must not tell what is hidden.
+            shown = change if eyes is None else eyes.look(change)
+            if shown is None:
                 continue
             if self.ops is not None and shown.op not in self.ops:
                 continue
@@ -48,8 +53,11 @@ class Selection(msgspec.Struct, frozen=True):
         last = len(chosen) - 1
         return [self._event(shown, left=left, last=at == last) for at, (shown, left) in enumerate(chosen)]
 
-    def document(self, name: str, stored: Stored) -> Event | None:
+    def document(self, name: str, given: Stored, eyes: Eyes | None = None) -> Event | None:
         """Return the event of a document or value that exists when the watch begins; None if it does not match."""
+        stored = given if eyes is None else eyes.document(self.scope, name, given)
+        if stored is None:
+            return None
         document = None
         if self.asked is not None:
             check_values(stored.value, self.asked)

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import orjson
 
 from collectionstore_node.changes.tokens import ALL, Position, Tokens
@@ -72,6 +73,17 @@ class Shown:
         self._after: dict[str, Any] | None = None
         self._body: bytes | None = None
         self._plain: dict[bool, bytes] = {}
+
+    def as_seen(self, op: str, before: Stored | None, after: Stored | None) -> Shown:
+        """Return the same change as one who sees a part of it is told: with other images, and as another kind."""
+        seen = object.__new__(Shown)
+        seen.change = msgspec.structs.replace(self.change, before=None, after=None)
+        seen.op, seen.id, seen.scope = op, self.id, self.scope
+        seen.passed, seen.token = self.passed, self.token
+        seen._old, seen._new = before, after
+        seen._before = seen._after = seen._body = None
+        seen._plain = {}
+        return seen
 
     @property
     def size_bytes(self) -> int:

@@ -91,6 +91,7 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("port.handshake_failed", ("debug",), "A client of a port did not complete its TLS handshake.", ("port", "reason")),
     LogEvent("port.connection_failed", ("error",), "A bug occurred while a connection was opened.", ("port",), error=True),
     LogEvent("connection.failed", ("error",), "A bug occurred while a client's connection was served; it was closed.", error=True),
+    LogEvent("access.refused", ("info",), "A caller may not do `verb` to the resource; the same line once in a minute. `permitted` if it was done all the same, as access control is permissive.", ("user", "verb", "resource", "name", "permitted")),
     LogEvent("watch.slow", ("info",), "A client did not take the events of its watch in time and was cut; it goes on from its token.", ("scope", "revision")),
     LogEvent("watch.failed", ("error",), "A bug or a disk error ended all watches of this member.", (), error=True),
     LogEvent("connection.unparsable", ("debug",), "A client sent bytes on which the HTTP parser failed; they were answered with 400.", ("reason",)),

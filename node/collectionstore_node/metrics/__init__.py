@@ -5,7 +5,14 @@ Recorders are resolved at start, so that the hot path counts without a lookup.
 
 from __future__ import annotations
 
-from collectionstore_node.metrics.clients import ExpirySeries, HttpSeries, IndexSeries, WatchSeries, WriteSeries
+from collectionstore_node.metrics.clients import (
+    ExpirySeries,
+    HttpSeries,
+    IndexSeries,
+    RightsSeries,
+    WatchSeries,
+    WriteSeries,
+)
 from collectionstore_node.metrics.ports import PortSeries
 from collectionstore_node.metrics.replica import (
     DigestSeries,
@@ -37,6 +44,7 @@ __all__ = [
     "ProposalSeries",
     "ReadSeries",
     "ReplicaMetrics",
+    "RightsSeries",
     "SnapshotSeries",
     "SpaceSeries",
     "TracingSeries",

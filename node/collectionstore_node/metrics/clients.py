@@ -7,7 +7,7 @@ from typing import Protocol
 
 from collectionstore_node.metrics.table.raft import BRANCHES, FATES
 from collectionstore_node.metrics.table.storage import BUILD_RESULTS
-from collectionstore_node.metrics.table.traffic import WATCH_ENDS
+from collectionstore_node.metrics.table.traffic import VERBS, WATCH_ENDS
 from collectionstore_telemetry.metrics.recorders import Counter
 from collectionstore_telemetry.metrics.registry import Metrics
 
@@ -171,6 +171,34 @@ class ExpirySeries:
     def expired(self, records: int) -> None:
         """Count records that were removed because they had expired."""
         self._expired.inc(records)
+
+
+class RefusalCounts(Protocol):
+    """What was refused for rights, as `service.refusals.Refusals` counts it."""
+
+    @property
+    def counts(self) -> Mapping[tuple[str, bool], int]:
+        """By verb, and whether it was done all the same."""
+
+
+class RightsSeries:
+    """What was refused for rights. Read at scrape time."""
+
+    def __init__(self, metrics: Metrics, refusals: RefusalCounts) -> None:
+        self._refusals = refusals
+        self._series = {
+            (verb, permitted): metrics.counter("access_permitted_total" if permitted else "access_refused_total", verb)
+            for verb in VERBS
+            for permitted in (False, True)
+        }
+        self._counted = dict.fromkeys(self._series, 0)
+        metrics.before_scrape(self._refresh)
+
+    def _refresh(self) -> None:
+        for key, counter in self._series.items():
+            count = self._refusals.counts.get(key, 0)
+            counter.inc(count - self._counted[key])
+            self._counted[key] = count
 
 
 class WatchCounts(Protocol):

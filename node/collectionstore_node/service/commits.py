@@ -15,6 +15,7 @@ from typing import Final
 import orjson
 from msgspec.structs import replace
 
+from collectionstore_node.access.rights import DocumentView, Rights
 from collectionstore_node.documents.filters import Node, parse_filter
 from collectionstore_node.errors import InvalidPart, InvalidRequest, ManyDeleted, ReadTimedOut
 from collectionstore_node.query.find import find_where
@@ -26,6 +27,7 @@ from collectionstore_node.service.index_reads import count_keys, indexes_of
 from collectionstore_node.service.operations import Commit, DocumentQuery, GuardedTransaction
 from collectionstore_node.service.queries import Queries
 from collectionstore_node.service.results import Outcome
+from collectionstore_node.service.seeing import Seen
 from collectionstore_node.statemachine.catalog import find_collection
 from collectionstore_node.statemachine.commands import SCAN, Plan
 from collectionstore_node.statemachine.commits import too_costly_at
@@ -88,7 +90,8 @@ class Commits:
             return await self._planned(action, timeout_s)
         except QueryTooCostly:
             # A repeated request is answered as the first one was, whatever its queries would look at by now.
-            if key is None or self._door.replica.view.get(idempotency_key(key)) is None:
+            stored = self._door.key(key)
+            if stored is None or self._door.replica.view.get(idempotency_key(stored)) is None:
                 raise
             return action
 
@@ -96,13 +99,13 @@ class Commits:
         door, clock = self._door, asyncio.get_running_loop().time
         deadline = clock() + timeout_s
         door.admit(action)
-        view = door.replica.view
+        view, rights = door.replica.view, door.limited()
         try:
-            return await self._queries.checked(lambda: _planned(action, view), timeout_s=timeout_s)
+            return await self._queries.checked(lambda: _planned(action, view, rights), timeout_s=timeout_s)
         except ManyDeleted as gap:
             # As for a query: once.
             await door.replica.reclaim(gap.lo, gap.hi, timeout_s=deadline - clock())
-        return await self._queries.checked(lambda: _planned(action, view), timeout_s=deadline - clock())
+        return await self._queries.checked(lambda: _planned(action, view, rights), timeout_s=deadline - clock())
 
 
 def check_query(text: bytes, pointer: str) -> Node:
@@ -114,27 +117,33 @@ def check_query(text: bytes, pointer: str) -> Node:
     return parse_filter(orjson.loads(text), pointer)
 
 
-def _planned(action: GuardedTransaction | Commit, view: View) -> GuardedTransaction | Commit:
+def _planned(action: GuardedTransaction | Commit, view: View, rights: Rights | None) -> GuardedTransaction | Commit:
+    def query(given: DocumentQuery) -> DocumentQuery:
+        return _query(given, view, None if rights is None else rights.view(given.collection))
+
     planned: GuardedTransaction | Commit
     match action:
         case GuardedTransaction(_, guards):
-            planned = replace(action, guards=tuple(replace(one, query=_query(one.query, view)) for one in guards))
+            planned = replace(action, guards=tuple(replace(one, query=query(one.query)) for one in guards))
         case Commit(_, queries, _):
-            planned = replace(action, queries=tuple(replace(one, query=_query(one.query, view)) for one in queries))
+            planned = replace(action, queries=tuple(replace(one, query=query(one.query)) for one in queries))
     position = too_costly_at(view, planned)
     if position is not None:
         raise QueryTooCostly(position)
     return planned
 
 
-def _query(query: DocumentQuery, view: View) -> DocumentQuery:
+def _query(query: DocumentQuery, view: View, seen: DocumentView | None) -> DocumentQuery:
     # As the state machine does: what it would refuse is refused before it takes a place in the log.
     node = parse_query(query.filter).node
-    return query if query.id is not None else replace(query, plan=plan(query.collection, node, view))
+    return query if query.id is not None else replace(query, plan=plan(query.collection, node, view, seen))
 
 
-def plan(collection: str, node: Node, view: View) -> Plan:
-    """Return where to look for the documents that match: by IDs, by an index, or everywhere."""
+def plan(collection: str, node: Node, view: View, seen: DocumentView | None = None) -> Plan:
+    """Return where to look for the documents that match: by IDs, by an index, or everywhere.
+
+    By no index that tells more than is `seen`: the filter is asked about documents as the caller sees them.
+    """
     find = find_where(node)
     if isinstance(find.place, Ids):
         # Behind each ID what begins with it, and has it as a whole only.
@@ -142,7 +151,10 @@ def plan(collection: str, node: Node, view: View) -> Plan:
         return _bounded(Plan(0, ranges))
     found = find_collection(view, collection)
     if found is not None and found.indexed:
-        made = plan_of(find, indexes_of(view, collection), partial(count_keys, view), needs=None, use=Use.COUNT)
+        indexes = indexes_of(view, collection)
+        if seen is not None:
+            indexes = Seen(seen).indexes(indexes)
+        made = plan_of(find, indexes, partial(count_keys, view), needs=None, use=Use.COUNT)
         if made is not None:
             prefix = made.facts.prefix
             for one in read_indexes(view, found.id):

@@ -67,9 +67,20 @@ class DocumentExport:
     """One export. Belongs to one event loop; `close` it."""
 
     def __init__(
-        self, run: Run, form: Format, thread: QueryThread, *, reclaim: Reclaim, ended: Callable[[], None]
+        self,
+        run: Run,
+        form: Format,
+        thread: QueryThread,
+        *,
+        reclaim: Reclaim,
+        ended: Callable[[], None],
+        still: Callable[[], None],
     ) -> None:
-        """`reclaim` makes a range readable in which too much was deleted; `ended` is called once."""
+        """`reclaim` makes a range readable in which too much was deleted; `ended` is called once.
+
+        `still` raises if the caller may not read it any more; it is asked before each piece.
+        """
+        self._still = still
         self.revision = run.revision
         self.stale_since = run.stale_since
         self._matches: Iterator[tuple[Record, dict[str, Any]] | None] = run.matches()
@@ -115,6 +126,7 @@ class DocumentExport:
             ended()
 
     async def _read(self, timeout_s: float) -> bytes:
+        self._still()
         try:
             piece, count = await self._thread.run(self._next, timeout_s=timeout_s)
         except ManyDeleted as gap:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter
 from typing import Final
 
+from collectionstore_node.access.current import CALLER, calling
 from collectionstore_node.errors import LeadershipTransferring, NotLeader
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.idempotency import command_for
 from collectionstore_node.service.operations import Read, Write
 from collectionstore_node.service.pending import Pending, wait_for
-from collectionstore_node.service.results import Outcome, ReadResult
+from collectionstore_node.service.results import Code, Outcome, ReadResult
+from collectionstore_node.statemachine.commands import Command
 
 _NO_LEADER: Final = (NotLeader, LeadershipTransferring)
 """Certainly not applied: the next leader may take it."""
@@ -28,11 +31,14 @@ class Halves:
 
     def begin_write(self, pending: Pending, write: Write, timeout_s: float) -> None:
         """Begin `write` under `pending.key`. Raises what refuses it at once; call `end_write` otherwise."""
-        self._door.admit(write)
+        door = self._door
+        door.admit(write)
         pending.target = write
-        pending.entered = self._door.writes.enter(timeout_s)
+        if door.access.enabled:
+            pending.caller = CALLER.get()
+        pending.entered = door.writes.enter(timeout_s)
         try:
-            self._door.replica.begin(command_for(write, pending.key), pending, timeout_s=timeout_s)
+            door.replica.begin(self._command(write, pending.key), pending, timeout_s=timeout_s)
         except _NO_LEADER as error:
             pending.set_exception(error)
         except BaseException:
@@ -43,30 +49,54 @@ class Halves:
         """Return the outcome of a write, None if it waits again. Raises as `write`; `timeout_s` is of its begin."""
         error = pending.error
         if error is None:
-            self._door.writes.leave(pending.entered)
             outcome: Outcome = pending.result
+            if self._door.access.enabled:
+                with calling(pending.caller):
+                    return self._answered(pending, outcome, timeout_s)
+            self._door.writes.leave(pending.entered)
             return outcome
         if isinstance(error, _NO_LEADER) and not pending.again:
-            rest_s = max(0.0, timeout_s - (perf_counter() - pending.began))
-            command = command_for(pending.target, pending.key)  # type: ignore[arg-type]  # it is what was written
-            wait_for(pending, self._door.replica.propose(command, timeout_s=rest_s))
+            with calling(pending.caller):
+                command = self._command(pending.target, pending.key)  # type: ignore[arg-type]  # what was written
+                wait_for(pending, self._door.replica.propose(command, timeout_s=_rest_s(pending, timeout_s)))
             return None
         self._door.writes.abandon()
         raise error
 
+    def _answered(self, pending: Pending, outcome: Outcome, timeout_s: float) -> Outcome | None:
+        """Do as `end_write` with an outcome while access control asks."""
+        door, write = self._door, pending.target
+        if outcome.code is Code.ACCESS_CHANGED:
+            made = partial(self._command, write, pending.key)  # type: ignore[arg-type]  # it is what was written
+            again = door.proposed_again(write, made, outcome, _rest_s(pending, timeout_s))  # type: ignore[arg-type]
+            wait_for(pending, again)
+            return None
+        door.writes.leave(pending.entered)
+        return door.answered(write, outcome)  # type: ignore[arg-type]
+
+    def _command(self, write: Write, key: str | None) -> Command:
+        door = self._door
+        if not door.access.enabled:
+            return command_for(write, key)
+        return door.command(command_for(write, door.key(key)))
+
     def begin_read(self, pending: Pending, target: Read, timeout_s: float) -> None:
         """Begin a linearizable read. Raises what refuses it at once; call `end_read` otherwise."""
+        self._begin(pending, target)
+        self._door.replica.begin_read(pending, timeout_s=timeout_s)
+
+    def _begin(self, pending: Pending, target: Read) -> None:
         self._door.admit(target)
         pending.target = target
-        self._door.replica.begin_read(pending, timeout_s=timeout_s)
+        if self._door.access.enabled:
+            pending.caller = CALLER.get()
 
     def end_read(self, pending: Pending, timeout_s: float) -> ReadResult | None:
         """Return what a read found, None if it waits again. Raises as `read`; `timeout_s` is that of its begin."""
         error = pending.error
         if error is not None:
             if isinstance(error, NotLeader) and not pending.again:
-                rest_s = max(0.0, timeout_s - (perf_counter() - pending.began))
-                wait_for(pending, self._door.replica.read_barrier(timeout_s=rest_s))
+                wait_for(pending, self._door.replica.read_barrier(timeout_s=_rest_s(pending, timeout_s)))
                 return None
             raise error
         if not pending.again:
@@ -75,8 +105,7 @@ class Halves:
 
     def begin_stale_read(self, pending: Pending, target: Read, timeout_s: float) -> None:
         """Begin a read that is as stale as this member allows. Raises what refuses it at once."""
-        self._door.admit(target)
-        pending.target = target
+        self._begin(pending, target)
         replica = self._door.replica
         if replica.is_fresh():
             pending.set_result(None)
@@ -93,8 +122,15 @@ class Halves:
         if self._door.turns.reads_wait and pending.result is not _TURN:
             wait_for(pending, self._turn_of_read())
             return None
-        return self._door.read_now(pending.target)  # type: ignore[arg-type]  # it is what is read
+        if not self._door.access.enabled:
+            return self._door.read_now(pending.target)  # type: ignore[arg-type]  # it is what is read
+        with calling(pending.caller):
+            return self._door.read_now(pending.target)  # type: ignore[arg-type]
 
     async def _turn_of_read(self) -> object:
         await self._door.turns.read_turn()
         return _TURN
+
+
+def _rest_s(pending: Pending, timeout_s: float) -> float:
+    return max(0.0, timeout_s - (perf_counter() - pending.began))

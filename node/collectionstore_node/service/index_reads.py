@@ -6,7 +6,7 @@ whatever is written meanwhile, all of it is of one state.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
@@ -34,6 +34,8 @@ other instead."""
 
 Matches: TypeAlias = Iterator[tuple[Record, dict[str, Any]] | None]
 """As `query.scanning.matching` yields them."""
+See: TypeAlias = Callable[[Iterator[Record]], Iterator[Record]]
+"""From documents as they are stored to those that a caller sees."""
 
 
 def indexes_of(view: View, collection: str) -> list[IndexFacts]:
@@ -100,12 +102,21 @@ class IndexReader:
     """Reads one query's matches by its plan. Made in the event loop, used in the thread of queries."""
 
     def __init__(
-        self, view: View, collection: str, plan: IndexPlan, place: Place, meter: Meter, after: tuple[bytes, str] | None
+        self,
+        view: View,
+        collection: str,
+        plan: IndexPlan,
+        place: Place,
+        meter: Meter,
+        after: tuple[bytes, str] | None,
+        see: See,
     ) -> None:
         """`after` is where the page begins in the order of the plan; by ID, if that is `memory`.
 
-        Raises `InvalidRequest("collection_not_found")`.
+        `see` shows documents as the caller sees them; a covered plan reads none. Raises
+        `InvalidRequest("collection_not_found")`.
         """
+        self._see = see
         self._plan = plan
         self._meter = meter
         self._after = after
@@ -137,7 +148,7 @@ class IndexReader:
         if self._plan.covered and self._plan.order != "memory":
             return self._told(asked, self._read())
         if self._plan.order != "memory":
-            return matching((self._record(entry) for entry in self._read()), asked, self._meter)
+            return matching(self._see(self._record(entry) for entry in self._read()), asked, self._meter)
         return self._gathered(asked)
 
     def unordered(self, asked: Asked) -> Matches:
@@ -191,13 +202,13 @@ class IndexReader:
                 size += len(entry.id)
             if len(ids) > GATHERED_MAX or size > GATHERED_CHARACTERS_MAX:
                 self._meter.plan = None
-                yield from matching(map(record_of, self._documents), asked, self._meter)
+                yield from matching(self._see(map(record_of, self._documents)), asked, self._meter)
                 return
             if number % STEP_ENTRIES == 0:
                 yield None
         names = sorted(ids)
         yield None
-        yield from matching((record_of(self._fetch(name)) for name in names), asked, self._meter)
+        yield from matching(self._see(record_of(self._fetch(name)) for name in names), asked, self._meter)
 
 
 def record_of(read: tuple[int, Listed]) -> Record:

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Generator
 from itertools import islice
 
+from collectionstore_node.access.rights import Rights
+from collectionstore_node.access.verbs import Verb
+from collectionstore_node.service.authorization import resource_of
 from collectionstore_node.service.door import Door, Propose
+from collectionstore_node.service.idempotency import request_text
 from collectionstore_node.service.operations import (
     GrantLease,
     KeepLease,
+    KeyRef,
     ListLeases,
     ReadConsistency,
     ReadLease,
     Ref,
+    RevokeAttached,
     RevokeLease,
 )
 from collectionstore_node.service.results import LeaseInfo, LeaseResult, ListResult, Outcome
@@ -44,8 +50,17 @@ class Leases:
         return self._propose(KeepLease(lease), key, timeout_s)
 
     def revoke(self, lease: int, *, key: str | None, timeout_s: float) -> Awaitable[Outcome]:
-        """End a lease, and with it all that is attached. Raises `OutcomeUnknown`."""
-        return self._propose(RevokeLease(lease), key, timeout_s)
+        """End a lease, and with it all that is attached. Raises `OutcomeUnknown`.
+
+        A caller who may not write everything names what it may write of that: the outcome is ACCESS_DOCUMENT if there
+        is more.
+        """
+        self._door.admit(RevokeLease(lease))
+        rights = self._door.limited()
+        action: RevokeLease | RevokeAttached = RevokeLease(lease)
+        if rights is not None:
+            action = _of_own(self._door.replica.view, lease, rights)
+        return self._propose(action, key, timeout_s, request=request_text(RevokeLease(lease)))
 
     async def read(self, request: ReadLease, *, consistency: ReadConsistency, timeout_s: float) -> LeaseResult:
         """Return a lease with the first of what is attached, None if it has ended."""
@@ -53,7 +68,10 @@ class Leases:
         revision, found = self._door.replica.revision, _info(view, request.lease)
         attached: tuple[Ref, ...] = ()
         if found is not None and request.attached:
-            attached = tuple(ref for _, ref in islice(scan_attached(view, request.lease), ATTACHED_SHOWN_MAX))
+            rights = self._door.limited()
+            refs = (ref for _, ref in scan_attached(view, request.lease))
+            seen = (ref for ref in refs if rights is None or rights.allows(Verb.READ, *resource_of(ref)))
+            attached = tuple(islice(seen, ATTACHED_SHOWN_MAX))
         return LeaseResult(found, attached, revision)
 
     async def page(
@@ -75,6 +93,20 @@ class Leases:
             if looked % STEP_ITEMS == 0:
                 yield
         return ListResult(tuple(items), None, revision)
+
+
+def _of_own(view: View, lease: int, rights: Rights) -> RevokeAttached:
+    """Return the command that ends a lease if nothing is attached but what the caller may write all of."""
+    collections: set[str] = set()
+    buckets: set[str] = set()
+    for _, ref in scan_attached(view, lease):
+        if not rights.allows(Verb.WRITE, *resource_of(ref)):
+            continue
+        if isinstance(ref, KeyRef):
+            buckets.add(ref.bucket)
+        elif rights.view(ref.collection, Verb.WRITE) is None:
+            collections.add(ref.collection)
+    return RevokeAttached(lease, tuple(sorted(collections)), tuple(sorted(buckets)))
 
 
 def _info(view: View, number: int) -> LeaseInfo | None:

@@ -21,6 +21,7 @@ from typing import Final
 import msgspec
 import orjson
 
+from collectionstore_node.access.verbs import Kind, Verb
 from collectionstore_node.errors import NotNow, Overloaded
 from collectionstore_node.service.door import Door, Propose
 from collectionstore_node.service.lives import Life
@@ -138,6 +139,9 @@ class Locks:
 
     def known(self, name: str) -> LockInfo | None:
         """Return who holds a lock as far as this member has applied it, for the answer to a request that did not."""
+        rights = self._door.limited()
+        if rights is not None and not rights.allows(Verb.READ, Kind.CLUSTER, ""):
+            return None
         stored = get_key(self._door.replica.view, LOCKS, name)
         return None if stored is None else lock_of(name, stored)
 

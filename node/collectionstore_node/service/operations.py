@@ -34,6 +34,7 @@ from collectionstore_node.statemachine.admissible import (
 from collectionstore_node.statemachine.commands import (
     ANY,
     AckConsumer,
+    CollectionView,
     Commit,
     CompareField,
     CompareOperator,
@@ -60,6 +61,8 @@ from collectionstore_node.statemachine.commands import (
     ReadQuery,
     ReadTarget,
     Ref,
+    Restricted,
+    RevokeAttached,
     RevokeLease,
     Settle,
     Touch,
@@ -67,6 +70,7 @@ from collectionstore_node.statemachine.commands import (
     Update,
     UpdateForm,
     plain,
+    steps_of,
 )
 from collectionstore_node.statemachine.commands import ClientAction as Action
 from collectionstore_node.statemachine.commands import Compare as Guard
@@ -272,6 +276,8 @@ Operation: TypeAlias = (
     | GrantLease
     | KeepLease
     | RevokeLease
+    | RevokeAttached
+    | Restricted
     | ReadLease
     | ListLeases
     | GuardedTransaction
@@ -314,6 +320,7 @@ __all__ = [
     "AnyWrite",
     "BoundedStaleness",
     "CollectionOptions",
+    "CollectionView",
     "Commit",
     "CompareField",
     "CompareOperator",
@@ -363,6 +370,8 @@ __all__ = [
     "ReadQuery",
     "ReadTarget",
     "Ref",
+    "Restricted",
+    "RevokeAttached",
     "RevokeLease",
     "Schema",
     "Settle",
@@ -381,6 +390,7 @@ __all__ = [
     "pinned_revision",
     "plain",
     "shown_options",
+    "steps_of",
     "text_violation",
     "versioned",
 ]

@@ -12,12 +12,14 @@ from collections.abc import Callable, Generator
 from time import monotonic
 from typing import Final, TypeVar
 
+from collectionstore_node.access.rights import Rights
 from collectionstore_node.errors import InvalidRequest, ManyDeleted, ReadTimedOut
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.limits import StoreLimits
 from collectionstore_node.service.operations import DocumentRef, List, ListDocuments, ListKeys, Read, ReadConsistency
 from collectionstore_node.service.query_thread import QueryThread
 from collectionstore_node.service.results import ListResult, ReadResult
+from collectionstore_node.service.seeing import seen_stored
 from collectionstore_node.statemachine.past import PastView, Scope, Undo, collect
 from collectionstore_node.statemachine.reads import Page, get_document, get_key
 from collectionstore_node.statemachine.view import View
@@ -81,16 +83,19 @@ class Past:
         deadline = clock() + timeout_s
         await self._door.confirm(consistency, timeout_s)
 
-        def steps(view: View) -> _Steps[ReadResult]:
+        def steps(view: View, rights: Rights | None) -> _Steps[ReadResult]:
             yield from ()
-            if isinstance(target, DocumentRef):
-                return ReadResult(get_document(view, target.collection, target.id), revision)
-            return ReadResult(get_key(view, target.bucket, target.key), revision)
+            if not isinstance(target, DocumentRef):
+                return ReadResult(get_key(view, target.bucket, target.key), revision)
+            stored = get_document(view, target.collection, target.id)
+            if stored is not None and rights is not None:
+                stored = seen_stored(rights.view(target.collection), target.id, stored)
+            return ReadResult(stored, revision)
 
-        return await self._run(Scope.of(target), revision, steps, deadline - clock())
+        return await self._run(target, Scope.of(target), revision, steps, deadline - clock())
 
     async def page(
-        self, request: List, read: Callable[[View], _Steps[Page[T]]], revision: int, *, timeout_s: float
+        self, request: List, read: Callable[[View, Rights | None], _Steps[Page[T]]], revision: int, *, timeout_s: float
     ) -> ListResult[T]:
         """Return one page of documents or values as they were."""
         match request:
@@ -101,21 +106,30 @@ class Past:
             case _:
                 raise InvalidRequest("invalid_parameter", "collections are listed as they are now")
 
-        def steps(view: View) -> _Steps[ListResult[T]]:
-            page = yield from read(view)
+        def steps(view: View, rights: Rights | None) -> _Steps[ListResult[T]]:
+            page = yield from read(view, rights)
             return ListResult(page.items, page.next_after, revision)
 
-        return await self._run(scope, revision, steps, timeout_s)
+        return await self._run(request, scope, revision, steps, timeout_s)
 
-    async def _run(self, scope: Scope, revision: int, steps: Callable[[View], _Steps[T]], timeout_s: float) -> T:
+    async def _run(
+        self,
+        operation: Read | List,
+        scope: Scope,
+        revision: int,
+        steps: Callable[[View, Rights | None], _Steps[T]],
+        timeout_s: float,
+    ) -> T:
         expired, replica = monotonic() + timeout_s, self._door.replica
 
         def begin() -> _Steps[T]:
+            # By the rights of now, and not by those of the past: what was taken away is not to be had that way.
+            rights = self._door.asked(operation)
             pinned = Pinned(replica.view, revision, scope)
 
             def run() -> _Steps[T]:
                 yield from pinned.collect(self._door.limits, expired)
-                return (yield from steps(pinned.reading()))
+                return (yield from steps(pinned.reading(), rights))
 
             return run()
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
+from collectionstore_node.access.callers import Caller
 from collectionstore_node.replica.observation.command import Waiter, tell
 from collectionstore_node.statemachine.commands import Delete, Put, Ref
 
@@ -19,6 +20,8 @@ class Pending(Waiter[Any], Protocol):
 
     target: Put | Delete | Ref
     """What is written, or read."""
+    caller: Caller | None
+    """Who has begun it: kept only while access control asks."""
     key: str | None
     """The client's idempotency key, of a write."""
     began: float

@@ -45,6 +45,16 @@ class AppliedPolicy:
         self.policy()
         return self._configuration
 
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is asked: access control is enforced, or permissive."""
+        return self.policy().mode is not Mode.DISABLED
+
+    @property
+    def revision(self) -> int:
+        """The access revision of the applied state; 0 where access control was never used."""
+        return self.policy().revision
+
     def rights(self) -> Rights:
         """Return what the current caller may do; nothing for None, unless access control is off."""
         return self.policy().rights(CALLER.get())

@@ -8,17 +8,26 @@ from functools import partial
 from time import monotonic, perf_counter
 from typing import Any, Final, TypeVar
 
+from collectionstore_node.access.verbs import Kind, Verb
 from collectionstore_node.documents.paths import Path, parse_path, values_at
 from collectionstore_node.documents.values import MISSING, Value, sort_key
-from collectionstore_node.errors import InvalidRequest, InvariantViolated, ManyDeleted, Overloaded, ReadTimedOut
+from collectionstore_node.errors import (
+    Forbidden,
+    InvalidRequest,
+    InvariantViolated,
+    ManyDeleted,
+    Overloaded,
+    ReadTimedOut,
+)
 from collectionstore_node.query.aggregation import Pipeline, parse_pipeline
 from collectionstore_node.query.conditions import paths_of
 from collectionstore_node.query.find import SKIP_MAX, Find, parse_fields_text, parse_find, parse_sort_text
-from collectionstore_node.query.planning import Use, needs_of, plan_of
+from collectionstore_node.query.planning import IndexFacts, Use, needs_of, plan_of
 from collectionstore_node.query.scanning import Meter, Record, matching
 from collectionstore_node.query.sorting import First, Position, check_key, key_of
 from collectionstore_node.query.spans import Ids, Span
 from collectionstore_node.service.aggregates import aggregated
+from collectionstore_node.service.authorization import reading_verb, require
 from collectionstore_node.service.document_exports import EXPORTS_MAX, LASTS_S, DocumentExport, Format
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.index_reads import (
@@ -44,6 +53,7 @@ from collectionstore_node.service.operations import (
 from collectionstore_node.service.past import Pinned, in_thread
 from collectionstore_node.service.query_thread import QueryThread
 from collectionstore_node.service.results import Aggregated, Counted, DistinctResult, FindResult, Found
+from collectionstore_node.service.seeing import Seen
 from collectionstore_node.statemachine.expiry_queue import is_there
 from collectionstore_node.statemachine.past import Scope
 from collectionstore_node.statemachine.reads import pick_documents, scan_documents
@@ -107,6 +117,8 @@ class Queries:
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_s
         await self._door.confirm(Consistency.LINEARIZABLE, timeout_s)
+        if (rights := self._door.limited()) is not None:
+            require(rights, Verb.WRITE, Kind.COLLECTION, collection)
         found = pick_documents(self._door.replica.view, collection, sorted({*ids}))
 
         def steps() -> _Steps[frozenset[str]]:
@@ -180,11 +192,11 @@ class Queries:
         revision, expired = pinned_revision(consistency), monotonic() + timeout_s
 
         def past() -> _Steps[_Run]:
-            pinned = _pinned(door.replica.view, request, revision or 0)
+            pinned, seen = _pinned(door.replica.view, request, revision or 0), Views(door, request)
 
             def steps() -> _Steps[_Run]:
                 yield from pinned.collect(door.limits, expired)
-                return _Run(door, request, monotonic() + LASTS_S, pinned)
+                return _Run(door, request, monotonic() + LASTS_S, pinned, seen)
 
             return steps()
 
@@ -193,7 +205,9 @@ class Queries:
                 run = _Run(door, request, monotonic() + LASTS_S)
             else:
                 run = await in_thread(door, self.thread, past, timeout_s=deadline - clock())
-            export = DocumentExport(run, form, self.thread, reclaim=reclaim, ended=self._export_ended)
+            export = DocumentExport(
+                run, form, self.thread, reclaim=reclaim, ended=self._export_ended, still=partial(run.check_rights, door)
+            )
             await export.begin(timeout_s=deadline - clock())
             return export
 
@@ -222,11 +236,11 @@ class Queries:
         def begin() -> _Steps[T]:
             if revision is None:
                 return steps(_Run(door, request, expired))
-            pinned = _pinned(door.replica.view, request, revision)
+            pinned, seen = _pinned(door.replica.view, request, revision), Views(door, request)
 
             def run() -> _Steps[T]:
                 yield from pinned.collect(door.limits, expired)
-                return (yield from steps(_Run(door, request, expired, pinned)))
+                return (yield from steps(_Run(door, request, expired, pinned, seen)))
 
             return run()
 
@@ -311,13 +325,13 @@ class Queries:
                     yield
                 else:
                     count += size
-            return Counted(count, run.revision, run.meter, run.stale_since)
+            return Counted(count, run.revision, run.told, run.stale_since)
         for found in run.all_matches():
             if found is None:
                 yield
             else:
                 count += 1
-        return Counted(count, run.revision, run.meter, run.stale_since)
+        return Counted(count, run.revision, run.told, run.stale_since)
 
     def _distinct(self, request: DistinctValues, run: _Run) -> _Steps[DistinctResult]:
         limits = self._door.limits
@@ -343,7 +357,7 @@ class Queries:
                     size += len(key)
                     if len(values) > limits.distinct_values_max or size > limits.list_bytes_max:
                         raise _too_many_values(limits)
-        return DistinctResult(tuple(values[key][1] for key in sorted(values)), run.revision, run.meter, run.stale_since)
+        return DistinctResult(tuple(values[key][1] for key in sorted(values)), run.revision, run.told, run.stale_since)
 
 
 def _too_many_values(limits: StoreLimits) -> InvalidRequest:
@@ -366,11 +380,13 @@ class _Run:
     """
 
     __slots__ = (
+        "_asked",
         "_expired",
         "_joins",
         "_limits",
         "_reader",
         "_records",
+        "_seen",
         "_streaming",
         "_use",
         "exact",
@@ -381,12 +397,18 @@ class _Run:
         "stale_since",
     )
 
-    def __init__(self, door: Door, request: Query, expired: float, pinned: Pinned | None = None) -> None:
+    def __init__(
+        self, door: Door, request: Query, expired: float, pinned: Pinned | None = None, seen: Views | None = None
+    ) -> None:
         """`pinned` is the past that is read, None for the state of now; `expired` is when the query's time is up, by
-        `time.monotonic`. Raises `InvalidPart("invalid_hint")`."""
+        `time.monotonic`. `seen` is what the caller sees, if that was asked before. Raises `Forbidden` and
+        `InvalidPart("invalid_hint")`."""
         self._expired = expired
         self._limits = door.limits
-        self.find = find = request.find
+        self.find = request.find
+        # In the turn of the loop in which the state is taken: what the caller may see is of the same state.
+        self._seen = seen = seen or Views(door, request)
+        planned = seen.planned(request.find)
         self.meter = Meter()
         self.stale_since: float | None = None
         self._joins: tuple[_Join, ...] = ()
@@ -396,19 +418,19 @@ class _Run:
             # view.
             self.revision, staleness_s = replica.revision, replica.staleness_s()
             pipeline = request.pipeline if isinstance(request, AggregateDocuments) else None
-            self._joins = () if pipeline is None else tuple(_Join(replica.view) for _ in pipeline.collections)
+            self._joins = () if pipeline is None else tuple(_Join(replica.view, seen) for _ in pipeline.collections)
             self.stale_since = None if staleness_s is None else perf_counter() - staleness_s
             planning = view = replica.view
         else:
             self.revision = pinned.undo.revision
-            self._joins = tuple(_Join(one, past=True) for one in pinned.others())
+            self._joins = tuple(_Join(one, seen, past=True) for one in pinned.others())
             planning, view = pinned.planning(), pinned.reading()
             self.meter.undone = pinned.undo.changed
         after = request.after if isinstance(request, FindDocuments | ExportDocuments) else None
         self._use, needs = _use_of(request)
         plan = plan_of(
-            find,
-            indexes_of(planning, request.collection),
+            planned,
+            seen.indexes(indexes_of(planning, request.collection)),
             partial(count_keys, planning),
             needs=needs,
             use=self._use,
@@ -417,20 +439,25 @@ class _Run:
         if plan is not None and is_there(planning) is not None:
             # Entries do not tell whether their documents have expired.
             plan = plan._replace(covered=False, exact=False)
+        if plan is not None and seen.first is not None:
+            # Nor whether the caller sees them.
+            plan = plan._replace(covered=False, exact=False)
         self.in_order = plan is not None and plan.order == "sort"
         """Whether matches come in the order that was asked for."""
         self._streaming = plan is not None and plan.order != "memory"
         """Whether a page can end at an entry: otherwise all are read before the first match."""
         self.exact = plan is not None and plan.exact
         """Whether the entries that are read are as many as the matches."""
-        if find.order and not self.in_order:
+        if self.find.order and not self.in_order:
             after = None  # looked at when everything is sorted
+        self._asked = planned.asked._replace(node=self.find.asked.node)
         self._reader: IndexReader | None = None
         self._records: Iterator[Record] = iter(())
         if plan is not None:
-            self._reader = IndexReader(view, request.collection, plan, find.place, self.meter, after)
+            self._reader = IndexReader(view, request.collection, plan, planned.place, self.meter, after, seen.records)
         else:
-            self._records = _records(view, request.collection, find, None if after is None else after[1])
+            found = _records(view, request.collection, planned, None if after is None else after[1])
+            self._records = seen.records(found)
 
     def matches(self) -> Iterator[tuple[Record, dict[str, Any]] | None]:
         """Yield as `query.scanning.matching`. Raises `ReadTimedOut` behind a pause when the time is up."""
@@ -452,7 +479,10 @@ class _Run:
         return tuple(join.plan for join in self._joins)
 
     def examined(self) -> Meter:
-        """Return what was read of all collections together, with the plan of the first one."""
+        """Return what is told of what was read of all collections together, with the plan of the first one."""
+        return self._seen.told(self._all_read())
+
+    def _all_read(self) -> Meter:
         total = Meter()
         total.plan = self.meter.plan
         for meter in (self.meter, *(join.meter for join in self._joins)):
@@ -461,6 +491,11 @@ class _Run:
             total.keys += meter.keys
         total.undone = self.meter.undone
         return total
+
+    @property
+    def told(self) -> Meter:
+        """What is told of what was read: nothing of what is hidden."""
+        return self._seen.told(self.meter)
 
     def _bounded(self, matches: Iterator[T | None]) -> Iterator[T | None]:
         for found in matches:
@@ -476,6 +511,10 @@ class _Run:
                 "narrow its filter, or give it more time"
             )
 
+    def check_rights(self, door: Door) -> None:
+        """Refuse to go on if the caller does not see any more what it saw when this began. Raises `Forbidden`."""
+        self._seen.check(door)
+
     def counted(self) -> Iterator[int | None]:
         """Yield how many entries there are, in pieces, and None behind each; as `all_matches`."""
         if self._reader is None:
@@ -489,7 +528,8 @@ class _Run:
     def is_full(self) -> bool:
         """Whether a page ends, because so much was looked at for it."""
         meter = self.meter
-        return (
+        # Not behind a document that is hidden: the cursor would tell its ID.
+        return self._seen.first is None and (
             meter.documents >= PAGE_DOCUMENTS_MAX
             or meter.bytes >= PAGE_BYTES_MAX
             or (self._streaming and meter.keys >= PAGE_DOCUMENTS_MAX)
@@ -503,17 +543,17 @@ class _Run:
 
     def found(self, items: list[T], end: Position | None, skip: int) -> FindResult[T]:
         """Return the page; the next one begins behind `end`, and `skip` matches of it are still to be skipped."""
-        return FindResult(tuple(items), end, skip, self.revision, self.meter, self.stale_since)
+        return FindResult(tuple(items), end, skip, self.revision, self.told, self.stale_since)
 
     def _matches(self) -> Matches:
         if self._reader is None:
-            return matching(self._records, self.find.asked, self.meter)
+            return matching(self._records, self._asked, self.meter)
         if self._use is Use.PAGES_BY_ID or self.in_order:
-            return self._reader.matches(self.find.asked)
-        return self._reader.unordered(self.find.asked)
+            return self._reader.matches(self._asked)
+        return self._reader.unordered(self._asked)
 
     def _check_amount(self) -> None:
-        limits, meter = self._limits, self.examined() if self._joins else self.meter
+        limits, meter = self._limits, self._all_read() if self._joins else self.meter
         if max(meter.documents, meter.keys) > limits.query_documents_max or meter.bytes > limits.query_bytes_max:
             raise InvalidRequest(
                 "query_too_costly",
@@ -525,11 +565,12 @@ class _Run:
 class _Join:
     """Another collection that a pipeline reads, in the state that the query began with."""
 
-    __slots__ = ("_past", "_view", "meter", "plan")
+    __slots__ = ("_past", "_seen", "_view", "meter", "plan")
 
-    def __init__(self, view: View, *, past: bool = False) -> None:
+    def __init__(self, view: View, seen: Views, *, past: bool = False) -> None:
         """The `past` is read one document after the other: it has one cursor for each collection."""
         self._view = view if past else SameState(view)
+        self._seen = seen
         self._past = past
         self.meter = Meter()
         self.plan: dict[str, Any] | None = None
@@ -538,13 +579,88 @@ class _Join:
     def matches(self, collection: str, find: Find) -> Matches:
         """Yield the documents that match, by ID; what was read before is at its end."""
         view, use = self._view, Use.PAGES_BY_ID
+        planned, see = find, _as_they_are
         indexes = [] if self._past else indexes_of(view, collection)
-        plan = plan_of(find, indexes, partial(count_keys, view), needs=None, use=use)
+        if (seen := self._seen.of(collection)) is not None:
+            planned, indexes, see = seen.find(find), seen.indexes(indexes), seen.records
+        asked = planned.asked._replace(node=find.asked.node)
+        plan = plan_of(planned, indexes, partial(count_keys, view), needs=None, use=use)
         if plan is None:
             self.plan = find.plan()
-            return matching(_records(view, collection, find, None), find.asked, self.meter)
+            return matching(see(_records(view, collection, planned, None)), asked, self.meter)
         self.plan = plan.shown()
-        return IndexReader(view, collection, plan, find.place, self.meter, None).matches(find.asked)
+        return IndexReader(view, collection, plan, planned.place, self.meter, None, see).matches(asked)
+
+
+class Views:
+    """What a caller sees of the collections of one query. Asked in the event loop, used in the thread of queries."""
+
+    __slots__ = ("_asked_at", "_of", "_request", "first")
+
+    def __init__(self, door: Door, request: Query) -> None:
+        """By the rights of now. Raises `Forbidden`."""
+        self._request = request
+        self._asked_at = door.access.revision
+        self._of: dict[str, Seen] = {}
+        rights = door.asked(request)
+        if rights is not None:
+            names = (
+                [name for name, _ in request.pipeline.collections] if isinstance(request, AggregateDocuments) else []
+            )
+            verb = Verb.READ
+            if isinstance(request, ExportDocuments):
+                verb = reading_verb(rights, request.collection)
+            for name in (request.collection, *names):
+                view = rights.view(name, verb)
+                if view is not None and name not in self._of:
+                    self._of[name] = Seen(view)
+        self.first = self._of.get(request.collection)
+        """Of the collection of the query; None for everything."""
+
+    def check(self, door: Door) -> None:
+        """Refuse to go on if other views are those of now. Raises `Forbidden`."""
+        if not door.access.enabled or door.access.revision == self._asked_at:
+            return
+        now = Views(door, self._request)
+        if now != self:
+            name = self._request.collection
+            raise Forbidden(Verb.READ, Kind.COLLECTION, name, of="what this has shown so far ")
+        self._asked_at = now._asked_at
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Views) and self._of == other._of
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def of(self, collection: str) -> Seen | None:
+        """Return what the caller sees of a collection; None for everything."""
+        return self._of.get(collection)
+
+    def planned(self, find: Find) -> Find:
+        """Return the query as it is planned."""
+        return find if self.first is None else self.first.find(find)
+
+    def indexes(self, indexes: list[IndexFacts]) -> list[IndexFacts]:
+        """Return the indexes that it may use."""
+        return indexes if self.first is None else self.first.indexes(indexes)
+
+    def records(self, records: Iterator[Record]) -> Iterator[Record]:
+        """Yield documents as the caller sees them."""
+        return records if self.first is None else self.first.records(records)
+
+    def told(self, meter: Meter) -> Meter:
+        """Return what is told of what was read."""
+        if not self._of:
+            return meter
+        told = meter
+        for seen in self._of.values():
+            told = seen.told(told)
+        return told
+
+
+def _as_they_are(records: Iterator[Record]) -> Iterator[Record]:
+    return records
 
 
 def _use_of(request: Query) -> tuple[Use, frozenset[Path] | None]:

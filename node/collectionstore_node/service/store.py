@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from time import perf_counter
 from typing import Final, TypeVar
 
@@ -69,6 +70,7 @@ from collectionstore_node.service.operations import (
 from collectionstore_node.service.past import Past
 from collectionstore_node.service.policies import AppliedPolicy
 from collectionstore_node.service.queries import Queries
+from collectionstore_node.service.refusals import Refusals
 from collectionstore_node.service.results import (
     Code,
     CollectionInfo,
@@ -143,7 +145,8 @@ class Store:
 
         `access` is the mode of access control until it is configured.
         """
-        self._door = door = Door(replica, limits, clock, check)
+        policies = AppliedPolicy(replica, access)
+        self._door = door = Door(replica, limits, clock, check, policies)
         self.limits = limits
         self._replica = replica
         self._inflight = 0
@@ -152,7 +155,7 @@ class Store:
         """The writes in flight, and how many there may be."""
         self.stream_writes = door.stream_writes
         """Those of `submit` and `execute`."""
-        self.access = Access(door, self._propose, AppliedPolicy(replica, access))
+        self.access = Access(door, self._propose, policies)
         self.queries = Queries(door)
         self._past = Past(door, self.queries.thread)
         self.lists = Lists(door, self._past)
@@ -237,7 +240,7 @@ class Store:
         `key` is its idempotency key. Raises `InvalidRequest("id_not_allowed")` if clients make the IDs of the
         collection. What this member knows of its options may be old: the write is checked again where it is applied.
         """
-        made = str(uuid_utils.uuid7()) if key is None else document_id_for(collection, key)
+        made = str(uuid_utils.uuid7()) if key is None else document_id_for(collection, self._door.key(key) or "")
         put = new_document(collection, made, document)
         self._door.admit(put)
         ids = self.options.ids_of(collection)
@@ -303,6 +306,23 @@ class Store:
             raise
         return entered
 
+    @property
+    def refusals(self) -> Refusals:
+        """What was refused for rights."""
+        return self._door.refusals
+
+    @property
+    def asks(self) -> bool:
+        """Whether access control asks who calls: then results are to be shown by `answered`, as their caller."""
+        return self._door.access.enabled
+
+    def answered(self, action: Action, outcome: Outcome) -> Outcome | None:
+        """Return the outcome of a write that was begun by `submit` as its caller may see it.
+
+        None if it was not applied because rights have changed since: `execute` asks again.
+        """
+        return None if outcome.code is Code.ACCESS_CHANGED else self._door.answered(action, outcome)
+
     def count_out(self, entered: float, *, decided: bool) -> None:
         """Count out a write that `submit` counted in at `entered`; `decided` if there is an outcome, whichever."""
         if decided:
@@ -358,7 +378,9 @@ class Store:
         found = find_collection(view, name)
         if found is None:
             return CollectionResult(None, self._replica.revision)
-        configured = read_options(view, found.id) if found.configured else None
+        # Options name fields, and what may be in them: they are for those who see all of them.
+        shown = found.configured and self._door.view_of(name) is None
+        configured = read_options(view, found.id) if shown else None
         return CollectionResult(CollectionInfo(name, found.id, configured), self._replica.revision)
 
     def soon(self, callback: Callable[[], None]) -> None:
@@ -453,10 +475,11 @@ class Store:
     # Execution
 
     def _command(self, action: Action, key: str | None, request: bytes | None = None) -> Command:
-        command = command_for(action, key, request)
-        if level_needed(action) < ENGINE:
-            return command
-        return stamped(command, time_ms=self._replica.wall_ms(), bytes_max=self.limits.document_bytes_max)
+        door = self._door
+        command = command_for(action, door.key(key), request)
+        if level_needed(action) >= ENGINE:
+            command = stamped(command, time_ms=self._replica.wall_ms(), bytes_max=self.limits.document_bytes_max)
+        return door.command(command)
 
     async def _propose(
         self,
@@ -467,19 +490,23 @@ class Store:
         *,
         request: bytes | None = None,
     ) -> Outcome:
-        self._door.admit(action)
+        door = self._door
+        door.admit(action)
         writes = self.writes if admission is None else admission
         entered = writes.enter(timeout_s)
         try:
-            outcome = await self._decide(self._command(action, key, request), timeout_s)
+            outcome = await self._decide(action, key, request, timeout_s)
         except BaseException:
             writes.abandon()
             raise
         writes.leave(entered)
-        return outcome
+        return outcome if not door.access.enabled else door.answered(action, outcome)
 
-    async def _decide(self, command: Command, timeout_s: float) -> Outcome:
-        outcome = await self._replica.propose(command, timeout_s=timeout_s)
+    async def _decide(self, action: Action, key: str | None, request: bytes | None, timeout_s: float) -> Outcome:
+        outcome = await self._replica.propose(self._command(action, key, request), timeout_s=timeout_s)
+        if outcome.code is Code.ACCESS_CHANGED:
+            made = partial(self._command, action, key, request)
+            outcome = await self._door.proposed_again(action, made, outcome, timeout_s)
         # When the outcome was known: the rest of the request's span is the response, which this node does not control.
         sampled = active.get()
         if sampled is not None:

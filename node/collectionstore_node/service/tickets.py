@@ -18,7 +18,9 @@ import asyncio
 import base64
 import binascii
 import enum
+import hashlib
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -29,6 +31,7 @@ from collectionstore_node.service.door import Door
 from collectionstore_node.service.idempotency import command_for, stamped
 from collectionstore_node.service.operations import IDEMPOTENCY_KEY, Action, Settle
 from collectionstore_node.service.results import Code, Outcome
+from collectionstore_node.service.viewed_commands import untold
 from collectionstore_node.statemachine.admissible import FINGERPRINT_BYTES
 from collectionstore_node.statemachine.codec import decode
 from collectionstore_node.statemachine.commands import Command, Idempotency
@@ -53,6 +56,8 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
     """The record of the write has this place in the queue of the idempotency table, or a later one."""
     until_ms: int
     """When its time is up, by the time of day of the member that took it. Milliseconds since 1970 UTC."""
+    owner: bytes = b""
+    """Tells the user to whom it was given from others; empty where it is everyone's. The key is stored by user, too."""
 
 
 class State(enum.Enum):
@@ -125,7 +130,8 @@ class Tickets:
         """
         command, ticket = self._begin(action, key, timeout_s, request)
         entered = self._door.writes.enter(timeout_s)
-        work = asyncio.get_running_loop().create_task(self._carry_out(command, entered, timeout_s, told))
+        made = partial(self._command, action, key_of(ticket), request)
+        work = asyncio.get_running_loop().create_task(self._carry_out(action, command, made, entered, timeout_s, told))
         self._under_way.add(work)
         work.add_done_callback(self._under_way.discard)
         return ticket
@@ -142,6 +148,10 @@ class Tickets:
         entered = writes.enter(timeout_s)
         try:
             outcome = await self._door.replica.propose_early(command, timeout_s=timeout_s)
+            if outcome is not None and outcome.code is Code.ACCESS_CHANGED:
+                # Not by `propose_early` again: a change of rights is seldom.
+                made = partial(self._command, action, key_of(ticket), request)
+                outcome = await self._door.proposed_again(action, made, outcome, timeout_s)
         except OutcomeUnknown as error:
             writes.abandon()
             return error, ticket
@@ -149,6 +159,8 @@ class Tickets:
             writes.abandon()
             raise
         writes.leave(entered)
+        if outcome is not None and self._door.access.enabled:
+            outcome = self._door.answered(action, outcome)
         return outcome, ticket
 
     async def fate(self, ticket: Ticket, *, settle: bool, timeout_s: float) -> Fate:
@@ -160,11 +172,13 @@ class Tickets:
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_s
         self._door.admit(Settle(ticket.sequence))
+        if ticket.owner != _owner(self._door.user):
+            raise InvalidRequest("invalid_ticket", "this is no ticket of a write of yours")
         await replica.read_barrier(timeout_s=timeout_s)
         # Without an await between: all of it is of one state.
         view, revision = replica.view, replica.revision
         header = read_header(view)
-        idempotency = Idempotency(ticket.key, ticket.fingerprint)
+        idempotency = Idempotency(self._door.key(ticket.key) or "", ticket.fingerprint)
         outcome = IdempotencyTable(Overlay(view), header).answer(idempotency, header.revision)
         if outcome is None:
             if header.queue.first > ticket.sequence:
@@ -172,6 +186,9 @@ class Tickets:
             if not settle and replica.wall_ms() < ticket.until_ms:
                 return Fate(State.PENDING, revision)
             outcome = await self._settled(idempotency, ticket.sequence, deadline - clock())
+        if self._door.limited() is not None:
+            # Which documents it wrote is not known here.
+            outcome = untold(outcome)
         return _fate_of(outcome, max(revision, replica.revision))
 
     async def _settled(self, idempotency: Idempotency, sequence: int, timeout_s: float) -> Outcome:
@@ -179,7 +196,8 @@ class Tickets:
         entered = writes.enter(timeout_s)
         try:
             # It checks again what may have been forgotten: meanwhile the table goes on.
-            outcome = await self._door.replica.propose(Command(Settle(sequence), idempotency), timeout_s=timeout_s)
+            command = Command(Settle(sequence), idempotency)
+            outcome = await self._door.replica.propose(command, timeout_s=timeout_s)
         except BaseException:
             writes.abandon()
             raise
@@ -193,20 +211,34 @@ class Tickets:
         # Before the write: a cluster that cannot settle its fate could not answer for it.
         replica.check_level(Settle(0))
         made = key if key is not None else f"ticket-{uuid_utils.uuid7()}"
-        command = command_for(action, made, request)
-        now_ms = replica.wall_ms()
-        command = stamped(command, time_ms=now_ms, bytes_max=door.limits.document_bytes_max)
+        command, now_ms = self._command(action, made, request), replica.wall_ms()
         if command.idempotency is None:
             raise RuntimeError("a command with a key has a fingerprint")
         fingerprint = command.idempotency.fingerprint
         sequence = read_header(replica.view).queue.next
         until_ms = now_ms + round(1_000 * timeout_s) + SLACK_MS
-        return command, show_ticket(Ticket(_FORMAT, made, fingerprint, sequence, until_ms))
+        return command, show_ticket(Ticket(_FORMAT, made, fingerprint, sequence, until_ms, _owner(door.user)))
 
-    async def _carry_out(self, command: Command, entered: float, timeout_s: float, told: Callable[[str], None]) -> None:
+    def _command(self, action: Action, key: str, request: bytes | None) -> Command:
+        door = self._door
+        command = command_for(action, door.key(key), request)
+        stamp = stamped(command, time_ms=door.replica.wall_ms(), bytes_max=door.limits.document_bytes_max)
+        return door.command(stamp)
+
+    async def _carry_out(
+        self,
+        action: Action,
+        command: Command,
+        made: Callable[[], Command],
+        entered: float,
+        timeout_s: float,
+        told: Callable[[str], None],
+    ) -> None:
         writes = self._door.writes
         try:
             outcome = await self._door.replica.propose(command, timeout_s=timeout_s)
+            if outcome.code is Code.ACCESS_CHANGED:
+                outcome = await self._door.proposed_again(action, made, outcome, timeout_s)
         except NodeError as error:
             # No caller waits for it: who has the ticket asks, and settles what is not known.
             writes.abandon()
@@ -218,6 +250,15 @@ class Tickets:
             raise
         writes.leave(entered)
         told(_fate_of(outcome, 0).state.value)
+
+
+def key_of(ticket: str) -> str:
+    """Return the idempotency key in the text of a ticket."""
+    return parse_ticket(ticket).key
+
+
+def _owner(user: str) -> bytes:
+    return hashlib.sha256(user.encode()).digest()[:8] if user else b""
 
 
 def _fate_of(outcome: Outcome, revision: int) -> Fate:

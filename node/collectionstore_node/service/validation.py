@@ -49,7 +49,8 @@ class Validation:
         await door.view(request, consistency, timeout_s)
 
         def begin() -> _Steps[Validated]:
-            # In one turn of the loop: documents, options and revision are of one state.
+            # In one turn of the loop: rights, documents, options and revision are of one state.
+            door.asked(request)
             replica = door.replica
             configured, revision = configured_of(replica.view, request.collection), replica.revision
             schema = request.schema or configured.options.schema

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from collectionstore_node.changes import Cursor, Event, Recent, Tokens, commands, event
+from collectionstore_node.changes import Cursor, Event, Eyes, Recent, Tokens, commands, event
 from collectionstore_node.changes.cursor import Step as Told
 from collectionstore_node.changes.events import FAILED
 from collectionstore_node.errors import InvalidRequest, ManyDeleted, NotNow
@@ -29,8 +29,18 @@ class Round:
 
     __slots__ = ("_cursors", "_recent", "_revision", "_tokens", "_view", "gap")
 
-    def __init__(self, view: View, revision: int, recent: Recent, tokens: Tokens, cursors: Sequence[Cursor]) -> None:
-        """`view` is a fixed state of at least `revision`; `recent` belongs to the thread."""
+    def __init__(
+        self,
+        view: View,
+        revision: int,
+        recent: Recent,
+        tokens: Tokens,
+        cursors: Sequence[tuple[Cursor, Eyes | None]],
+    ) -> None:
+        """`view` is a fixed state of at least `revision`; `recent` belongs to the thread.
+
+        Each cursor comes with what its caller sees, by the rights in that state; None for everything.
+        """
         self._view = view
         self._revision = revision
         self._recent = recent
@@ -47,8 +57,8 @@ class Round:
         found: list[Told | None] = []
         size = 0
         self._catch_up()
-        for cursor in self._cursors:
-            told = self._step(cursor)
+        for cursor, eyes in self._cursors:
+            told = self._step(cursor, eyes)
             found.append(told)
             if told is not None:
                 size += sum(len(one.text) for one in told.events)
@@ -56,10 +66,10 @@ class Round:
                 break
         return found
 
-    def _step(self, cursor: Cursor) -> Told | None:
+    def _step(self, cursor: Cursor, eyes: Eyes | None) -> Told | None:
         before = cursor.position
         try:
-            return cursor.step(self._view, self._revision, self._recent)
+            return cursor.step(self._view, self._revision, self._recent, eyes)
         except NotNow as error:
             cursor.position = before
             if isinstance(error, ManyDeleted):

@@ -12,11 +12,15 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 import structlog
 
-from collectionstore_node.changes import Cursor, Event, Initial, Position, Recent, Scope, Selection, Tokens, event
+from collectionstore_node.access.current import CALLER, calling
+from collectionstore_node.access.rights import Rights
+from collectionstore_node.access.stored_views import encode_view
+from collectionstore_node.changes import Cursor, Event, Eyes, Initial, Position, Recent, Scope, Selection, Tokens, event
 from collectionstore_node.changes.events import FAILED, MOVED
 from collectionstore_node.errors import (
     HistoryGone,
@@ -28,6 +32,7 @@ from collectionstore_node.errors import (
     UpgradePending,
 )
 from collectionstore_node.lifecycle import NO_MEMORY, end_without_memory
+from collectionstore_node.service.authorization import may_follow
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.membership import WatchStatus
 from collectionstore_node.service.operations import Consistency, ReadConsistency, Start, WatchChanges
@@ -71,6 +76,13 @@ class Watch:
         self.cursor = cursor
         """Moved by the thread of watches, and read by nothing else while a round is under way."""
         self.owner = owner
+        self.caller = CALLER.get()
+        """Who watches: asked for its rights at every round."""
+        self.rights: Rights | None = None
+        """Those of now, as far as they were looked at; None for everything."""
+        self.found_by: Rights | None = None
+        """Those by which its last events were found."""
+        self.eyes: Eyes | None = None
         self.gone = gone
         self.once = once
         self.position = cursor.position
@@ -100,6 +112,9 @@ class Watch:
         """Return the next events; none, every `HEARTBEAT_S`, when there are none."""
         watches = self._watches
         told, self.stash = self.stash, None
+        if told is not None:
+            # Found while its client took nothing: its rights may have changed since.
+            told = watches.rechecked(self, told)
         if told is None and watches.stopping:
             told = watches.farewell(self)
         if told is None:
@@ -110,6 +125,7 @@ class Watch:
             finally:
                 self.waiter = None
                 watches.unwant(self)
+            told = watches.rechecked(self, told)
         self.position = told.position
         self.quiet_since = self._loop.time()
         watches.told += len(told.events)
@@ -137,6 +153,8 @@ class Watches:
         self._reclaiming: asyncio.Task[None] | None = None
         self._unobserve: Callable[[], None] | None = None
         self._sweeping = False
+        self._asked_at = 0
+        """The access revision at which the rights of all watches were looked at last."""
         self._tokens: Tokens | None = None
         self.stopping = False
         """Whether the node stops: every watch says so, and ends."""
@@ -196,6 +214,7 @@ class Watches:
         """
         door, replica, start = self._door, self._replica, request.start
         door.admit(request)
+        asked_at = door.access.revision
         self._check_places(owner)
         if isinstance(start, Position):
             if start.revision > replica.revision:
@@ -205,11 +224,13 @@ class Watches:
             await door.confirm(consistency, timeout_s)
         # From here on without an await: what is checked, and where the watch begins, is of one state.
         self._check_places(owner)
+        door.admit_again(request, asked_at)
         view = replica.view
         if read_header(view).level < CHANGES:
             raise UpgradePending("the cluster is being upgraded: it keeps no history of changes yet")
         position, initial = self._begin(request.selection, start)
         watch = Watch(self, Cursor(request.selection, position, self.tokens, initial), owner, gone, _loop(), once=once)
+        self._look(watch)
         self._open[watch] = None
         self._owners[owner] += 1
         if self._unobserve is None:
@@ -281,9 +302,50 @@ class Watches:
         moved = event(MOVED, watch.token, reason="the member is stopping: go on with another one")
         return Told([moved], watch.position, ended=True)
 
+    # Rights
+
+    def _look(self, watch: Watch) -> bool:
+        """Note what the caller of a watch sees by the rights of now; return whether it is told anything."""
+        with calling(watch.caller):
+            rights = self._door.limited()
+        if rights is not watch.rights:
+            watch.rights = rights
+            if rights is None:
+                watch.eyes = None
+            else:
+                watch.eyes = Eyes(partial(may_follow, rights), rights.view)
+        return rights is None or may_follow(rights, watch.cursor.selection.scope)
+
+    def _forbidden(self, watch: Watch) -> Told:
+        failed = event(FAILED, watch.token, code="forbidden", detail="watch, or read, is not allowed any more")
+        return Told([failed], watch.position, ended=True)
+
+    def rechecked(self, watch: Watch, told: Told) -> Told:
+        """Return what was found for a watch, or the end of it if it was found by other rights than those of now."""
+        if not self._door.access.enabled or not told.events or told.ended:
+            return told
+        if not self._look(watch):
+            return self._forbidden(watch)
+        if _same(watch.found_by, watch.rights, watch.cursor.selection.scope):
+            return told
+        # It goes on behind what it has been told, and is told the rest by its new rights.
+        moved = event(MOVED, watch.token, reason="rights were changed: go on from here")
+        return Told([moved], watch.position, ended=True)
+
+    def _look_at_rights(self) -> None:
+        """End the watches of callers who have lost their rights, also those that have nothing to tell."""
+        access = self._door.access
+        if not access.enabled or access.revision == self._asked_at:
+            return
+        self._asked_at = access.revision
+        for watch in tuple(self._open):
+            if not self._look(watch) and not watch.in_round:
+                self._tell(watch, self._forbidden(watch))
+
     # Rounds
 
     def _applied(self, _revision: int, _time_ms: int) -> None:
+        self._look_at_rights()
         self.wake()
 
     def wake(self) -> None:
@@ -314,9 +376,16 @@ class Watches:
             self._rounds = None
 
     async def _run_round(self, due: list[Watch], revision: int) -> None:
+        if self._door.access.enabled:
+            # By the rights in the state that is read.
+            for watch in tuple(due):
+                if not self._look(watch):
+                    due.remove(watch)
+                    self._tell(watch, self._forbidden(watch))
         for watch in due:
             watch.in_round = True
-        cursors = [watch.cursor for watch in due]
+            watch.found_by = watch.rights
+        cursors = [(watch.cursor, watch.eyes) for watch in due]
         # All of one state, which holds still while the thread reads it.
         work = Round(self._replica.view.fixed(), revision, self._recent, self.tokens, cursors)
         if self._executor is None:
@@ -386,6 +455,7 @@ class Watches:
 
     def sweep(self, now: float) -> None:
         """End the watches of clients that have gone, and tell those that heard nothing; `now` is loop time."""
+        self._look_at_rights()
         for watch in tuple(self._open):
             watch.resting = False
             if watch.gone():
@@ -409,6 +479,18 @@ class Watches:
         self.stopping = True
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _same(one: Rights | None, other: Rights | None, scope: Scope) -> bool:
+    """Whether the same is seen of a scope by both, if it may be followed by both."""
+    if one is other or scope.kind == "bucket":
+        return True
+    if one is None or other is None or scope.kind == "store":
+        return False
+    before, now = one.view(scope.name), other.view(scope.name)
+    if before is None or now is None:
+        return before is now
+    return encode_view(before) == encode_view(now)
 
 
 def _loop() -> asyncio.AbstractEventLoop:

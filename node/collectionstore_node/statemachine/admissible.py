@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from collectionstore_node.access.stored_views import decode_view
 from collectionstore_node.documents.updates.dates import TIME_MS_MAX
 from collectionstore_node.errors import InvalidRequest, TooLarge
 from collectionstore_node.indexes.definition import definition_violation
@@ -37,6 +38,7 @@ from collectionstore_node.statemachine.commands import (
     AckConsumer,
     Action,
     BuildIndex,
+    CollectionView,
     Command,
     Commit,
     Compare,
@@ -62,6 +64,8 @@ from collectionstore_node.statemachine.commands import (
     PutConsumer,
     Query,
     Ref,
+    Restricted,
+    RevokeAttached,
     RevokeLease,
     Touch,
     Transaction,
@@ -72,12 +76,14 @@ from collectionstore_node.statemachine.commands import (
 from collectionstore_node.statemachine.commits import queries_reason
 from collectionstore_node.statemachine.consumers import PASSED_MAX, REQUEST_BYTES_MAX
 from collectionstore_node.statemachine.costs import (
+    LEASE_RECORDS_MAX,
     TRANSACTION_ITEMS_MAX,
     TTL_MAX_MS,
     TTL_MIN_MS,
     UPDATE_BYTES_MAX,
 )
 from collectionstore_node.statemachine.options import options_violation
+from collectionstore_node.statemachine.restrictions import views_reason
 from collectionstore_node.statemachine.searching import parse_query
 from collectionstore_node.statemachine.transactions import invalid_reason
 from collectionstore_node.statemachine.updates import check_patterns, parse
@@ -286,10 +292,30 @@ def _check_action(action: Action, limits: CommandLimits) -> None:
             _check_ref(action.ref)
             _check_precondition(action.precondition)
             check_life(action.ttl_ms, action.lease)
+        case Restricted(inner, views):
+            _check_views(views)
+            _check_action(inner, limits)
+        case RevokeAttached(lease, collections, buckets):
+            check_life(0, lease)
+            if len(collections) + len(buckets) > LEASE_RECORDS_MAX:
+                raise InvalidRequest("invalid_body", "a lease has not so many collections attached")
+            for name in (*collections, *(one for one in buckets if one != LOCKS)):
+                _check_name(name, "collection")
         case GrantLease(ttl_ms):
             check_life(ttl_ms or -1, 0)
         case KeepLease(lease) | RevokeLease(lease):
             check_life(0, lease)
+
+
+def _check_views(views: Sequence[CollectionView]) -> None:
+    reason = views_reason(views)
+    if reason is not None:
+        raise InvalidRequest("invalid_body", reason)
+    for one in views:
+        _check_name(one.collection, "collection")
+        for data in (one.read, one.write):
+            if data is not None:
+                decode_view(data)
 
 
 def check_life(ttl_ms: int, lease: int) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from collectionstore_node.errors import InvariantViolated, NodeError
+from collectionstore_node.errors import InvalidRequest, InvariantViolated, NodeError
 from collectionstore_node.statemachine.access_changes import apply_access
 from collectionstore_node.statemachine.access_commands import ACCESS_ACTIONS
 from collectionstore_node.statemachine.catalog import Catalog
@@ -28,6 +28,7 @@ from collectionstore_node.statemachine.commands import (
     CreateIndex,
     Delete,
     DeleteConsumer,
+    DocumentRef,
     DropCollection,
     DropIndex,
     Expire,
@@ -41,11 +42,15 @@ from collectionstore_node.statemachine.commands import (
     Outcome,
     Put,
     PutConsumer,
+    Restricted,
+    RevokeAttached,
     RevokeLease,
     Settle,
     Touch,
     Update,
+    UpdateForm,
     decode_batch,
+    item_warned,
     level_known,
     level_of,
     refused_item,
@@ -62,6 +67,7 @@ from collectionstore_node.statemachine.expiry_commands import (
     grant_lease,
     keep_lease,
     remove_expired,
+    revoke_attached,
     revoke_lease,
     touch,
 )
@@ -71,6 +77,7 @@ from collectionstore_node.statemachine.index_commands import build_index, create
 from collectionstore_node.statemachine.indexing import Write, live, store
 from collectionstore_node.statemachine.keys import history_key, idempotency_key
 from collectionstore_node.statemachine.levels import BOUNDED, HIGHEST
+from collectionstore_node.statemachine.restrictions import Restrictions
 from collectionstore_node.statemachine.stored import EXPIRING, NEVER, encode_stored, revisions_of
 from collectionstore_node.statemachine.tokens import take_token_key
 from collectionstore_node.statemachine.transactions import apply_transaction, apply_unbounded
@@ -270,9 +277,39 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return Outcome(Code.OUTCOME_UNKNOWN if forgotten else Code.SETTLED, revision)
     if isinstance(action, LimitHistory):
         return limit_history(header, action, revision)
+    if isinstance(action, Restricted):
+        return _restricted(overlay, catalog, action, header, values)
+    if isinstance(action, RevokeAttached):
+        return revoke_attached(overlay, catalog, action, revision)
     if header.level >= BOUNDED:
         return apply_transaction(overlay, catalog, action, revision, values)
     return apply_unbounded(overlay, catalog, action, revision)
+
+
+def _restricted(
+    overlay: Overlay, catalog: Catalog, restricted: Restricted, header: Header, values: list[Item] | None
+) -> Outcome:
+    """Apply a write of a caller who may not read or write everything."""
+    action = restricted.action
+    if level_known(action) > header.level:
+        return Outcome(Code.LEVEL_TOO_LOW, header.revision)
+    try:
+        catalog.restrictions = Restrictions(overlay, restricted.views)
+    except InvalidRequest:
+        return Outcome(Code.INVALID_RESTRICTION, header.revision)
+    try:
+        write = action.write if isinstance(action, Expiring) else action
+        if not isinstance(write, Put) or not isinstance(write.ref, DocumentRef):
+            return _apply(overlay, catalog, action, header, values)
+        # As an update, which is asked what it meets: a put is the hot path, and asks as little as it can.
+        update = Update(write.ref, UpdateForm.REPLACE, write.value, precondition=write.precondition, upsert=True)
+        expiring = msgspec.structs.replace(action, write=update) if isinstance(action, Expiring) else None
+        catalog.revision = header.revision
+        outcome = apply_update(overlay, catalog, update, header.revision, values, expiring)
+        kept = tuple(item for item in outcome.items if outcome.code is not Code.OK or item_warned(item))
+        return msgspec.structs.replace(outcome, items=kept)
+    finally:
+        catalog.restrictions = None
 
 
 def _expiry(

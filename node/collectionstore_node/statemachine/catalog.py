@@ -46,6 +46,7 @@ from collectionstore_node.statemachine.options import (
     encode_options,
     read_options,
 )
+from collectionstore_node.statemachine.restrictions import Restrictions
 from collectionstore_node.statemachine.stored import Expiry
 from collectionstore_node.statemachine.view import Overlay, View
 
@@ -129,6 +130,7 @@ class Catalog:
         "configured",
         "deadlines",
         "indexed",
+        "restrictions",
         "revision",
     )
 
@@ -144,6 +146,8 @@ class Catalog:
         """The indexes of those collections that were looked up and have some."""
         self.configured: dict[str, OpenOptions] = {}
         """The options of those collections that were looked up and have some."""
+        self.restrictions: Restrictions | None = None
+        """What the caller of the command at hand may see and write; None for everything."""
         self._changed: dict[int, OpenIndex] = {}
         self._collections: dict[str, bytes | None] = {}
         self._buckets: dict[str, bytes] = {}

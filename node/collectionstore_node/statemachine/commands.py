@@ -452,6 +452,38 @@ class DeleteConsumer(msgspec.Struct, frozen=True, array_like=True, tag=50):
     name: str
 
 
+class CollectionView(msgspec.Struct, frozen=True, array_like=True):
+    """What a caller sees, and may write, of the documents of a collection; None for everything."""
+
+    collection: str
+    read: bytes | None = None
+    """A view of `access.stored_views`."""
+    write: bytes | None = None
+
+
+Restrictable: TypeAlias = Put | Delete | Update | Insert | Expiring | Touch | Transaction | GuardedTransaction | Commit
+
+
+class Restricted(msgspec.Struct, frozen=True, array_like=True, tag=70):
+    """A write of a caller who may not read or write all of a collection; from level `CHANGES` on.
+
+    A document that the caller may neither read nor write looks absent. ACCESS_DOCUMENT if a document is stored that the
+    caller may not write, or one is replaced that looks absent; ACCESS_FIELDS if a field would change that is not the
+    caller's to write, or an update or its condition names one that the caller does not see.
+    """
+
+    action: Restrictable
+    views: tuple[CollectionView, ...]
+
+
+class RevokeAttached(msgspec.Struct, frozen=True, array_like=True, tag=71):
+    """End a lease, as `RevokeLease`, if all that is attached to it is in these; else ACCESS_DOCUMENT."""
+
+    lease: int
+    collections: tuple[str, ...] = ()
+    buckets: tuple[str, ...] = ()
+
+
 ClientAction: TypeAlias = (
     Put
     | Delete
@@ -474,6 +506,8 @@ ClientAction: TypeAlias = (
     | PutConsumer
     | AckConsumer
     | DeleteConsumer
+    | Restricted
+    | RevokeAttached
     | AccessAction
 )
 Action: TypeAlias = ClientAction | BuildIndex | Expire | LimitHistory
@@ -496,9 +530,14 @@ class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
     then not encoded, if nothing was asked."""
 
 
+def unrestricted(action: Action) -> Action:
+    """Return an action without what it says of its caller."""
+    return action.action if isinstance(action, Restricted) else action
+
+
 def answers_values(command: Command) -> bool:
     """Whether the answer to a command may hold values, and be large."""
-    action = command.action
+    action: Action = unrestricted(command.action)
     if isinstance(action, Expiring):
         action = action.write
     if isinstance(action, Update):
@@ -515,6 +554,8 @@ def steps_of(action: Action) -> tuple[Operation, ...]:
             return steps_of(action.transaction)
         case Commit():
             return action.writes
+        case Restricted():
+            return steps_of(action.action)
     return ()
 
 
@@ -523,6 +564,7 @@ _LEVELS: Final[dict[type, int]] = {
     **dict.fromkeys(
         (ConfigureCollection, Insert, Expiring, Touch, GrantLease, KeepLease, RevokeLease, Expire), CHANGES
     ),
+    **dict.fromkeys((Restricted, RevokeAttached), CHANGES),
     **dict.fromkeys(
         (GuardedTransaction, Commit, Settle, LimitHistory, PutConsumer, AckConsumer, DeleteConsumer), CHANGES
     ),
@@ -669,6 +711,12 @@ class Code(enum.IntEnum):
     """The collection of the query, or of the read, at `failed_operation` does not exist."""
     OUTCOME_UNKNOWN = 97
     """What has become of the command is no longer known: see `Settle`."""
+    ACCESS_DOCUMENT = 110
+    """The caller may not write the document as it is, or as it would be; nothing was changed. See `Restricted`."""
+    ACCESS_FIELDS = 111
+    """The caller may not write a field that would change, or does not see one that is named; nothing was changed."""
+    INVALID_RESTRICTION = 112
+    """The views of a command are none in any state; members check them before they propose."""
     INVALID_LIMIT = 80
     """The history cannot be bounded so; members propose no such bound."""
     ACCESS_CHANGED = 100

@@ -152,7 +152,7 @@ def apply_commit(
             if key is None:
                 return Outcome(Code.READ_COLLECTION_NOT_FOUND, revision, failed_operation=position)
             try:
-                current = search.revision_at(key)
+                current = search.revision_at(key, target.ref)
             except TooCostly as error:
                 return _refusal(error, revision, position)
             if current != target.revision:
@@ -261,7 +261,8 @@ def _matters(search: Search, asked: _Asked, change: Change) -> bool:
     if asked.id is not None and asked.id != name:
         return False
     return any(
-        record is not None and search.holds(asked.condition, name, record) for record in (change.before, change.after)
+        record is not None and search.holds(asked.condition, change.ref.collection, name, record)
+        for record in (change.before, change.after)
     )
 
 

@@ -12,12 +12,14 @@ from msgspec.structs import replace
 from collectionstore_node.statemachine.catalog import Catalog
 from collectionstore_node.statemachine.commands import (
     Code,
+    DocumentRef,
     Expire,
     GrantLease,
     Item,
     KeepLease,
     Outcome,
     Ref,
+    RevokeAttached,
     RevokeLease,
     Touch,
 )
@@ -96,6 +98,16 @@ def revoke_lease(catalog: Catalog, revoke: RevokeLease, revision: int) -> Outcom
         return Outcome(Code.LEASE_NOT_FOUND, revision)
     deadlines.place_lease(revoke.lease, found, replace(found, deadline_ms=deadlines.time_ms))
     return Outcome(Code.OK, revision)
+
+
+def revoke_attached(overlay: Overlay, catalog: Catalog, revoke: RevokeAttached, revision: int) -> Outcome:
+    """End a lease if its caller may write all that is attached, which goes with it."""
+    collections, buckets = frozenset(revoke.collections), frozenset(revoke.buckets)
+    for _, ref in scan_attached(overlay, revoke.lease):
+        overlay.cost += READ_COST_BYTES
+        if not (ref.collection in collections if isinstance(ref, DocumentRef) else ref.bucket in buckets):
+            return Outcome(Code.ACCESS_DOCUMENT, revision)
+    return revoke_lease(catalog, RevokeLease(revoke.lease), revision)
 
 
 def remove_expired(overlay: Overlay, catalog: Catalog, command: Expire, revision: int) -> Outcome:

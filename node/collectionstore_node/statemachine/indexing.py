@@ -48,7 +48,7 @@ class Refused(NamedTuple):
     """Why an index refuses writes."""
 
     code: Code
-    """UNIQUE_VIOLATION, INDEX_ENTRIES, or TRANSACTION_TOO_LARGE."""
+    """UNIQUE_VIOLATION, INDEX_ENTRIES, or TRANSACTION_TOO_LARGE; ACCESS_DOCUMENT or ACCESS_FIELDS."""
     position: int
     """Of the write among those of the command."""
     by: RefusedBy
@@ -60,6 +60,9 @@ def store(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max:
     Whether values are unique is decided by what is there behind all of them. `cost_max` is where `Overlay.cost` may be
     behind the second write and those that follow.
     """
+    # BEFORE indexes: what refuses a write there may be a document that the caller does not see.
+    if catalog.restrictions is not None and (forbidden := catalog.restrictions.refusal(writes)) is not None:
+        return Refused(*forbidden, RefusedBy("", ""))
     # Most batches have met no collection with indexes: then this is all that indexes cost.
     if catalog.indexed:
         refused = _index(overlay, catalog, writes, cost_max)
@@ -88,12 +91,21 @@ def store(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max:
 def live(overlay: Overlay, catalog: Catalog, ref: Ref, key: bytes, record: bytes) -> bytes | None:
     """Return a stored record, or None if it has expired: then it is removed now, whatever becomes of the command.
 
-    So a command meets none that has expired, in an index neither. Nothing that a client can see changes by it.
+    So a command meets none that has expired, in an index neither. Nothing that a client can see changes by it. Nor does
+    it meet one that its caller may neither read nor write.
     """
+    if not lives(overlay, catalog, ref, key, record):
+        return None
+    restrictions = catalog.restrictions
+    return record if restrictions is None or restrictions.sees(ref, record) else None
+
+
+def lives(overlay: Overlay, catalog: Catalog, ref: Ref, key: bytes, record: bytes) -> bool:
+    """Whether a stored record has not expired; one that has is removed, see `live`."""
     if not catalog.deadlines.has_expired(record):
-        return record
+        return True
     expire(overlay, catalog, ref, key, record)
-    return None
+    return False
 
 
 def expire(overlay: Overlay, catalog: Catalog, ref: Ref, key: bytes, record: bytes) -> None:
@@ -168,7 +180,7 @@ def holder_expired(overlay: Overlay, catalog: Catalog, collection: str, holder: 
     document_id = document_id_in(holder)
     key = documents + document_id.encode()
     record = overlay.get(key)
-    return record is not None and live(overlay, catalog, DocumentRef(collection, document_id), key, record) is None
+    return record is not None and not lives(overlay, catalog, DocumentRef(collection, document_id), key, record)
 
 
 class _Change(NamedTuple):

@@ -7,7 +7,7 @@ enough, as for a linearizable read, is up to the caller. What has expired, by th
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 
@@ -44,6 +44,10 @@ class Listed(NamedTuple):
 
     id: str
     stored: Stored
+
+
+See: TypeAlias = Callable[[Listed], Listed | None]
+"""From an item to what its reader sees of it; None for nothing."""
 
 
 class ListedCollection(NamedTuple):
@@ -84,13 +88,14 @@ def list_documents(
     limit: int,
     bytes_max: int = PAGE_BYTES_MAX,
     show: Callable[[Listed], T],
+    see: See | None = None,
 ) -> Generator[None, None, Page[T]]:
     """Return the documents whose ID begins with `prefix` and is greater than `after`, by ID in code point order.
 
-    At most `limit` (1 or more), each as `show` converts it. Yields after every step; the view is read as it is at the
-    first one. Raises `InvalidRequest("collection_not_found")`.
+    At most `limit` (1 or more), each as `show` converts it; those are passed over for which `see` returns None. Yields
+    after every step; the view is read as it is at the first one. Raises `InvalidRequest("collection_not_found")`.
     """
-    return (yield from _list(view, _documents(view, collection), prefix, after, limit, bytes_max, show))
+    return (yield from _list(view, _documents(view, collection), prefix, after, limit, bytes_max, show, see))
 
 
 def list_keys(
@@ -108,11 +113,20 @@ def list_keys(
 
 
 def list_collections(
-    view: View, *, prefix: str = "", after: str | None = None, limit: int, show: Callable[[ListedCollection], T]
+    view: View,
+    *,
+    prefix: str = "",
+    after: str | None = None,
+    limit: int,
+    show: Callable[[ListedCollection], T],
+    see: Callable[[str], bool] | None = None,
 ) -> Generator[None, None, Page[T]]:
-    """Return the collections whose name begins with `prefix`, as `list_documents`."""
+    """Return the collections whose name begins with `prefix`, as `list_documents`, without those that `see` refuses."""
     found = scan_collections(view, *_span(CATALOG, prefix, after))
-    items = ((name, 0, ListedCollection(name, collection)) for name, collection in found)
+    items = (
+        (name, 0, ListedCollection(name, collection) if see is None or see(name) else None)
+        for name, collection in found
+    )
     return (yield from _page(items, limit, PAGE_BYTES_MAX, show))
 
 
@@ -222,16 +236,20 @@ def _list(
     limit: int,
     bytes_max: int,
     show: Callable[[Listed], T],
+    see: See | None = None,
 ) -> Generator[None, None, Page[T]]:
-    return (yield from _page(_scan_listed(view, space, *_span(space, prefix, after)), limit, bytes_max, show))
+    return (yield from _page(_scan_listed(view, space, *_span(space, prefix, after), see), limit, bytes_max, show))
 
 
-def _scan_listed(view: View, space: bytes, lo: bytes, hi: bytes) -> Iterator[tuple[str, int, Listed | None]]:
+def _scan_listed(
+    view: View, space: bytes, lo: bytes, hi: bytes, see: See | None
+) -> Iterator[tuple[str, int, Listed | None]]:
     there = is_there(view)
     for key, record in view.scan(lo, hi):
         name = last_text(key, space)
         gone = there is not None and not there(record)
-        yield name, len(record), None if gone else Listed(name, decode_stored(record))
+        listed = None if gone else Listed(name, decode_stored(record))
+        yield name, len(record), listed if see is None or listed is None else see(listed)
 
 
 def _span(space: bytes, prefix: str, after: str | None) -> tuple[bytes, bytes]:

@@ -28,7 +28,7 @@ from collectionstore_node.documents.updates import (
 from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.indexes.entries import entry_in
 from collectionstore_node.statemachine.catalog import Catalog, OpenIndex
-from collectionstore_node.statemachine.commands import Plan, Query
+from collectionstore_node.statemachine.commands import Plan, Query, Ref
 from collectionstore_node.statemachine.costs import (
     CHANGE_COST_BYTES,
     FILTER_BYTES_MAX,
@@ -117,7 +117,8 @@ class Search:
             raise NoCollection
         for document_id, record in self._candidates(query, documents):
             self._check()
-            if not self._catalog.deadlines.has_expired(record) and self.holds(condition, document_id, record):
+            expired = self._catalog.deadlines.has_expired(record)
+            if not expired and self.holds(condition, query.collection, document_id, record):
                 yield document_id, current_revision(record)
         self._check()
 
@@ -133,11 +134,17 @@ class Search:
         self._overlay.cost += CHANGE_COST_BYTES + size_bytes
         self._check()
 
-    def revision_at(self, key: bytes) -> int:
-        """Return the revision of the record under `key`, 0 if there is none, or it has expired. Raises `TooCostly`."""
+    def revision_at(self, key: bytes, ref: Ref) -> int:
+        """Return the revision of the record of `ref`, under `key`: 0 if there is none, or it has expired.
+
+        Raises `TooCostly`.
+        """
         self._check()
         record = self._overlay.get(key)
-        return 0 if record is None or self._catalog.deadlines.has_expired(record) else current_revision(record)
+        if record is None or self._catalog.deadlines.has_expired(record):
+            return 0
+        restrictions = self._catalog.restrictions
+        return current_revision(record) if restrictions is None or restrictions.sees(ref, record) else 0
 
     def _candidates(self, query: Query, documents: bytes) -> Iterator[tuple[str, bytes]]:
         """Yield all documents that may match, once, with their records."""
@@ -190,11 +197,18 @@ class Search:
             self._check()
             yield from self._overlay.scan(prefix + lo, prefix + hi if hi else prefix_end(prefix))
 
-    def holds(self, condition: Condition, document_id: str, record: bytes) -> bool:
-        """Return whether a stored document meets a condition. Raises `TooCostly`."""
-        budget, stored = Budget(), decode_stored(record)
+    def holds(self, condition: Condition, collection: str, document_id: str, record: bytes) -> bool:
+        """Return whether a stored document, as the caller sees it, meets a condition. Raises `TooCostly`."""
+        budget, restrictions = Budget(), self._catalog.restrictions
+        text: bytes | None
+        if restrictions is None:
+            text = decode_stored(record).value
+        else:
+            text = restrictions.shown(collection, document_id, record)
+        if text is None:
+            return False
         try:
-            return condition.holds(Fields(stored.value, budget), document_id, stored.revision, budget)
+            return condition.holds(Fields(text, budget), document_id, current_revision(record), budget)
         except Failed as failed:
             if failed.reason is Reason.COST:
                 raise TooCostly from None

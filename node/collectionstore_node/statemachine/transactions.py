@@ -43,8 +43,8 @@ from collectionstore_node.statemachine.stored import NEVER, Expiry, decode_store
 from collectionstore_node.statemachine.updates import (
     Change,
     Refused,
-    change,
     change_kind,
+    computed,
     conformed,
     hand_refused,
     item_of,
@@ -262,7 +262,7 @@ def _made(
 ) -> Change | Refused | None:
     """Return what an operation makes of a document; None for one that does not depend on what is there."""
     if isinstance(operation, Update):
-        return conformed(overlay, catalog, operation.ref, change(overlay, operation, record))
+        return conformed(overlay, catalog, operation.ref, computed(overlay, catalog, operation, record))
     if not catalog.configured or not isinstance(operation, Put) or not isinstance(operation.ref, DocumentRef):
         return None
     if not allows(operation.precondition, current):

@@ -186,6 +186,14 @@ def change(overlay: Overlay, update: Update, record: bytes | None) -> Change | R
         overlay.cost += budget.read_bytes + budget.written_bytes + UPDATE_STEP_COST_BYTES * budget.steps
 
 
+def computed(overlay: Overlay, catalog: Catalog, update: Update, record: bytes | None) -> Change | Refused:
+    """Do as `change`, unless the update names what its caller does not see: its outcome would tell of it."""
+    restrictions = catalog.restrictions
+    if restrictions is not None and record is not None and not restrictions.may_compute(update, record):
+        return Refused(Code.ACCESS_FIELDS)
+    return change(overlay, update, record)
+
+
 def _changed(parsed: Parsed, update: Update, record: bytes | None, current: int, budget: Budget) -> Change | Refused:
     program, condition = parsed
     if record is None:
@@ -275,7 +283,7 @@ def apply_update(
     if record is not None:
         record = live(overlay, catalog, update.ref, key, record)
     current = current_revision(record)
-    made = conformed(overlay, catalog, update.ref, change(overlay, update, record))
+    made = conformed(overlay, catalog, update.ref, computed(overlay, catalog, update, record))
     if isinstance(made, Refused):
         hand_refused(made, values)
         return Outcome(made.code, revision, current_revision=current, failed_operation=made.position)

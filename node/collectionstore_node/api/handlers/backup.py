@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from collectionstore_node.access.verbs import Verb
 from collectionstore_node.api.http.answers import Answer, revision_line
 from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.streamed import StreamedAnswer
@@ -18,7 +19,7 @@ _encode = msgspec.json.Encoder().encode
 
 async def state(call: Call) -> Answer:
     """Return the state at one applied index, as a snapshot file: its end verifies it, so no part passes for all."""
-    call.require_operator("reading the whole state")
+    call.require_operator("reading the whole state", Verb.BACKUP)
     described, export = await call.api.store.backups.open_state(
         consistency=call.options.consistency, timeout_s=call.timeout_s
     )
@@ -28,7 +29,7 @@ async def state(call: Call) -> Answer:
 
 async def log(call: Call) -> Answer:
     """Return committed entries behind `after`; with none yet, wait for as long as `timeout`."""
-    call.require_operator("reading the log")
+    call.require_operator("reading the log", Verb.BACKUP)
     found = await call.api.store.backups.committed_log(ReadLog(Index(call.options.after)), timeout_s=call.timeout_s)
     lines = b"X-Log-Last: %d\r\nX-Log-Applied: %d\r\nX-Log-Entries: %d\r\n" % (found.last, found.applied, found.entries)
     return Answer(200, _HEADERS + lines + revision_line(found.revision), found.data)

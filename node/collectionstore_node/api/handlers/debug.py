@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from collectionstore_node.access.verbs import Verb
 from collectionstore_node.api.http.answers import JSON, Answer
 from collectionstore_node.api.http.call import Call, Handler
 from collectionstore_node.api.http.problems import Problem
@@ -30,12 +31,12 @@ class NewLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: int | None = None
 
 
-def operators_only(handler: Handler) -> Handler:
-    """Return `handler` behind a check for an operator's client certificate."""
+def operators_only(handler: Handler, verb: Verb = Verb.MONITOR) -> Handler:
+    """Return `handler` behind a check for an operator: by `verb` on the cluster where access control is enforced."""
 
     @wraps(handler)
     async def guarded(call: Call) -> Answer:
-        call.require_operator("this page")
+        call.require_operator("this page", verb)
         return await handler(call)
 
     return guarded

@@ -63,6 +63,15 @@ _REFUSALS: Final = {
     Code.LEASE_FULL: ("lease_full", f"at most {LEASE_RECORDS_MAX} records are attached to a lease; grant another one"),
     Code.TOO_MANY_LEASES: ("too_many_leases", f"there are at most {LEASES_MAX} leases; revoke some, or share them"),
     Code.INVALID_EXPIRY: ("invalid_ttl", "the members of the cluster do not accept this time to live"),
+    Code.ACCESS_DOCUMENT: (
+        "forbidden",
+        "the document, as it is or as it would be, is not one that you may write; or the lease has such attached",
+    ),
+    Code.ACCESS_FIELDS: (
+        "forbidden",
+        "the request names, or would change, fields that are not yours to see or to write",
+    ),
+    Code.INVALID_RESTRICTION: ("forbidden", "the members of the cluster do not accept the rules of your roles"),
     Code.READ_COLLECTION_NOT_FOUND: ("collection_not_found", "the collection of a query does not exist"),
     Code.INVALID_QUERY: ("invalid_filter", "the filter of a query is none that this version knows"),
     Code.OUTCOME_UNKNOWN: ("settled", "its fate was asked when it was no longer known: it is not applied now"),
@@ -137,6 +146,12 @@ def _refused_by_schema(outcome: Outcome, document: Written | None) -> Problem:
 
 def _refused_by_index(outcome: Outcome, facts: bytes) -> Problem:
     by = refused_index(outcome)
+    if not by.name:
+        # For those who see a part of the collection: which index and document it is, is none of that.
+        code = "unique_violation" if outcome.code is Code.UNIQUE_VIOLATION else "index_entries"
+        return Problem(
+            code, "an index of the collection refuses the document", headers=facts, revision=outcome.revision
+        )
     if outcome.code is Code.UNIQUE_VIOLATION:
         # Not `id`: many answers name the document by it that was to be written.
         detail = f"the document with the ID in `conflicting_id` has the same values in the unique index {by.name!r}"

@@ -10,6 +10,8 @@ from typing import TypeAlias, TypeVar
 import msgspec
 from aiohttp import hdrs, web
 
+from collectionstore_node.access.modes import Mode
+from collectionstore_node.access.verbs import Kind, Verb
 from collectionstore_node.api.budgets.budgets import Budgets
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.http.answers import Answer
@@ -20,6 +22,7 @@ from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.options import TIMEOUT_MIN_S, Options
 from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.errors import Forbidden
 from collectionstore_node.service import Store, Work
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -81,12 +84,18 @@ class Call:
         self.body_s = 0.0
         """How long the body took to arrive."""
 
-    def require_operator(self, what: str) -> None:
+    def require_operator(self, what: str, verb: Verb = Verb.ADMIN) -> None:
         """Refuse clients that are no operators; `what` begins the sentence. Raises `Problem` 401 or 403.
 
+        Where access control is enforced those are operators who may do `verb` to the cluster: raises `Forbidden` then.
         BEFORE the body is read: who may not send it gets nothing buffered.
         """
-        if self.api.authorize_admin(self.request):
+        access = self.api.store.access
+        mode = access.mode
+        allowed = mode is not Mode.DISABLED and access.rights().allows(verb, Kind.CLUSTER, "")
+        if mode is Mode.ENFORCED and not allowed:
+            raise Forbidden(verb, Kind.CLUSTER)
+        if allowed or self.api.authorize_admin(self.request):
             return
         if not self.api.admin_token:
             raise Problem("forbidden", f"{what} needs a client certificate of an operator")

@@ -1,8 +1,8 @@
 """Cursors: where the next page of a list begins, as an opaque, versioned text that is valid for that list only.
 
-Those of queries say at which revision of the store the pages are, too, and are signed by the cluster: one of
-another cluster, whose revisions are others, is refused. The rest are not signed: a cursor contains nothing that its
-client has not seen, and a forged one lists nothing that a prefix could not.
+They are valid for the user that they were given to. Those of queries say at which revision of the store the pages are,
+too, and are signed by the cluster: one of another cluster, whose revisions are others, is refused. The rest are not
+signed: a cursor contains nothing that its client has not seen, and a forged one lists nothing that a prefix could not.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import hashlib
 import struct
 from typing import Final, NamedTuple
 
+from collectionstore_node.access.callers import Method
+from collectionstore_node.access.current import CALLER
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service.tokens import SIGNATURE_BYTES, is_signed, signature
 
@@ -152,4 +154,8 @@ def _check_version(data: bytes, version: int) -> None:
 
 
 def _digest(scope: tuple[str, ...]) -> bytes:
+    # A cursor is its user's. It grants nothing, as rights are asked at every page; but it tells where another one was.
+    caller = CALLER.get()
+    if caller is not None and caller.method is not Method.ANONYMOUS:
+        scope = (*scope, caller.user)
     return hashlib.sha256("\0".join(scope).encode()).digest()[:SCOPE_BYTES]

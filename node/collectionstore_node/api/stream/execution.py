@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
 
+from collectionstore_node.access.current import calling
 from collectionstore_node.api.handlers.transaction_bodies import check_updates, has_updates
 from collectionstore_node.api.handlers.transactions import parse_transaction, result_label, transaction_rules
 from collectionstore_node.api.http.call import ApiContext
@@ -253,7 +254,12 @@ class Executor:
         with self._finished:
             for flight in decided:
                 try:
-                    self._answer(flight.stream, flight)
+                    if self._store.asks:
+                        # A callback: it is not in the context of the operation.
+                        with calling(flight.caller):
+                            self._answer(flight.stream, flight)
+                    else:
+                        self._answer(flight.stream, flight)
                 except NO_MEMORY as error:
                     end_without_memory("operation", error)
                 except Exception as error:  # the boundary: those behind it have outcomes, too
@@ -268,6 +274,12 @@ class Executor:
                 raise error
             if outcome is None:
                 raise RuntimeError("a write is told an outcome or an error")
+            if self._store.asks and flight.action is not None:
+                outcome = self._store.answered(flight.action, outcome)
+            if outcome is None:
+                # Rights have changed since it was allowed: it was not applied.
+                stream.spawn((flight,), self._wait_for_leader(stream, flight))
+                return
             self._answer_write(stream, flight, outcome)
         except _NOT_APPLIED:
             # Certainly not applied (Raft 5.3), so another leader cannot apply it twice.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
+from collectionstore_node.access.current import CALLER
 from collectionstore_node.api.http.instruments import OperationTrace
 from collectionstore_node.api.http.options import TIMEOUT_MIN_S
 from collectionstore_node.api.stream.codec import Codec, Received
@@ -26,6 +27,7 @@ class Flight:
 
     __slots__ = (
         "action",
+        "caller",
         "counted",
         "entered",
         "error",
@@ -67,6 +69,7 @@ class Flight:
         """Note that its write is about to begin; `tell` is called when it is told."""
         self.stream = stream
         self.tell = tell
+        self.caller = CALLER.get()
         self.counted = 0.0
         """When the write was counted in, see `Store.submit`."""
 

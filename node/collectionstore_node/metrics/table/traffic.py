@@ -120,9 +120,24 @@ _WATCHES: Final = (
     ),
 )
 
+VERBS: Final = ("read", "write", "create", "drop", "index", "watch", "transact", "backup", "admin", "monitor")
+_ACCESS: Final = (
+    counter(
+        "access_refused_total",
+        "Operations that were refused because their caller has no right to them",
+        Label("verb", VERBS),
+    ),
+    counter(
+        "access_permitted_total",
+        "Operations that would have been refused, and were done because access control is permissive",
+        Label("verb", VERBS),
+    ),
+)
+
 TRAFFIC: Final[Chapters] = (
     ("Peers", _PEERS),
     ("HTTP", _HTTP),
     ("Streams", _STREAMS),
     ("Watches", _WATCHES),
+    ("Rights", _ACCESS),
 )

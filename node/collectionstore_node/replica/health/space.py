@@ -29,6 +29,7 @@ from collectionstore_node.statemachine.commands import (
     Insert,
     Put,
     PutConsumer,
+    Restricted,
     Transaction,
     Update,
     UpdateForm,
@@ -121,6 +122,8 @@ def adds_data(action: Action) -> bool:
     """
     if isinstance(action, Transaction | GuardedTransaction | Commit):
         return any(adds_data(step) for step in steps_of(action) if not isinstance(step, Get))
+    if isinstance(action, Restricted):
+        return adds_data(action.action)
     if isinstance(action, Expiring):
         return adds_data(action.write)
     if isinstance(action, Update):

@@ -48,11 +48,13 @@ from collectionstore_node.statemachine.commands import (
     Outcome,
     Put,
     PutConsumer,
+    RevokeAttached,
     RevokeLease,
     Settle,
     Touch,
     Transaction,
     Update,
+    unrestricted,
 )
 
 if TYPE_CHECKING:
@@ -83,6 +85,7 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     PutConsumer: "put_consumer",
     AckConsumer: "ack_consumer",
     DeleteConsumer: "delete_consumer",
+    RevokeAttached: "revoke_lease",
     PutUser: "put_user",
     DeleteUser: "delete_user",
     PutRole: "put_role",
@@ -120,7 +123,7 @@ def end_with(span: Span, future: asyncio.Future[Outcome]) -> None:
 def _begin(
     tracing: Tracing, verb: str, command: Command, parent: bytes, kind: Literal["client", "server", "internal"]
 ) -> Span | None:
-    action = command.action
+    action = unrestricted(command.action)
     operation = _OPERATIONS[type(action)]
     attributes: dict[str, str | int | bool] = {"db.system.name": "collectionstore", "db.operation.name": operation}
     collection = _collection(action)

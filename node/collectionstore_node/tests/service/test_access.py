@@ -64,7 +64,9 @@ async def test_rights_are_those_of_the_applied_state(store: Store) -> None:
     assert not before.allows(Verb.WRITE, Kind.COLLECTION, "c")
     assert (access.mode, before.revision, access.revision) == (Mode.ENFORCED, 2, 2)
     # The same object while nothing of access control changes, whatever else does.
+    CALLER.set(Caller("root", Method.CERTIFICATE, ("admin",)))
     await store.create_collection("c", key=None, timeout_s=1)
+    CALLER.set(ADA)
     assert access.rights() is before
     as_operator()
     await change(store, PutUser("ada", b'{"roles":["writer"]}'))

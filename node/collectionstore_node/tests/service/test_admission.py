@@ -264,7 +264,7 @@ OPTIONS = {"parsed", "ids_of", "violations"}
 """`parsed` checks options, before there is an operation; the others read the options of a collection for one."""
 TURNS = {"confirm", "reads_wait", "read_turn", "soon"}
 """What comes between admission and reading, and reads nothing."""
-SECOND_HALVES = {"renumbered", "end_write", "end_read", "end_stale_read", "count_out"}
+SECOND_HALVES = {"answered", "renumbered", "end_write", "end_read", "end_stale_read", "count_out"}
 """Of what `begin_write`, `begin_read` and `submit` have admitted."""
 PARTS = {
     "access",
@@ -286,6 +286,8 @@ PARTS = {
 }
 FACTS = {"revision", "is_leader", "leader", "status", "inspect", "check_ready", "name", "staleness_s", "wall_ms"}
 """What probes read of a node, whatever the load."""
+ASKED = {"asks", "refusals"}
+"""Whether access control asks at all, and what it has refused."""
 SIGNING = {"token_key", "pins"}
 """What cursors are signed by: nothing that clients have stored."""
 COUNTED = {"waiting", "known"}
@@ -345,7 +347,9 @@ def test_every_public_method_is_an_operation_or_a_fact() -> None:
         if not name.startswith("_")
     }
 
-    others = OPTIONS | ADMISSION | TURNS | SECOND_HALVES | FACTS | SIGNING | COUNTED | TOLD | CALLER | CREDENTIALS
+    others = (
+        ASKED | OPTIONS | ADMISSION | TURNS | SECOND_HALVES | FACTS | SIGNING | COUNTED | TOLD | CALLER | CREDENTIALS
+    )
     assert public - PARTS - {"for_streams"} == {name for name, _, _ in OPERATIONS} | others
 
 

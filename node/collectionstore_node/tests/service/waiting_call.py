@@ -6,6 +6,7 @@ import asyncio
 from time import perf_counter
 from typing import Any
 
+from collectionstore_node.access.callers import Caller
 from collectionstore_node.service.operations import Ref, Write
 
 
@@ -16,6 +17,7 @@ class WaitingCall:
 
     def __init__(self, key: str | None = None) -> None:
         self.key = key
+        self.caller: Caller | None = None
         self.began = perf_counter()
         self.entered = 0.0
         self.result: Any = None
