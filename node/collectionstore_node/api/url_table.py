@@ -59,26 +59,26 @@ from collectionstore_node.api.http.router import Route
 from collectionstore_node.api.stream.endpoint import StreamEndpoint
 
 PROBES: Final = (
-    Route("GET", "/livez", probes.livez, NONE, probe=True),
-    Route("GET", "/readyz", probes.readyz, TIMED, probe=True),
-    Route("GET", "/health", probes.health, NONE, probe=True),
-    Route("GET", "/status", probes.status, NONE, probe=True),
-    Route("GET", "/metrics", probes.metrics, NONE, probe=True),
+    Route("GET", "/livez", probes.livez, NONE, probe=True, access="open"),
+    Route("GET", "/readyz", probes.readyz, TIMED, probe=True, access="open"),
+    Route("GET", "/health", probes.health, NONE, probe=True, access="open"),
+    Route("GET", "/status", probes.status, NONE, probe=True, access="monitor"),
+    Route("GET", "/metrics", probes.metrics, NONE, probe=True, access="monitor"),
 )
 
 PAGES: Final = (
-    Route("GET", "/debug/raft", debug.on_loopback(debug.raft), NONE, probe=True),
-    Route("GET", "/debug/tasks", debug.on_loopback(debug.tasks), NONE, probe=True),
+    Route("GET", "/debug/raft", debug.on_loopback(debug.raft), NONE, probe=True, access="monitor"),
+    Route("GET", "/debug/tasks", debug.on_loopback(debug.tasks), NONE, probe=True, access="monitor"),
 )
-"""On the metrics port, which takes no credentials: read-only pages, for clients on the same machine or in the pod."""
+"""On the metrics port: read-only pages, for clients on the same machine or in the pod."""
 
 # fmt: off
 DEBUG: Final = (
-    Route("GET", "/debug/raft", debug.operators_only(debug.raft), NONE, probe=True),
-    Route("GET", "/debug/tasks", debug.operators_only(debug.tasks), NONE, probe=True),
-    Route("GET", "/debug/profile", debug.operators_only(debug.profile), SAMPLED, probe=True),
-    Route("GET", "/debug/log-level", debug.operators_only(debug.log_level), NONE, probe=True),
-    Route("PUT", "/debug/log-level", debug.operators_only(debug.set_log_level), NONE, probe=True),
+    Route("GET", "/debug/raft", debug.operators_only(debug.raft), NONE, probe=True, access="monitor"),
+    Route("GET", "/debug/tasks", debug.operators_only(debug.tasks), NONE, probe=True, access="monitor"),
+    Route("GET", "/debug/profile", debug.operators_only(debug.profile), SAMPLED, probe=True, access="monitor"),
+    Route("GET", "/debug/log-level", debug.operators_only(debug.log_level), NONE, probe=True, access="monitor"),
+    Route("PUT", "/debug/log-level", debug.operators_only(debug.set_log_level), NONE, probe=True, access="monitor"),
 )
 """On the client port, for operators only."""
 

@@ -68,6 +68,17 @@ def holder_of(der: bytes, cluster_id: str, authorities: Authorities, now: dateti
     return Holder(user, roles, f"{found.serial_number:x}", found.not_valid_after_utc.timestamp())
 
 
+def refuse_member(der: bytes, cluster_id: str) -> None:
+    """Refuse a certificate that names a member, whoever signed it. Raises `Refused`."""
+    try:
+        uris = _uris(x509.load_der_x509_certificate(der))
+    except ValueError:
+        raise Refused(Reason.CERTIFICATE) from None
+    own = [uri for uri in uris if uri.startswith(SCHEME)]
+    if any(uri.startswith(NODE_SCHEME) for uri in uris) or _is_member(own, cluster_id):
+        raise Refused(Reason.MEMBER)
+
+
 def _named(
     certificate: x509.Certificate, own: Sequence[str], cluster_id: str, *, by_cluster: bool
 ) -> tuple[str, tuple[str, ...]]:

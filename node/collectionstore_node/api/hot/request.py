@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from aiohttp import HttpVersion11
 from multidict import CIMultiDictProxy
 
+from collectionstore_node.access.callers import Caller
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.hot.driving import Drive
 from collectionstore_node.api.http.answers import Answer
@@ -137,6 +138,7 @@ class DirectRequest(HotRequest):
         "asker",
         "began",
         "body",
+        "caller",
         "entered",
         "error",
         "key",
@@ -161,6 +163,7 @@ class DirectRequest(HotRequest):
         body: bytes,
         asker: Asker,
         halves: Halves,
+        caller: Caller | None = None,
     ) -> None:
         # Not the constructor of the base: nothing here asks for the target or a stream.
         self.line = line
@@ -177,6 +180,7 @@ class DirectRequest(HotRequest):
         self.body = body
         self.asker = asker
         self._halves = halves
+        self.caller = caller
 
     def done(self) -> bool:
         """Whether a result is there, or nothing waits for one."""
