@@ -20,6 +20,10 @@ NAMES_MAX: Final = 64
 """Collections, or buckets, of a rule."""
 INHERITED_MAX: Final = 16
 """Roles that a role inherits by itself."""
+FILTERS_MAX: Final = 16
+"""Rules of a role with a filter."""
+ALL_RULES_MAX: Final = 256
+"""Rules of a role and of all that it inherits."""
 DEPTH_MAX: Final = 8
 """How many roles inherit one another in a row."""
 FILTER_BYTES_MAX: Final = 4 << 10
@@ -78,7 +82,11 @@ def parse_role(body: bytes) -> Role:
     check_names(role.inherits, "/inherits", most=INHERITED_MAX)
     if len(role.rules) > RULES_MAX:
         raise invalid("/rules", f"a role has {len(role.rules)} rules; at most {RULES_MAX} are allowed")
+    filters = 0
     for at, rule in enumerate(role.rules):
+        filters += rule.filter is not None
+        if filters > FILTERS_MAX:
+            raise invalid(f"/rules/{at}/filter", f"at most {FILTERS_MAX} rules of a role have a filter")
         _check_rule(rule, f"/rules/{at}")
     return role
 
@@ -169,7 +177,13 @@ def _check_verbs(rule: Rule, kinds: tuple[Kind, ...], pointer: str) -> None:
 
 
 def _check_filter(given: dict[str, Any], pointer: str) -> None:
-    if len(msgspec.json.encode(given)) > FILTER_BYTES_MAX:
+    try:
+        size = len(msgspec.json.encode(given))
+    except OverflowError:
+        raise invalid(pointer, "a number of the filter has more than 64 bits") from None
+    except RecursionError:
+        raise invalid(pointer, "the filter is nested too deeply") from None
+    if size > FILTER_BYTES_MAX:
         raise invalid(pointer, f"the filter of a rule has at most {FILTER_BYTES_MAX} bytes")
     try:
         parse_filter(given, pointer)
