@@ -19,6 +19,7 @@ from typing import Final
 
 from collectionstore_node.access.configuration import AccessConfiguration
 from collectionstore_node.access.modes import Mode
+from collectionstore_node.access.tokens import TOKEN_PREFIX, parse_token
 from collectionstore_node.authn import jwts
 from collectionstore_node.authn.certificates import refuse_member
 from collectionstore_node.authn.directory import Directory
@@ -40,7 +41,6 @@ from collectionstore_node.authn.key_sources import KeySources
 from collectionstore_node.authn.passwords import Passwords
 from collectionstore_node.authn.refusals import Reason, Refused, TooManyAttempts
 from collectionstore_node.authn.slowing import Slowing
-from collectionstore_node.authn.tokens import PREFIX, digest_of, parse_token
 
 REMEMBERED_MAX: Final = 4_096
 """Credentials whose proof is remembered."""
@@ -192,11 +192,11 @@ class Authenticator:
         if isinstance(given, Basic):
             return await self._prove_password(given, network)
         token = given.token
-        if token.startswith(PREFIX):
+        if token.startswith(TOKEN_PREFIX):
             shown = parse_token(token)
             if shown is None:
                 raise Refused(Reason.UNKNOWN)
-            return TokenProof(shown.id, digest_of(shown.secret))
+            return TokenProof(shown.id, shown.digest)
         if jwts.looks_like_jwt(token):
             return await self._prove_jwt(token)
         if not self._has_local:

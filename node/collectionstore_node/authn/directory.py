@@ -1,26 +1,12 @@
-"""What authentication asks of the replicated state, as this member has applied it."""
+"""What authentication asks of the replicated state, as this member has applied it: `service.Access` implements it."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from collectionstore_node.access.configuration import AccessConfiguration
 from collectionstore_node.access.modes import Mode
-from collectionstore_node.access.users import User
-
-
-class TokenFacts(NamedTuple):
-    """The record of a token."""
-
-    user: str
-    digest: bytes
-    """SHA-256 of its secret."""
-    expires_s: float | None
-    """Time of day at which it ends, None for never."""
-    previous: bytes = b""
-    """Digest of the secret before the last rotation; empty for none."""
-    previous_until_s: float = 0.0
-    """Until when that one counts, too."""
+from collectionstore_node.statemachine.access import TokenRecord, UserRecord
 
 
 class Directory(Protocol):
@@ -35,14 +21,17 @@ class Directory(Protocol):
         """Whether access control refuses; as cheap."""
 
     @property
-    def configuration(self) -> AccessConfiguration | None:
-        """The access configuration, None if there is none."""
+    def configuration(self) -> AccessConfiguration:
+        """The access configuration."""
 
-    def user(self, name: str) -> User | None:
+    def user(self, name: str) -> UserRecord | None:
         """Return a user's record."""
 
     def password(self, name: str) -> str | None:
         """Return the hash of a user's password, None for a user without one."""
 
-    def token(self, token_id: str) -> TokenFacts | None:
+    def token(self, token_id: str) -> TokenRecord | None:
         """Return the record of a token."""
+
+    def note_use(self, token_id: str, record: TokenRecord) -> None:
+        """Note that a token was used now."""

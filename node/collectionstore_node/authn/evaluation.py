@@ -6,15 +6,13 @@ same question is asked at the first request and for every open stream, and gets 
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, Protocol
 
 from collectionstore_node.access.callers import ANONYMOUS_USER, Caller, Method
-from collectionstore_node.access.configuration import AccessConfiguration, Issuer, ServiceAccounts
+from collectionstore_node.access.configuration import AccessConfiguration, JwtIssuer, ServiceAccounts
 from collectionstore_node.access.modes import Mode
-from collectionstore_node.access.users import User
 from collectionstore_node.authn.certificates import Authorities, holder_of
 from collectionstore_node.authn.directory import Directory
 from collectionstore_node.authn.identities import (
@@ -32,6 +30,8 @@ from collectionstore_node.authn.key_sources import KeySources, Place
 from collectionstore_node.authn.mapping import bearer_of, service_account_of
 from collectionstore_node.authn.refusals import Reason, Refused
 
+TOKEN_S: Final = 1_800.0
+"""How long a token of the store is not asked again, so that its use is noted."""
 LOCAL_S: Final = 2.0
 """How long the file with the token of a local cluster is not read again."""
 LOCAL_USER: Final = "local"
@@ -74,15 +74,17 @@ class Evaluation:
         self._cluster_id = cluster_id
         self._trust = trust
         self._local = local
-        self._issuers: dict[str, Issuer] = {}
+        self._issuers: dict[str, JwtIssuer] = {}
         self._accounts: ServiceAccounts | None = None
 
-    def configure(self, configuration: AccessConfiguration | None) -> None:
+    def configure(self, configuration: AccessConfiguration) -> None:
         """Take the access configuration of now."""
-        issuers = () if configuration is None else configuration.issuers
-        self._issuers = {one.name: one for one in issuers}
-        self._accounts = None if configuration is None else configuration.service_accounts
-        places = {one.name: Place(one.issuer, one.jwks_url, one.jwks_file, one.jwks) for one in issuers}
+        self._issuers = {one.issuer: one for one in configuration.jwt}
+        self._accounts = configuration.service_accounts
+        places = {
+            one.issuer: Place(one.issuer, one.jwks_url, one.jwks_file, one.ca, one.keys_max_age_s)
+            for one in configuration.jwt
+        }
         if (accounts := self._accounts) is not None:
             elsewhere = bool(accounts.jwks_url or accounts.jwks_file)
             places[SERVICE_ACCOUNTS] = Place(
@@ -119,19 +121,19 @@ class Evaluation:
                 return self._nobody(proof)
 
     def _token(self, proof: TokenProof, now_s: float) -> Evaluated:
-        facts = self._directory.token(proof.id)
-        if facts is None:
+        record = self._directory.token(proof.id)
+        if record is None:
             raise Refused(Reason.UNKNOWN)
-        ends = FOR_EVER if facts.expires_s is None else facts.expires_s
-        if not hmac.compare_digest(proof.digest, facts.digest):
-            if not facts.previous or not hmac.compare_digest(proof.digest, facts.previous):
-                raise Refused(Reason.UNKNOWN)
-            ends = min(ends, facts.previous_until_s)
-        if now_s >= ends:
-            raise Refused(Reason.EXPIRED)
-        self._user(facts.user, needed=True)
+        now_ms = int(now_s * 1000)
+        until_ms = record.accepted_until(proof.digest, now_ms)
+        if until_ms is None:
+            raise Refused(Reason.EXPIRED if 0 < record.expires_ms <= now_ms else Reason.UNKNOWN)
+        ends = until_ms / 1000 if until_ms else FOR_EVER
+        self._user(record.user, needed=True)
+        self._directory.note_use(proof.id, record)
         expires_s = None if ends == FOR_EVER else ends
-        return Evaluated(Caller(facts.user, Method.TOKEN, credential=proof.id, expires_s=expires_s), ends)
+        caller = Caller(record.user, Method.TOKEN, credential=proof.id, expires_s=expires_s)
+        return Evaluated(caller, min(ends, now_s + TOKEN_S))
 
     def _password(self, proof: PasswordProof) -> Evaluated:
         if self._directory.password(proof.user) != proof.hashed:
@@ -162,6 +164,8 @@ class Evaluation:
             raise Refused(Reason.CERTIFICATE)
         now = datetime.fromtimestamp(now_s, UTC)
         holder = holder_of(proof.der, self._cluster_id, self._trust.authorities, now)
+        if holder.serial in self._directory.configuration.revoked_certificates:
+            raise Refused(Reason.CERTIFICATE)
         # The operator has no record: its rights are those of its role, and no record takes them away.
         if not holder.roles:
             self._user(holder.user, needed=True)
@@ -174,13 +178,13 @@ class Evaluation:
         if proof.tolerated:
             if self._directory.mode is Mode.ENFORCED:
                 raise Refused(Reason.MISSING)
-        elif not (configuration := self._directory.configuration) or not configuration.anonymous_roles:
+        elif not self._directory.configuration.anonymous_roles:
             raise Refused(Reason.MISSING)
         return Evaluated(Caller(ANONYMOUS_USER, Method.ANONYMOUS), FOR_EVER)
 
     def _user(self, name: str, *, needed: bool) -> None:
         """Refuse a user that is disabled, or has no record although it needs one."""
-        found: User | None = self._directory.user(name)
+        found = self._directory.user(name)
         if (found is None and needed) or (found is not None and found.disabled):
             raise Refused(Reason.DISABLED)
 

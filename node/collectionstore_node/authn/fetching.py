@@ -26,8 +26,9 @@ class ApiServerAccess(NamedTuple):
 class KeyFetch:
     """Implements `Fetch`. Belongs to one event loop; close it."""
 
-    def __init__(self, api_server: ApiServerAccess | None = None) -> None:
-        """`api_server` is None outside of Kubernetes."""
+    def __init__(self, folder: Path | None = None, api_server: ApiServerAccess | None = None) -> None:
+        """`folder` holds files with keys, None for none; `api_server` is None outside of Kubernetes."""
+        self._folder = folder
         self._api_server = api_server
         self._session: aiohttp.ClientSession | None = None
 
@@ -36,11 +37,16 @@ class KeyFetch:
         if self._session is not None:
             await self._session.close()
 
-    async def url(self, url: str) -> bytes:
-        """Return what is at an https URL, by the authorities that the system trusts. Raises `Unavailable`."""
+    async def url(self, url: str, ca: str) -> bytes:
+        """Return what is at an https URL, by `ca` or the authorities of the system. Raises `Unavailable`."""
         if not url.startswith("https://"):
             raise Unavailable("keys are fetched from https URLs only")
-        return await self._get(url, {}, ssl.create_default_context())
+        try:
+            # In a thread: the authorities of the system are a large file.
+            tls = await asyncio.to_thread(ssl.create_default_context, cadata=ca or None)
+        except (ssl.SSLError, ValueError):
+            raise Unavailable("the certificates of `ca` cannot be read") from None
+        return await self._get(url, {}, tls)
 
     async def api_server(self, path: str) -> bytes:
         """Return what the API server has at a path. Raises `Unavailable`."""
@@ -54,16 +60,24 @@ class KeyFetch:
             raise Unavailable(f"the ServiceAccount of the pod cannot be read: {type(error).__name__}") from None
         return await self._get(access.url + path, {"Authorization": f"Bearer {token}"}, tls)
 
-    async def file(self, path: str) -> bytes:
-        """Return the content of a file. Raises `Unavailable`."""
+    async def file(self, name: str) -> bytes:
+        """Return the content of a file in the folder. Raises `Unavailable`."""
+        if self._folder is None:
+            raise Unavailable("the node has no folder of keys; COLLECTIONSTORE_KEYS_DIR says where it is")
+        if "/" in name or name.startswith("."):
+            raise Unavailable("a file of keys is named without a path")
         try:
-            return await asyncio.to_thread(_read, path)
+            return await asyncio.to_thread(_read, self._folder / name)
         except OSError as error:
             raise Unavailable(error.strerror or type(error).__name__) from None
 
     async def _get(self, url: str, headers: dict[str, str], tls: ssl.SSLContext) -> bytes:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), auto_decompress=False)
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
         try:
             # No redirects: the URL that is configured is the one that is trusted.
             async with self._session.get(
@@ -81,6 +95,6 @@ class KeyFetch:
         return text
 
 
-def _read(path: str) -> bytes:
-    with Path(path).open("rb") as file:
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
         return file.read(KEY_SET_BYTES_MAX + 1)

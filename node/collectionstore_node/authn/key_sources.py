@@ -21,8 +21,6 @@ REFRESH_S: Final = 300.0
 FILE_REFRESH_S: Final = 2.0
 AGAIN_S: Final = 10.0
 """Between two attempts at least."""
-MAX_AGE_S: Final = 86_400.0
-"""After so long without an answer the keys are not used any more."""
 _DISCOVERY: Final = "/.well-known/openid-configuration"
 _API_SERVER_KEYS: Final = "/openid/v1/jwks"
 
@@ -39,7 +37,11 @@ class Place(NamedTuple):
     issuer: str
     url: str = ""
     file: str = ""
-    text: str = ""
+    """A name in the folder of keys."""
+    ca: str = ""
+    """Certificates (PEM) that vouch for the server; empty for those of the system."""
+    max_age_s: float = 86_400.0
+    """After so long without an answer the keys are not used any more."""
     api_server: bool = False
     """Whether the issuer is the Kubernetes that the member runs in; its name is discovered if `issuer` is empty."""
 
@@ -47,14 +49,14 @@ class Place(NamedTuple):
 class Fetch(Protocol):
     """Reads keys. All methods raise `Unavailable`."""
 
-    async def url(self, url: str) -> bytes:
+    async def url(self, url: str, ca: str) -> bytes:
         """Return what is at an https URL, at most `KEY_SET_BYTES_MAX` bytes; redirects are not followed."""
 
     async def api_server(self, path: str) -> bytes:
         """Return what the API server has at a path, by the pod's own ServiceAccount."""
 
-    async def file(self, path: str) -> bytes:
-        """Return the content of a file."""
+    async def file(self, name: str) -> bytes:
+        """Return the content of a file in the folder of keys."""
 
 
 class Source:
@@ -82,13 +84,12 @@ class KeySources:
     """The keys of all issuers of a store. Belongs to one event loop; close it."""
 
     def __init__(
-        self, fetch: Fetch, clock: Callable[[], float], changed: Callable[[], None], *, max_age_s: float = MAX_AGE_S
+        self, fetch: Fetch, clock: Callable[[], float], changed: Callable[[], None]
     ) -> None:
         """`clock` is monotonic, in seconds. `changed` is called when keys are not valid any more that were before."""
         self._fetch = fetch
         self._clock = clock
         self._changed = changed
-        self._max_age_s = max_age_s
         self._sources: dict[str, Source] = {}
 
     def configure(self, places: Mapping[str, Place]) -> None:
@@ -136,7 +137,7 @@ class KeySources:
         now = self._clock()
         for source in tuple(self._sources.values()):
             age = self.age_s(source)
-            if age is not None and age >= self._max_age_s and source.keys.all:
+            if age is not None and age >= source.place.max_age_s and source.keys.all:
                 source.keys = NO_KEYS
                 log.error("keys.expired", issuer=source.name, age_s=round(age))
                 self._changed()
@@ -178,20 +179,18 @@ class KeySources:
         if place.api_server:
             issuer = place.issuer or _text(await self._fetch.api_server(_DISCOVERY), "issuer")
             return issuer, await self._fetch.api_server(_API_SERVER_KEYS)
-        if place.text:
-            return place.issuer, place.text.encode()
         if place.file:
             return place.issuer, await self._fetch.file(place.file)
         if place.url:
-            return place.issuer, await self._fetch.url(place.url)
-        found = await self._fetch.url(place.issuer.rstrip("/") + _DISCOVERY)
+            return place.issuer, await self._fetch.url(place.url, place.ca)
+        found = await self._fetch.url(place.issuer.rstrip("/") + _DISCOVERY, place.ca)
         # OpenID Connect Discovery 1.0, 4.3: otherwise one issuer could speak for another.
         if _text(found, "issuer") != place.issuer:
             raise Unavailable("what is discovered is of another issuer")
         keys_url = _text(found, "jwks_uri")
         if not keys_url.startswith("https://"):
             raise Unavailable("its jwks_uri is no https URL")
-        return place.issuer, await self._fetch.url(keys_url)
+        return place.issuer, await self._fetch.url(keys_url, place.ca)
 
 
 def _text(document: bytes, name: str) -> str:

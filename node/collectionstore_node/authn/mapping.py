@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from collectionstore_node.access.bodies import USER_NAME
-from collectionstore_node.access.configuration import EVERY, Issuer, ServiceAccounts
+from collectionstore_node.access.builtin import OPERATOR
+from collectionstore_node.access.callers import ANONYMOUS_USER
+from collectionstore_node.access.configuration import EVERY, ClaimRule, JwtIssuer, ServiceAccounts
 from collectionstore_node.authn.refusals import Reason, Refused
 
 VALUES_MAX: Final = 1_024
 """Of a claim that is a list: how many of its values are looked at."""
 _SERVICE_ACCOUNT: Final = "system:serviceaccount"
+_RESERVED: Final = frozenset((ANONYMOUS_USER, OPERATOR))
+"""Names that say how somebody came in, which no token of others claims."""
 
 
 class Bearer(NamedTuple):
@@ -21,16 +25,18 @@ class Bearer(NamedTuple):
     roles: tuple[str, ...]
 
 
-def bearer_of(claims: Mapping[str, Any], issuer: Issuer) -> Bearer:
+def bearer_of(claims: Mapping[str, Any], issuer: JwtIssuer) -> Bearer:
     """Return who the bearer of a token of `issuer` is. Raises `Refused`."""
-    named = claim(claims, issuer.user_claim)
-    if not isinstance(named, str) or not named:
+    rules = [rule for rule in issuer.rules if _matches(claims, rule)]
+    user = next((rule.user for rule in rules if rule.user), "")
+    if not user:
+        named = claim(claims, issuer.user_claim)
+        if not isinstance(named, str) or not named:
+            raise Refused(Reason.UNMAPPED)
+        user = issuer.user_prefix + named
+    if USER_NAME.fullmatch(user) is None or user in _RESERVED:
         raise Refused(Reason.UNMAPPED)
-    user = issuer.user_prefix + named
-    if USER_NAME.fullmatch(user) is None:
-        raise Refused(Reason.UNMAPPED)
-    roles = [role for rule in issuer.rules if _has(claim(claims, rule.claim), rule.value) for role in rule.roles]
-    return Bearer(user, tuple(dict.fromkeys(roles)))
+    return Bearer(user, tuple(dict.fromkeys(role for rule in rules for role in rule.roles)))
 
 
 def service_account_of(claims: Mapping[str, Any], accounts: ServiceAccounts) -> Bearer:
@@ -64,9 +70,13 @@ def claim(claims: Mapping[str, Any], path: str) -> Any:
     return found
 
 
-def _has(given: Any, value: str) -> bool:
-    if isinstance(given, list):
-        return any(isinstance(one, str) and one == value for one in given[:VALUES_MAX])
+def _matches(claims: Mapping[str, Any], rule: ClaimRule) -> bool:
+    given = claim(claims, rule.claim)
+    if given is None:
+        return False
+    if rule.values == (EVERY,):
+        return True
     if isinstance(given, bool):
-        return value == ("true" if given else "false")
-    return isinstance(given, str) and given == value
+        return ("true" if given else "false") in rule.values
+    values = given[:VALUES_MAX] if isinstance(given, list) else [given]
+    return any(isinstance(one, str) and one in rule.values for one in values)

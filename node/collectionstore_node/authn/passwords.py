@@ -17,11 +17,14 @@ from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from collectionstore_node.errors import Overloaded
+from collectionstore_node.statemachine.access_checks import (
+    PASSWORD_LANES_MAX,
+    PASSWORD_MEMORY_KIB_MAX,
+    PASSWORD_TIME_MAX,
+)
 
 THREADS: Final = 2
 WAITING_MAX: Final = 32
-HASH_CHARACTERS_MAX: Final = 256
-"""Of the text of a hash in the PHC format, with its parameters and its salt."""
 _MEMORY_KIB: Final = 19 << 10
 _PASSES: Final = 2
 _HASHER: Final = PasswordHasher(
@@ -77,18 +80,16 @@ class Passwords:
 
 
 def is_usable(hashed: str) -> bool:
-    """Return whether a stored hash is argon2id and costs no more than ours: another one could occupy a thread."""
-    if len(hashed) > HASH_CHARACTERS_MAX:
-        return False
+    """Return whether a stored hash is argon2id, and within what apply accepts: another one could occupy a thread."""
     try:
         found = extract_parameters(hashed)
     except (InvalidHashError, ValueError):
         return False
     return (
         found.type is Type.ID
-        and found.memory_cost <= _MEMORY_KIB
-        and found.time_cost <= _PASSES
-        and found.parallelism == 1
+        and found.memory_cost <= PASSWORD_MEMORY_KIB_MAX
+        and found.time_cost <= PASSWORD_TIME_MAX
+        and found.parallelism <= PASSWORD_LANES_MAX
     )
 
 

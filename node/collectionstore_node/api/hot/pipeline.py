@@ -178,7 +178,8 @@ class Pipeline:
         if refusal is not None:
             self._refuse(refusal, place.method, headers, alone=body != b"")
             return
-        request = DirectRequest(self._wire, place, last, headers.fields, key, body, self, exchange, caller)
+        request = DirectRequest(self._wire, place, last, headers.fields, key, body, self, exchange)
+        request.caller = caller
         self._queue.append(request)
         exchange.begin(request)
 

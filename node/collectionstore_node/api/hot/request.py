@@ -163,7 +163,6 @@ class DirectRequest(HotRequest):
         body: bytes,
         asker: Asker,
         halves: Halves,
-        caller: Caller | None = None,
     ) -> None:
         # Not the constructor of the base: nothing here asks for the target or a stream.
         self.line = line
@@ -172,6 +171,7 @@ class DirectRequest(HotRequest):
         self.alone = body != b""
         self.drive = self.answer = None
         self.error: BaseException | None = None
+        self.caller: Caller | None = None
         self.task: asyncio.Task[Any] | None = None
         self.charged = self.admitted = self.again = self._done = False
         self.place = place
@@ -180,7 +180,6 @@ class DirectRequest(HotRequest):
         self.body = body
         self.asker = asker
         self._halves = halves
-        self.caller = caller
 
     def done(self) -> bool:
         """Whether a result is there, or nothing waits for one."""

@@ -10,7 +10,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
 
-from collectionstore_node.access.current import CALLER
 from collectionstore_node.api.handlers.transaction_bodies import check_updates, has_updates
 from collectionstore_node.api.handlers.transactions import parse_transaction, result_label, transaction_rules
 from collectionstore_node.api.http.call import ApiContext
@@ -253,16 +252,12 @@ class Executor:
         decided, self._decided = self._decided, []
         with self._finished:
             for flight in decided:
-                # What follows may read, or propose again, and tasks inherit it.
-                caller = CALLER.set(flight.stream.caller)
                 try:
                     self._answer(flight.stream, flight)
                 except NO_MEMORY as error:
                     end_without_memory("operation", error)
                 except Exception as error:  # the boundary: those behind it have outcomes, too
                     flight.stream.broke(flight, error)
-                finally:
-                    CALLER.reset(caller)
 
     def _answer(self, stream: Stream, flight: Flight) -> None:
         """Answer a write with its outcome, or with the problem that came in its place."""

@@ -12,7 +12,6 @@ from collectionstore_node.api.stream.codec import Codec, Received
 from collectionstore_node.api.stream.operations import Answer, Item
 
 if TYPE_CHECKING:
-    from collectionstore_node.access.callers import Caller
     from collectionstore_node.api.budgets.clients import Client
     from collectionstore_node.api.stream.watching import StreamWatch
     from collectionstore_node.service.operations import Action, Read
@@ -114,8 +113,6 @@ class Stream(Protocol):
     draining: bool
     """Whether the node stops, and takes no more operations."""
     client: Client
-    caller: Caller | None
-    """Who has opened it; None where access control is off."""
     watches: dict[int, StreamWatch]
     """Its watches, by the tags of the operations that opened them."""
 
