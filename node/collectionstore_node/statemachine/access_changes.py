@@ -259,6 +259,8 @@ class _Application:
         self._store(token_record_key(create.id), made)
         self._overlay.put(tokens_prefix(create.user) + create.id.encode(), b"")
         self._count(tokens=1 - removed)
+        if removed:
+            self._header.access_revision = revision
         return Outcome(Code.OK, revision, created=True)
 
     def _make_room(self, create: CreateToken) -> int:
