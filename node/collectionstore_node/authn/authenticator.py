@@ -14,7 +14,7 @@ import asyncio
 import hashlib
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from collectionstore_node.access.configuration import AccessConfiguration
@@ -54,6 +54,8 @@ GUESS_S: Final = 1.0
 KNOWN_MAX: Final = 16_384
 """Pairs of user and address with the right password once: failures of others do not slow these."""
 
+_MAY_BE_NEW: Final = (Reason.UNKNOWN, Reason.DISABLED)
+
 
 class Authenticator:
     """Finds callers for the ports of a member. Belongs to one event loop."""
@@ -68,11 +70,13 @@ class Authenticator:
         wall_s: Callable[[], float],
         clock: Callable[[], float],
         trust: Trust | None = None,
+        catch_up: Callable[[], Awaitable[None]],
         local: Callable[[str], bool] | None = None,
     ) -> None:
         """`keys` is given what it calls when keys have ended. `clock` is monotonic, `wall_s` the time of day.
 
-        For the others see `Evaluation`.
+        `catch_up` returns when this member has applied what others have acknowledged, or raises `NotNow`. For the
+        others see `Evaluation`.
         """
         self.keys = keys(self.changed)
         """The keys of issuers."""
@@ -82,6 +86,8 @@ class Authenticator:
         self._cluster_id = cluster_id
         self._wall_s = wall_s
         self._has_local = local is not None
+        self._catch_up = catch_up
+        self._catching_up: asyncio.Task[None] | None = None
         self._epoch = 0
         self._revision = -1
         self._configuration: AccessConfiguration | None = None
@@ -137,7 +143,7 @@ class Authenticator:
         known = self.recall(key)
         if known is None:
             # Evaluated behind every wait: what changed meanwhile counts.
-            known = self._evaluate(await self._prove(header, presented.network))
+            known = await self._evaluate_newest(await self._prove(header, presented.network))
             known.key = key
             self._remember(key, known)
         return known.at(presented.address)
@@ -186,6 +192,25 @@ class Authenticator:
         epoch = self.epoch  # first: it takes over a new configuration
         found = self._evaluation.evaluate(proof, self._wall_s())
         return Identity(found.caller, proof, epoch=epoch, until_s=found.until_s)
+
+    async def _evaluate_newest(self, proof: Proof) -> Identity:
+        """Evaluate a proof; a token that is not known here may be new, and this member behind."""
+        try:
+            return self._evaluate(proof)
+        except Refused as refused:
+            if not isinstance(proof, TokenProof) or refused.reason not in _MAY_BE_NEW:
+                raise
+        if self._catching_up is None:
+            self._catching_up = asyncio.get_running_loop().create_task(self._caught_up(), name="caught-up")
+        # One for all who wait: made-up tokens cost no more than one confirmation at a time.
+        await asyncio.shield(self._catching_up)
+        return self._evaluate(proof)
+
+    async def _caught_up(self) -> None:
+        try:
+            await self._catch_up()
+        finally:
+            self._catching_up = None
 
     async def _prove(self, header: str, network: str) -> Proof:
         given = parse_authorization(header)

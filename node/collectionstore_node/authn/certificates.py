@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from collectionstore_node.access.bodies import USER_NAME
 from collectionstore_node.access.builtin import OPERATOR
 from collectionstore_node.authn.refusals import Reason, Refused
-from collectionstore_node.transport import signed_by
+from collectionstore_node.transport.security.certificate import signed_by
 
 SCHEME: Final = "collectionstore://"
 NODE_SCHEME: Final = "collectionstore-node:"

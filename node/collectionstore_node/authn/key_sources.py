@@ -102,6 +102,16 @@ class KeySources:
             if name not in self._sources:
                 self._sources[name] = Source(name, place)
 
+    def ages_s(self) -> dict[str, float]:
+        """Return how old the keys of each issuer are that has answered."""
+        now = self._clock()
+        return {one.name: now - one.fetched_at for one in self._sources.values() if one.fetched_at is not None}
+
+    @property
+    def without_keys(self) -> int:
+        """How many issuers have no keys that may be used."""
+        return sum(not one.keys.all for one in self._sources.values())
+
     def __iter__(self) -> Iterator[Source]:
         return iter(self._sources.values())
 

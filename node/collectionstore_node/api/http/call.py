@@ -21,6 +21,7 @@ from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.options import TIMEOUT_MIN_S, Options
 from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.authn.passwords import Passwords
 from collectionstore_node.service import Store, Work
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -46,6 +47,13 @@ class ApiContext:
     """Whether a token, and not a certificate, shows who may change the cluster."""
     guard: Guard | None = None
     """Who makes the requests; None where nobody asks."""
+
+    @property
+    def passwords(self) -> Passwords:
+        """What makes hashes of passwords. Raises `Problem` on a port that knows no users."""
+        if self.guard is None:
+            raise Problem("unavailable", "this port knows no users")
+        return self.guard.authenticator.passwords
 
     def enter(self, client: Client, *, write: bool = False) -> None:
         """Count a request in flight, of all and of its address. Raises `Overloaded`; call `leave` otherwise."""

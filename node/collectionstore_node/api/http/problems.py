@@ -85,6 +85,7 @@ KINDS: Final[dict[str, Kind]] = {
     "invalid_header": Kind(400, "A header has an invalid value"),
     "invalid_cursor": Kind(400, "The cursor does not belong to this listing"),
     "unauthorized": Kind(401, "A valid credential is missing"),
+    "not_logged_in": Kind(409, "The request shows no token that can be logged out"),
     "too_many_attempts": Kind(429, "Too many attempts failed", retryable=True),
     "forbidden": Kind(403, "Not allowed"),
     "profiling_disabled": Kind(403, "Profiles are not allowed on this member"),
