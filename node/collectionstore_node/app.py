@@ -291,7 +291,7 @@ async def start(
     )
     store = Store(replica, store_limits, loop.time, access=Mode(settings.access))
     guard = await make_guard(stack, settings, store, metrics, tls, environment.wall_ms)
-    tending = asyncio.create_task(tend(guard, store), name="authentication")
+    tending = asyncio.create_task(tend(guard), name="authentication")
     tending.add_done_callback(partial(_ended, local))
     stack.push_async_callback(cancel_and_wait, tending)
     await _serve(stack, settings, store, guard, metrics, exposition, tls, tracing, diagnostics, environment.serve)
@@ -376,7 +376,7 @@ async def _serve(
     # Stopped BEHIND the servers, whose requests it works for, and BEFORE storage, which it reads.
     stack.callback(store.queries.close)
     stack.callback(store.watches.close)
-    series = HttpSeries(metrics, inflight_max=store_limits.inflight_requests_max)
+    series = HttpSeries(metrics, inflight_max=store.limits.inflight_requests_max)
     WriteSeries(metrics, store.writes)
     WriteSeries(metrics, store.stream_writes, prefix="stream_")
     WatchSeries(metrics, store.watches)

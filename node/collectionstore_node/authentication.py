@@ -7,8 +7,6 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Final
 
-import structlog
-
 from collectionstore_node.access.callers import Caller
 from collectionstore_node.access.verbs import Kind, Verb
 from collectionstore_node.api.http.guard import Guard
@@ -16,7 +14,6 @@ from collectionstore_node.authn.authenticator import Authenticator
 from collectionstore_node.authn.fetching import ApiServerAccess, KeyFetch
 from collectionstore_node.authn.key_sources import KeySources
 from collectionstore_node.authn.passwords import Passwords
-from collectionstore_node.errors import NotNow, OutcomeUnknown
 from collectionstore_node.metrics import AuthenticationSeries
 from collectionstore_node.security.admin_token import AdminToken
 from collectionstore_node.security.client_tls import ClientTls
@@ -26,11 +23,7 @@ from collectionstore_telemetry.metrics import Metrics
 
 TEND_S: Final = 2.0
 """How often keys are looked after."""
-NOTE_S: Final = 60.0
-"""How often the use of tokens is stored, of those that have not been used for long."""
 CATCH_UP_S: Final = 2.0
-
-log = structlog.get_logger()
 
 
 async def make_guard(
@@ -74,21 +67,12 @@ async def make_guard(
     return Guard(authenticator, series, allows)
 
 
-async def tend(guard: Guard, store: Store) -> None:
-    """Keep the keys of issuers, and store when tokens were used, until cancelled."""
-    noted = 0.0
+async def tend(guard: Guard) -> None:
+    """Keep the keys of issuers until cancelled."""
     while True:
         await asyncio.sleep(TEND_S)
         _ = guard.authenticator.epoch  # a configuration that was applied while no request came
         await guard.authenticator.keys.tend()
-        noted += TEND_S
-        if noted >= NOTE_S:
-            noted = 0.0
-            try:
-                await store.access.store_uses()
-            except (NotNow, OutcomeUnknown) as error:
-                # It is asked again when the tokens are used again.
-                log.debug("tokens.not_noted", reason=str(error))
 
 
 def _api_server(settings: Settings) -> ApiServerAccess | None:

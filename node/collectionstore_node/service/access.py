@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Iterable
+from heapq import merge
+from itertools import islice
+from operator import itemgetter
+from typing import Final, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -18,16 +22,19 @@ from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.service.access_requests import (
     AccessAction,
     CreateToken,
+    ListRoles,
+    ListTokens,
+    ListUsers,
     ReadAccess,
-    ReadRoles,
-    ReadTokens,
-    ReadUsers,
+    ReadRole,
+    ReadToken,
+    ReadUser,
     RevokeToken,
 )
 from collectionstore_node.service.door import Door, Propose
 from collectionstore_node.service.operations import ReadConsistency
 from collectionstore_node.service.policies import AppliedPolicy
-from collectionstore_node.service.results import Outcome
+from collectionstore_node.service.results import ListResult, Outcome
 from collectionstore_node.statemachine.access import (
     AccessRecord,
     RoleRecord,
@@ -43,7 +50,8 @@ from collectionstore_node.statemachine.access import (
     scan_users,
     tokens_of,
 )
-from collectionstore_node.statemachine.access_checks import USED_MAX
+from collectionstore_node.statemachine.access_changes import USER_TOKENS_MAX
+from collectionstore_node.statemachine.access_checks import USED_MAX, check_role_name, check_token_id, check_user_name
 from collectionstore_node.statemachine.access_commands import Asked, UseTokens
 from collectionstore_node.statemachine.commands import Command
 
@@ -55,25 +63,29 @@ _LASTING: Final = (Method.CERTIFICATE, Method.LOCAL)
 """Credentials that no change of users, roles and tokens takes away."""
 
 
-class UsersResult(NamedTuple):
-    """Users in order of name, and the store's revision when they were read."""
+class UserFacts(NamedTuple):
+    """A user."""
 
-    users: tuple[tuple[str, UserRecord], ...]
-    revision: int
-
-
-class RolesResult(NamedTuple):
-    """Roles in order of name, without those that are built in; the same revision."""
-
-    roles: tuple[tuple[str, RoleRecord], ...]
-    revision: int
+    name: str
+    record: UserRecord
 
 
-class TokensResult(NamedTuple):
-    """Tokens in order of ID; the same revision."""
+class RoleFacts(NamedTuple):
+    """A role."""
 
-    tokens: tuple[tuple[str, TokenRecord], ...]
-    revision: int
+    name: str
+    record: RoleRecord | None
+    """None for one that every store has."""
+
+
+class TokenFacts(NamedTuple):
+    """A token."""
+
+    id: str
+    record: TokenRecord
+
+
+P = TypeVar("P", UserFacts, RoleFacts, TokenFacts)
 
 
 class AccessResult(NamedTuple):
@@ -197,41 +209,74 @@ class Access:
             raise ValueError("a caller ends no token but its own")
         return await self._door.replica.propose(Command(RevokeToken(token_id, self.asked())), timeout_s=timeout_s)
 
-    async def read_users(self, request: ReadUsers, *, consistency: ReadConsistency, timeout_s: float) -> UsersResult:
-        """Return all users, or one. Raises `InvalidRequest("user_not_found")`."""
-        view = await self._door.view(request, consistency, timeout_s)
-        name = request.name
-        if name is None:
-            return UsersResult(tuple(scan_users(view)), self._door.replica.revision)
+    async def read_user(self, name: str, *, consistency: ReadConsistency, timeout_s: float) -> tuple[UserFacts, int]:
+        """Return a user, and the store's revision. Raises `InvalidRequest("user_not_found")`."""
+        view = await self._door.view(ReadUser(name), consistency, timeout_s)
         found = find_user(view, name)
         if found is None:
             raise InvalidRequest("user_not_found", "there is no user of this name")
-        return UsersResult(((name, found),), self._door.replica.revision)
+        return UserFacts(name, found), self._door.replica.revision
 
-    async def read_roles(self, request: ReadRoles, *, consistency: ReadConsistency, timeout_s: float) -> RolesResult:
-        """Return all roles, or one, that are not built in. Raises `InvalidRequest("role_not_found")`."""
+    async def list_users(
+        self, request: ListUsers, *, consistency: ReadConsistency, timeout_s: float
+    ) -> ListResult[UserFacts]:
+        """Return a page of users."""
         view = await self._door.view(request, consistency, timeout_s)
-        name = request.name
-        if name is None:
-            return RolesResult(tuple(scan_roles(view)), self._door.replica.revision)
+        found = (UserFacts(*one) for one in scan_users(view, request.prefix, request.after))
+        return self._page(found, request.limit)
+
+    async def read_role(self, name: str, *, consistency: ReadConsistency, timeout_s: float) -> tuple[RoleFacts, int]:
+        """Return a role, and the store's revision. Raises `InvalidRequest("role_not_found")`."""
+        view = await self._door.view(ReadRole(name), consistency, timeout_s)
         found = find_role(view, name)
         if found is None and name not in BUILT_IN:
             raise InvalidRequest("role_not_found", "there is no role of this name")
-        return RolesResult(() if found is None else ((name, found),), self._door.replica.revision)
+        return RoleFacts(name, found), self._door.replica.revision
 
-    async def read_tokens(self, request: ReadTokens, *, consistency: ReadConsistency, timeout_s: float) -> TokensResult:
-        """Return all tokens, those of a user, or one. Raises `InvalidRequest("token_not_found")`."""
+    async def list_roles(
+        self, request: ListRoles, *, consistency: ReadConsistency, timeout_s: float
+    ) -> ListResult[RoleFacts]:
+        """Return a page of roles."""
         view = await self._door.view(request, consistency, timeout_s)
-        revision = self._door.replica.revision
-        if request.id is not None:
-            found = find_token(view, request.id)
-            if found is None:
-                raise InvalidRequest("token_not_found", "there is no token with this ID")
-            return TokensResult(((request.id, found),), revision)
-        if request.user is not None:
-            named = [(one, find_token(view, one)) for one in tokens_of(view, request.user)]
-            return TokensResult(tuple((one, record) for one, record in named if record is not None), revision)
-        return TokensResult(tuple(scan_tokens(view)), revision)
+        prefix, after = request.prefix, request.after
+        ours = [
+            RoleFacts(name, None)
+            for name in sorted(BUILT_IN)
+            if name.startswith(prefix) and (after is None or name > after)
+        ]
+        stored = (RoleFacts(*one) for one in scan_roles(view, prefix, after))
+        return self._page(merge(ours, stored, key=itemgetter(0)), request.limit)
+
+    async def read_token(
+        self, token_id: str, *, consistency: ReadConsistency, timeout_s: float
+    ) -> tuple[TokenFacts, int]:
+        """Return a token, and the store's revision. Raises `InvalidRequest("token_not_found")`."""
+        view = await self._door.view(ReadToken(token_id), consistency, timeout_s)
+        found = find_token(view, token_id)
+        if found is None:
+            raise InvalidRequest("token_not_found", "there is no token with this ID")
+        return TokenFacts(token_id, found), self._door.replica.revision
+
+    async def list_tokens(
+        self, request: ListTokens, *, consistency: ReadConsistency, timeout_s: float
+    ) -> ListResult[TokenFacts]:
+        """Return a page of tokens."""
+        view = await self._door.view(request, consistency, timeout_s)
+        user, after = request.user, request.after
+        if user is None:
+            return self._page((TokenFacts(*one) for one in scan_tokens(view, after)), request.limit)
+        of_user = (
+            TokenFacts(one, record)
+            for one in tokens_of(view, user)
+            if (after is None or one > after) and (record := find_token(view, one)) is not None
+        )
+        return self._page(of_user, request.limit)
+
+    def _page(self, found: Iterable[P], limit: int) -> ListResult[P]:
+        """Return the first of `found`, which are named by their first element."""
+        items = tuple(islice(found, limit + 1))
+        more = items[limit - 1][0] if len(items) > limit else None
+        return ListResult(items[:limit], more, self._door.replica.revision)
 
     async def read_access(self, *, consistency: ReadConsistency, timeout_s: float) -> AccessResult:
         """Return the access configuration, and how much there is of the rest."""
@@ -258,3 +303,17 @@ class Access:
         if noted:
             await self._door.replica.propose(Command(UseTokens(tuple(noted.items()))), timeout_s=NOTE_TIMEOUT_S)
         return len(noted)
+
+
+__all__ = [
+    "USER_TOKENS_MAX",
+    "Access",
+    "AccessResult",
+    "RoleFacts",
+    "TokenFacts",
+    "UserFacts",
+    "WhoAmI",
+    "check_role_name",
+    "check_token_id",
+    "check_user_name",
+]

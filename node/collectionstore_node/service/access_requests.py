@@ -20,30 +20,53 @@ from collectionstore_node.statemachine.access_commands import (
 )
 
 
-class ReadUsers(msgspec.Struct, frozen=True, gc=False):
-    """Read all users, or the one called `name`."""
+class ReadUser(msgspec.Struct, frozen=True, gc=False):
+    """Read a user."""
 
-    name: str | None = None
-
-
-class ReadRoles(msgspec.Struct, frozen=True, gc=False):
-    """Read all roles, or the one called `name`."""
-
-    name: str | None = None
+    name: str
 
 
-class ReadTokens(msgspec.Struct, frozen=True, gc=False):
-    """Read all tokens, those of `user`, or the one with the ID `id`."""
+class ListUsers(msgspec.Struct, frozen=True, gc=False):
+    """List users by name: those that begin with `prefix` and sort after `after`, at most `limit`."""
 
-    id: str | None = None
-    user: str | None = None
+    prefix: str
+    after: str | None
+    limit: int
+
+
+class ReadRole(msgspec.Struct, frozen=True, gc=False):
+    """Read a role."""
+
+    name: str
+
+
+class ListRoles(msgspec.Struct, frozen=True, gc=False):
+    """List roles by name, with the same bounds; those that every store has are among them."""
+
+    prefix: str
+    after: str | None
+    limit: int
+
+
+class ReadToken(msgspec.Struct, frozen=True, gc=False):
+    """Read what is known of a token, which is not its secret."""
+
+    id: str
+
+
+class ListTokens(msgspec.Struct, frozen=True, gc=False):
+    """List tokens by ID, of one user or, with None, of all, with the same bounds."""
+
+    user: str | None
+    after: str | None
+    limit: int
 
 
 class ReadAccess(msgspec.Struct, frozen=True, gc=False):
     """Read the access configuration."""
 
 
-AccessRead: TypeAlias = ReadUsers | ReadRoles | ReadTokens | ReadAccess
+AccessRead: TypeAlias = ReadUser | ListUsers | ReadRole | ListRoles | ReadToken | ListTokens | ReadAccess
 
 __all__ = [
     "AccessAction",
@@ -52,12 +75,15 @@ __all__ = [
     "CreateToken",
     "DeleteRole",
     "DeleteUser",
+    "ListRoles",
+    "ListTokens",
+    "ListUsers",
     "PutRole",
     "PutUser",
     "ReadAccess",
-    "ReadRoles",
-    "ReadTokens",
-    "ReadUsers",
+    "ReadRole",
+    "ReadToken",
+    "ReadUser",
     "RevokeToken",
     "RotateToken",
     "SetPassword",

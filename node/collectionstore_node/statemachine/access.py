@@ -26,6 +26,7 @@ from collectionstore_node.statemachine.keys import (
     last_text,
     prefix_end,
     role_key,
+    successor,
     token_record_key,
     tokens_prefix,
     user_key,
@@ -158,21 +159,21 @@ def find_token(view: View, token_id: str) -> TokenRecord | None:
     return None if data is None else decode_own(_tokens, data, "a token")
 
 
-def scan_users(view: View) -> Iterator[tuple[str, UserRecord]]:
-    """Yield all users with their names, in order of name."""
-    for key, data in view.scan(USERS, prefix_end(USERS)):
+def scan_users(view: View, prefix: str = "", after: str | None = None) -> Iterator[tuple[str, UserRecord]]:
+    """Yield the users whose names begin with `prefix` and sort after `after`, with their names, in order of name."""
+    for key, data in _scan(view, USERS, prefix, after):
         yield last_text(key, USERS), decode_own(_users, data, "a user")
 
 
-def scan_roles(view: View) -> Iterator[tuple[str, RoleRecord]]:
-    """Yield all roles of the state with their names, in order of name."""
-    for key, data in view.scan(ROLES, prefix_end(ROLES)):
+def scan_roles(view: View, prefix: str = "", after: str | None = None) -> Iterator[tuple[str, RoleRecord]]:
+    """Yield roles of the state in the same way."""
+    for key, data in _scan(view, ROLES, prefix, after):
         yield last_text(key, ROLES), decode_own(_roles, data, "a role")
 
 
-def scan_tokens(view: View) -> Iterator[tuple[str, TokenRecord]]:
-    """Yield all tokens with their IDs, in order of ID."""
-    for key, data in view.scan(TOKEN_RECORDS, prefix_end(TOKEN_RECORDS)):
+def scan_tokens(view: View, after: str | None = None) -> Iterator[tuple[str, TokenRecord]]:
+    """Yield tokens by their IDs in the same way."""
+    for key, data in _scan(view, TOKEN_RECORDS, "", after):
         yield last_text(key, TOKEN_RECORDS), decode_own(_tokens, data, "a token")
 
 
@@ -180,6 +181,12 @@ def tokens_of(view: View, user: str) -> list[str]:
     """Return the IDs of the tokens of a user, in order."""
     prefix = tokens_prefix(user)
     return [last_text(key, prefix) for key, _ in view.scan(prefix, prefix_end(prefix))]
+
+
+def _scan(view: View, family: bytes, prefix: str, after: str | None) -> Iterator[tuple[bytes, bytes]]:
+    lo = family + prefix.encode()
+    start = lo if after is None else max(lo, successor(family + after.encode()))
+    return view.scan(start, prefix_end(lo))
 
 
 def read_policy(view: View, configuration: AccessConfiguration) -> Policy:

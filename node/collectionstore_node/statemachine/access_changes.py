@@ -45,7 +45,7 @@ from collectionstore_node.statemachine.access_commands import (
     UseTokens,
 )
 from collectionstore_node.statemachine.catalog import Catalog
-from collectionstore_node.statemachine.commands import Code, Outcome, refused_part_item
+from collectionstore_node.statemachine.commands import Code, Outcome, Rotated, refused_part_item, rotated_item
 from collectionstore_node.statemachine.costs import PARSE_COST, READ_COST_BYTES
 from collectionstore_node.statemachine.header import Header
 from collectionstore_node.statemachine.keys import ACCESS_KEY, role_key, token_record_key, tokens_prefix, user_key
@@ -298,7 +298,8 @@ class _Application:
         if ended and self._locked_out(rotate, Change(revoked=frozenset((rotate.id,)))):
             return self._refused(Code.LOCKED_OUT, known)
         self._store(token_record_key(rotate.id), made)
-        return self._changed()
+        item = rotated_item(Rotated(made.user, made.expires_ms, made.previous_until_ms))
+        return msgspec.structs.replace(self._changed(), items=(item,))
 
     def _revoke_token(self, revoke: RevokeToken) -> Outcome:
         known = find_token(self._overlay, revoke.id)

@@ -797,6 +797,26 @@ def refused_part(outcome: Outcome) -> RefusedPart:
     return RefusedPart(item.content_type, (item.value or b"").decode())
 
 
+class Rotated(NamedTuple):
+    """A token that has another secret; times of day in milliseconds since 1970 UTC."""
+
+    user: str
+    expires_ms: int
+    """0 for never."""
+    previous_until_ms: int
+
+
+def rotated_item(rotated: Rotated) -> Item:
+    """Return the item that says what has become of a token."""
+    return Item(rotated.expires_ms, value=rotated.user.encode(), previous_revision=rotated.previous_until_ms)
+
+
+def rotated(outcome: Outcome) -> Rotated:
+    """Return it, for a `RotateToken` that is OK."""
+    (item,) = outcome.items
+    return Rotated((item.value or b"").decode(), item.revision, item.previous_revision)
+
+
 def conflicting(outcome: Outcome) -> str:
     """Return the ID of the document that made a `Commit` conflict; empty for a target, whose position says it."""
     (item,) = outcome.items
