@@ -143,3 +143,4 @@ def _check_audience(given: object, ours: Sequence[str]) -> None:
 
 _TIME_MAX_S: Final = 1 << 40
 _REGISTRY: Final = JWSRegistry(strict_check_header=False)
+_REGISTRY.max_header_length = 2_048  # some issuers put their certificates there

@@ -104,6 +104,8 @@ def _key(given: Any) -> SigningKey | None:
     public = {name: value for name, value in given.items() if name in _PUBLIC and isinstance(value, str)}
     if len(public.get("kid", "")) > KEY_ID_CHARACTERS_MAX:
         return None
+    if public["kty"] == "RSA" and not RSA_BITS_MIN <= 6 * len(public.get("n", "")) <= RSA_BITS_MAX + 64:
+        return None  # BEFORE it is imported, which costs by its size; its own bits are looked at below
     try:
         key = cast(PublicKey, JWKRegistry.import_key(public))
         algorithms = _algorithms(key, public)
