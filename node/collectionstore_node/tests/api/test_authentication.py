@@ -106,7 +106,7 @@ class Members:
 
     async def token(self, name: str, **fields: Any) -> tuple[str, str]:
         """Return the ID of a new token, and the header that shows it."""
-        made = await self.send("POST", "/api/v1/tokens", {"user": name, **fields})
+        made = await self.send("POST", "/api/v1/tokens", {"user": name, "ttl": "none", **fields})
         return made["id"], f"Bearer {made['token']}"
 
     async def revoke(self, token_id: str) -> None:
@@ -459,7 +459,7 @@ async def test_a_stream_ends_with_its_token(
 ) -> None:
     token_id, header = await members.token("ada")
     stream: StreamClient = await connect(session, port, headers={"Authorization": header})
-    assert (await stream.ask("get", collection="people", id="ada"))["status"] == 200
+    assert (await stream.ask("get_document", collection="people", id="ada"))["status"] == 200
     await members.revoke(token_id)
     assert (await stream.closed())[0] == Close.UNAUTHORIZED
     assert watched.metrics.counts["expelled"] == 1
@@ -473,7 +473,7 @@ async def test_an_operation_of_a_stream_is_refused_before_it_is_looked_at(
     token_id, header = await members.token("ada")
     stream: StreamClient = await connect(session, port, headers={"Authorization": header})
     await members.revoke(token_id)
-    await stream.send({"op": "get", "tag": 1, "collection": "people", "id": "ada"})
+    await stream.send({"op": "get_document", "tag": 1, "collection": "people", "id": "ada"})
     assert (await stream.closed())[0] == Close.UNAUTHORIZED
 
 
@@ -502,7 +502,7 @@ async def test_what_was_opened_goes_on_when_it_becomes_permissive(
     await members.configure(mode="Disabled")
     stream: StreamClient = await connect(session, port)
     await members.configure(mode="Permissive")
-    assert (await stream.ask("get", collection="people", id="ada"))["status"] == 200
+    assert (await stream.ask("get_document", collection="people", id="ada"))["status"] == 200
 
 
 async def test_an_import_ends_with_its_token(
