@@ -363,7 +363,11 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("TLS_DIR", "required", "directory with ca.crt, tls.crt and tls.key for traffic between nodes"),
     ("CLIENT_ADDRESS", "127.0.0.1:7400", "listen address for clients; 0.0.0.0 or [::]: all addresses, IPv4 and IPv6"),
     ("PEER_ADDRESS", "127.0.0.1:7401", "listen address for other nodes"),
-    ("METRICS_ADDRESS", "127.0.0.1:7402", "listen address for metrics and probes, plain HTTP unless METRICS_TLS is Required"),
+    (
+        "METRICS_ADDRESS",
+        "127.0.0.1:7402",
+        "listen address for metrics and probes, plain HTTP unless METRICS_TLS is Required",
+    ),
     ("CLIENT_ADVERTISE", "from CLIENT_ADDRESS", "URL of this node for clients"),
     ("PEER_ADVERTISE", "from PEER_ADDRESS", "host:port of this node for other nodes"),
     ("PEER_ROUTES", "none", "file that overrides peer addresses, for fault injection on one machine; loopback only"),

@@ -1,10 +1,9 @@
-"""Who the holder of a client certificate is. Pure: a certificate in DER, the authorities that are trusted, and the time.
+"""Who the holder of a client certificate is. Pure: a certificate in DER, the authorities trusted, and the time.
 
 A name counts by who signed it. The cluster's authority for clients names, in a URI, the operator
-(`collectionstore://<cluster>/operator`) and users (`collectionstore://<cluster>/users/<user>`). What else it signs is of
-members, which are no clients: the key of a member must not read what its disk holds as another one. An authority of the
-user's own names users alone, by the same URI or by the common name of the subject: whatever it signs, nobody becomes
-the operator by it.
+(`collectionstore://<cluster>/operator`) and users (`collectionstore://<cluster>/users/<user>`). What else it signs is
+of members, which are no clients. An authority of the user's own names users alone, by the same URI or by the common
+name of the subject: whatever it signs, nobody becomes the operator by it.
 """
 
 from __future__ import annotations

@@ -169,9 +169,7 @@ class Evaluation:
         # The operator has no record: its rights are those of its role, and no record takes them away.
         if not holder.roles:
             self._user(holder.user, needed=True)
-        caller = Caller(
-            holder.user, Method.CERTIFICATE, holder.roles, holder.serial, expires_s=holder.expires_s
-        )
+        caller = Caller(holder.user, Method.CERTIFICATE, holder.roles, holder.serial, expires_s=holder.expires_s)
         return Evaluated(caller, holder.expires_s)
 
     def _nobody(self, proof: NoProof) -> Evaluated:

@@ -1,4 +1,4 @@
-"""Fetches the keys of issuers: from files, from https URLs, and from the API server of the Kubernetes around the node."""
+"""Fetches the keys of issuers: files, https URLs, and the API server of the Kubernetes around the node."""
 
 from __future__ import annotations
 

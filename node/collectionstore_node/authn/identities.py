@@ -106,4 +106,3 @@ class Identity:
         other = Identity(caller, self.proof, epoch=self.epoch, until_s=self.until_s)
         other.key = self.key
         return other
-

@@ -83,9 +83,7 @@ class Source:
 class KeySources:
     """The keys of all issuers of a store. Belongs to one event loop; close it."""
 
-    def __init__(
-        self, fetch: Fetch, clock: Callable[[], float], changed: Callable[[], None]
-    ) -> None:
+    def __init__(self, fetch: Fetch, clock: Callable[[], float], changed: Callable[[], None]) -> None:
         """`clock` is monotonic, in seconds. `changed` is called when keys are not valid any more that were before."""
         self._fetch = fetch
         self._clock = clock

@@ -37,9 +37,7 @@ log = structlog.get_logger()
 class ClientTls:
     """The context of the client port. New handshakes get the newest files; open connections keep theirs."""
 
-    def __init__(
-        self, folder: Path, *, name: str = "", given: Path | None = None, users: Path | None = None
-    ) -> None:
+    def __init__(self, folder: Path, *, name: str = "", given: Path | None = None, users: Path | None = None) -> None:
         """Load ca.crt, tls.crt and tls.key. Raises `OSError`, of which `ssl.SSLError` is a part, or `ValueError`.
 
         `users` is a CA bundle of the user's own: certificates that it signs are accepted, and prove no operator.

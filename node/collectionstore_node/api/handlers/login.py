@@ -25,7 +25,13 @@ from collectionstore_node.api.http.call import Call
 from collectionstore_node.api.http.guard import Guard, Line, unauthorized
 from collectionstore_node.api.http.names import document_id
 from collectionstore_node.api.http.problems import Problem
-from collectionstore_node.authn.headers import PASSWORD_BYTES_MAX, USER_CHARACTERS_MAX, Basic, checked_password, parse_authorization
+from collectionstore_node.authn.headers import (
+    PASSWORD_BYTES_MAX,
+    USER_CHARACTERS_MAX,
+    Basic,
+    checked_password,
+    parse_authorization,
+)
 from collectionstore_node.authn.refusals import Refused
 from collectionstore_node.service.access_requests import CreateToken, SetPassword
 from collectionstore_node.service.results import Code
@@ -142,4 +148,3 @@ def _guard(call: Call) -> Guard:
     if guard is None:
         raise Problem("unavailable", "this port knows no users")
     return guard
-

@@ -1,9 +1,9 @@
 """`Guard`: who makes each request of a port, and the end of what lasts longer than its caller's credential.
 
 A connection keeps the identity of its last request. A hot request finds it again by the very object that holds its
-header, which is remembered by its bytes (`api.hot.heads`), so it costs two comparisons. What lasts - watches, long polls,
-exports, imports, streams, and requests that wait - is looked at every `SWEEP_S`: one whose proof does not hold any more
-is told so and ended, and its connection is closed at the next look if it is still there.
+header, which is remembered by its bytes (`api.hot.heads`), so it costs two comparisons. What lasts - watches, long
+polls, exports, imports, streams, and requests that wait - is looked at every `SWEEP_S`: one whose proof does not hold
+any more is told so and ended, and its connection is closed at the next look if it is still there.
 """
 
 from __future__ import annotations

@@ -113,7 +113,9 @@ class Router:
                     direct=route.direct,
                     patient=route.probe or route.management,
                     lasting=route.lasting,
-                    access="open" if route.pattern in _OPEN_EXACTLY or route.pattern.startswith(_OPEN) else route.access,
+                    access="open"
+                    if route.pattern in _OPEN_EXACTLY or route.pattern.startswith(_OPEN)
+                    else route.access,
                     about_access=route.pattern.startswith(_ABOUT_ACCESS),
                 )
 

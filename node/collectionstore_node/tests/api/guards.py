@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from collections import Counter
 from typing import Any
 
@@ -69,5 +68,3 @@ class Watched:
             return store.access.policy().rights(caller).allows(verb, kind, name)
 
         self.guard = Guard(self.authenticator, self.metrics, allows)
-
-

@@ -431,9 +431,7 @@ async def test_a_watch_goes_on_while_others_lose_theirs(
         assert (await watch.event())["id"] == "ada"
 
 
-async def test_a_long_poll_ends_with_its_token(
-    members: Members, session: aiohttp.ClientSession, port: int
-) -> None:
+async def test_a_long_poll_ends_with_its_token(members: Members, session: aiohttp.ClientSession, port: int) -> None:
     token_id, header = await members.token("ada")
     target = f"http://127.0.0.1:{port}/api/v1/collections/people:watch?wait=30s"
     polling = asyncio.ensure_future(session.get(target, headers={"Authorization": header}))

@@ -6,7 +6,6 @@ import base64
 import json
 from typing import Any
 
-
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
@@ -29,9 +28,7 @@ def claims(**given: Any) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def token(
-    given: dict[str, Any] | None = None, key: Any = RSA, algorithm: str = "RS256", **header: Any
-) -> str:
+def token(given: dict[str, Any] | None = None, key: Any = RSA, algorithm: str = "RS256", **header: Any) -> str:
     """Return a token with these claims, signed by `key`."""
     fields = {"kid": key.kid, **header}
     return signed({"alg": algorithm, **{k: v for k, v in fields.items() if v is not None}}, given or claims(), key)
@@ -57,5 +54,3 @@ def encoded(value: Any) -> str:
 def key_set(*keys: Any, **more: Any) -> bytes:
     """Return the JWKS of the public halves of keys."""
     return json.dumps({"keys": [one.as_dict(private=False) | more for one in keys or (RSA, EC, ED)]}).encode()
-
-

@@ -22,7 +22,7 @@ from collectionstore_node.authn.passwords import Passwords
 from collectionstore_node.authn.refusals import Reason, Refused, TooManyAttempts
 from collectionstore_node.errors import NotNow
 from collectionstore_node.tests.authn.directories import MemoryDirectory
-from collectionstore_node.tests.authn.issuers import AUDIENCE, EC, NOW, RSA, URL, claims, key_set, token
+from collectionstore_node.tests.authn.issuers import AUDIENCE, EC, NOW, URL, claims, key_set, token
 from collectionstore_node.tests.authn.test_key_sources import KEYS_URL, Web
 
 ISSUER = JwtIssuer(
@@ -144,9 +144,7 @@ async def test_a_rotated_secret_overlaps_with_the_one_before(bench: Bench) -> No
     bench.directory.put_user("ada")
     made, new = bench.directory.put_token("ada"), bench.directory.put_token("ada")
     before = await bench.identify(f"Bearer {made.text}")
-    bench.directory.change_token(
-        made.id, digest=new.digest, previous=made.digest, previous_until_ms=(NOW + 10) * 1000
-    )
+    bench.directory.change_token(made.id, digest=new.digest, previous=made.digest, previous_until_ms=(NOW + 10) * 1000)
     renewed = bench.authenticator.renew(before)
     assert renewed is not None
     assert renewed.caller.expires_s == NOW + 10

@@ -1,4 +1,4 @@
-"""Attacks on tokens of others, with real keys: nothing is accepted that the issuer has not signed for us, and for now."""
+"""Attacks on tokens of others, with real keys: what the issuer has not signed, for us and for now, is refused."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def test_a_public_key_is_no_shared_secret(algorithm: str) -> None:
         confused = f"{text}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
         assert refused(confused) is Reason.SIGNATURE
         demands = DEMANDS._replace(algorithms=(*DEMANDS.algorithms, algorithm))
-        assert refused(confused, demands=demands) is Reason.SIGNATURE, "no key of the set is for it, even if it were allowed"
+        assert refused(confused, demands=demands) is Reason.SIGNATURE, (
+            "no key of the set is for it, even if it were allowed"
+        )
 
 
 def test_a_key_is_used_with_its_own_algorithms_only() -> None:
@@ -95,7 +97,12 @@ def test_a_key_of_somebody_else_under_the_same_id_is_refused() -> None:
 
 def test_keys_that_a_token_brings_are_not_used() -> None:
     own = OTHER.as_dict(private=False)
-    for header in ({"jwk": own}, {"jku": "https://evil.example/jwks"}, {"x5u": "https://evil.example"}, {"x5c": ["AA"]}):
+    for header in (
+        {"jwk": own},
+        {"jku": "https://evil.example/jwks"},
+        {"x5u": "https://evil.example"},
+        {"x5c": ["AA"]},
+    ):
         assert refused(token(key=OTHER, **header)) is Reason.SIGNATURE
 
 
@@ -187,7 +194,9 @@ def test_any_text_is_verified_or_refused(text: str) -> None:
 
 def test_without_an_id_the_only_key_for_the_algorithm_counts() -> None:
     assert verify(token(kid=None)).thumbprint == RSA.thumbprint()
-    two = parse_key_set(json.dumps({"keys": [RSA.as_dict(private=False), OTHER.as_dict(private=False) | {"kid": "b"}]}).encode())
+    two = parse_key_set(
+        json.dumps({"keys": [RSA.as_dict(private=False), OTHER.as_dict(private=False) | {"kid": "b"}]}).encode()
+    )
     assert two.find(None, "RS256") is None
     assert NO_KEYS.find("rsa", "RS256") is None
 
@@ -196,7 +205,12 @@ def test_symmetric_small_and_foreign_keys_are_left_out() -> None:
     small = {"kty": "RSA", "n": "AQAB" * 20, "e": "AQAB", "kid": "small"}
     others = [
         {"kty": "oct", "k": "c2VjcmV0", "kid": "secret"},
-        {"kty": "RSA", "use": "enc", **{k: v for k, v in RSA.as_dict(private=False).items() if k in "ne"}, "kid": "enc"},
+        {
+            "kty": "RSA",
+            "use": "enc",
+            **{k: v for k, v in RSA.as_dict(private=False).items() if k in "ne"},
+            "kid": "enc",
+        },
         {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": "bad"},
         {"kty": "AKP", "alg": "ML-DSA-44", "pub": "AA", "kid": "new"},
         small,

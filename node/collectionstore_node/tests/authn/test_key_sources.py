@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-
 import pytest
 
 from collectionstore_node.authn.key_sources import AGAIN_S, REFRESH_S, KeySources, Place, Source, Unavailable
@@ -122,7 +121,9 @@ async def test_an_issuer_that_is_away_changes_nothing_until_its_keys_are_too_old
     assert source.problem == ""
 
 
-@pytest.mark.parametrize("text", [b"", b"<html>", b'{"keys": []}', json.dumps({"keys": [{"kty": "oct", "k": "AA"}]}).encode()])
+@pytest.mark.parametrize(
+    "text", [b"", b"<html>", b'{"keys": []}', json.dumps({"keys": [{"kty": "oct", "k": "AA"}]}).encode()]
+)
 async def test_an_answer_that_is_no_key_set_leaves_the_former_keys(bench: Bench, text: bytes) -> None:
     source = bench.use(BY_URL)
     await bench.tend()
@@ -195,5 +196,3 @@ async def test_what_stays_configured_keeps_its_keys(bench: Bench) -> None:
     bench.sources.configure({})
     assert bench.sources.get("corp") is None
     await bench.sources.close()
-
-
