@@ -112,20 +112,22 @@ async def test_users_and_the_operator_get_in_and_members_do_not(port: Port) -> N
         assert (status, who["user"], who["method"]) == (200, "operator", "certificate")
         assert "operator" in who["roles"]
         assert (await port.ask(operator, "PUT", "/api/v1/users/ada", {"roles": ["reader"]}))[0] == 201
-    for authority, uris, name in (
-        (port.cluster, (USER,), "x"),
-        (port.users, (USER,), "x"),
-        (port.users, (), "ada"),
-    ):
+    clients: list[tuple[Authority, list[str], str]] = [
+        (port.cluster, [USER], "x"),
+        (port.users, [USER], "x"),
+        (port.users, [], "ada"),
+    ]
+    for authority, uris, name in clients:
         async with port.client(authority, *uris, name=name) as session:
             status, who = await port.ask(session, "GET", "/api/v1/whoami")
             assert (status, who["user"], who["roles"]) == (200, "ada", ["reader"])
-    for authority, uris in (
-        (port.cluster, (f"collectionstore://{CLUSTER}/shop-1", "collectionstore-node:00c0ffee00c0ffee")),
-        (port.cluster, (f"collectionstore://{CLUSTER}/users/nobody",)),
-        (port.users, (OPERATOR,)),
-        (port.users, (f"collectionstore://{CLUSTER}/shop-1",)),
-    ):
+    others: list[tuple[Authority, list[str]]] = [
+        (port.cluster, [f"collectionstore://{CLUSTER}/shop-1", "collectionstore-node:00c0ffee00c0ffee"]),
+        (port.cluster, [f"collectionstore://{CLUSTER}/users/nobody"]),
+        (port.users, [OPERATOR]),
+        (port.users, [f"collectionstore://{CLUSTER}/shop-1"]),
+    ]
+    for authority, uris in others:
         async with port.client(authority, *uris, member=True) as session:
             status, problem = await port.ask(session, "GET", "/api/v1/whoami")
             assert (status, problem["code"]) == (401, "unauthorized")
