@@ -81,7 +81,8 @@ class Authenticator:
         self.keys = keys(self.changed)
         """The keys of issuers."""
         self.passwords = passwords
-        self._directory = directory
+        self.directory = directory
+        """The replicated state."""
         self._evaluation = Evaluation(directory, self.keys, cluster_id=cluster_id, trust=trust, local=local)
         self._cluster_id = cluster_id
         self._wall_s = wall_s
@@ -104,16 +105,16 @@ class Authenticator:
     @property
     def mode(self) -> Mode:
         """Whether refusals are enforced."""
-        return self._directory.mode
+        return self.directory.mode
 
     @property
     def epoch(self) -> int:
         """Rises whenever a proof may not hold any more."""
-        revision = self._directory.revision
+        revision = self.directory.revision
         if revision != self._revision:
             self._revision = revision
             self._epoch += 1
-            configuration = self._directory.configuration
+            configuration = self.directory.configuration
             if configuration != self._configuration:
                 self._configuration = configuration
                 self._evaluation.configure(configuration)
@@ -276,7 +277,7 @@ class Authenticator:
     async def _check(self, given: Basic, network: str, key: bytes) -> PasswordProof | None:
         user = given.user
         try:
-            hashed = self._directory.password(user)
+            hashed = self.directory.password(user)
             if await self.passwords.verify(given.password, hashed) and hashed is not None:
                 self._succeeded(user, network)
                 return PasswordProof(user, hashed)

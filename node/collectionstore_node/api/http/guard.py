@@ -105,6 +105,7 @@ class Guard:
     ) -> None:
         """`allows` says whether a caller may do something now."""
         self.authenticator = authenticator
+        self._directory = authenticator.directory
         self._metrics = metrics
         self._allows = allows
         self._loop = asyncio.get_running_loop()
@@ -115,7 +116,7 @@ class Guard:
     @property
     def off(self) -> bool:
         """Whether callers are of no interest."""
-        return self.authenticator.mode is Mode.DISABLED
+        return self._directory.mode is Mode.DISABLED
 
     # Callers
 
