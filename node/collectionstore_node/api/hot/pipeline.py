@@ -193,7 +193,9 @@ class Pipeline:
         request = HotRequest(wire, head.method, head.target, headers.fields, content, alone=alone)
         self._queue.append(request)
         # A span is active in the context of its request, as on the general path in that of its task; so is a caller.
-        context = copy_context() if around.exchange.traced or around.exchange.guard is not None else None
+        guard = around.exchange.guard
+        guarded = guard is not None and not guard.off
+        context = copy_context() if guarded or around.exchange.traced else None
         # What the dispatcher and the handlers of these routes use of a request is what this one has.
         handling: Coroutine[Any, Any, Answer] = around.exchange.handle(request)  # type: ignore[arg-type]
         request.drive = drive = Drive(handling, self.ended, request, around.loop, context)

@@ -15,6 +15,7 @@ from collectionstore_node.access.modes import Mode
 from collectionstore_node.api import ApiServer, make_client_server, make_probe_server
 from collectionstore_node.api.http import guard as guards_module
 from collectionstore_node.api.stream.websocket import Close
+from collectionstore_node.errors import NotNow
 from collectionstore_node.service import Store
 from collectionstore_node.tests.api.conftest import LIMITS, STORE_LIMITS, _render
 from collectionstore_node.tests.api.guards import AS_OWNER, OWNER, Watched
@@ -556,3 +557,14 @@ async def test_the_metrics_port_asks_for_the_right_to_monitor(
             (await client.get(target, Authorization=reader)).problem(403, "forbidden")
             assert (await client.get(target, Authorization=monitor)).status == 200
     await runner.cleanup()
+
+
+async def test_permissive_asks_no_leader_before_it_lets_in(client: Client, members: Members, watched: Watched) -> None:
+    async def catch_up() -> None:
+        raise NotNow("no leader")
+
+    watched.authenticator._catch_up = catch_up
+    unknown = f"Bearer cst_{'0' * 16}_{'A' * 43}"
+    assert (await client.get(ADA, Authorization=unknown)).status == 503
+    await members.configure(mode="Permissive")
+    assert (await client.get(ADA, Authorization=unknown)).status == 200
