@@ -174,6 +174,68 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
         ),
     ),
     (
+        "Authentication",
+        "node",
+        (
+            Limit(
+                "a JSON Web Token, its claims, and the ID of its key",
+                "{authn.jwts:TOKEN_CHARACTERS_MAX} characters; {authn.jwts:CLAIMS_MAX}; "
+                "{authn.keysets:KEY_ID_CHARACTERS_MAX} characters",
+                ("authn.jwts:read",),
+                "401 `unauthorized`",
+                ("authentication_refusals_total",),
+            ),
+            Limit(
+                "a user's name and a password in a request",
+                "{authn.headers:USER_CHARACTERS_MAX} characters; {authn.headers:PASSWORD_BYTES_MAX|bytes}",
+                ("authn.headers:checked_password",),
+                "401 `unauthorized`",
+                ("authentication_refusals_total",),
+            ),
+            Limit(
+                "a key set of an issuer, and its keys",
+                "{authn.keysets:KEY_SET_BYTES_MAX|bytes}; {authn.keysets:KEYS_MAX}",
+                ("authn.keysets:parse_key_set",),
+                "the keys before it stay in use until they are too old",
+                ("issuer_keys_age_seconds", "issuers_without_keys"),
+            ),
+            Limit(
+                "attempts to fetch the keys of an issuer",
+                "one in {authn.key_sources:AGAIN_S|s}, each within {authn.fetching:TIMEOUT_S|s}",
+                ("authn.key_sources:KeySources.look_again",),
+                "the token is judged by the keys that are known",
+                ("authentication_refusals_total",),
+            ),
+            Limit(
+                "passwords that are checked or wait for it, and threads that check them",
+                "{authn.passwords:WAITING_MAX}; {authn.passwords:THREADS}",
+                ("authn.passwords:Passwords.verify",),
+                "503 `overloaded`",
+                ("password_checks", "http_problems_total"),
+            ),
+            Limit(
+                "wrong passwords of one user, and from one address, before the next attempt waits",
+                "{authn.authenticator:USER_FREE}; {authn.authenticator:ADDRESS_FREE}",
+                ("authn.slowing:Slowing.failed",),
+                "429 `too_many_attempts`",
+                ("authentication_slowed_total",),
+            ),
+            Limit(
+                "different passwords of one user that are checked at a time",
+                "{authn.authenticator:GUESSES_MAX}",
+                ("authn.authenticator:Authenticator.identify",),
+                "429 `too_many_attempts`",
+                ("authentication_slowed_total",),
+            ),
+            Limit(
+                "credentials that are remembered; users and addresses with failures",
+                "{authn.authenticator:REMEMBERED_MAX}; {authn.slowing:KEYS_MAX} of each",
+                ("authn.authenticator:Authenticator.identify", "authn.slowing:Slowing.failed"),
+                "the oldest makes room",
+            ),
+        ),
+    ),
+    (
         "Streams",
         "node",
         (

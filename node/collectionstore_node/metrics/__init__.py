@@ -6,6 +6,7 @@ Recorders are resolved at start, so that the hot path counts without a lookup.
 from __future__ import annotations
 
 from collectionstore_node.metrics.clients import (
+    AuthenticationSeries,
     ExpirySeries,
     HttpSeries,
     IndexSeries,
@@ -33,6 +34,7 @@ from collectionstore_node.metrics.transport import PeerSeries, TransportSeries
 __all__ = [
     "CHAPTERS",
     "SERIES",
+    "AuthenticationSeries",
     "DigestSeries",
     "DiskSeries",
     "ExpirySeries",
