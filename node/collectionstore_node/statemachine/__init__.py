@@ -40,6 +40,8 @@ another.
     0e history        last revision of an entry          time and changes of the entry
     0f consumers      name of a consumer                 what it asks for, and its position
     11 sequences      collection ID                      the last number that a document was given
+    16 usage          01, collection ID                  what the documents of a collection with a quota take
+    16 usage          02, collection ID                  name of such a collection while they are being counted
 
 Revision
 - One number for the whole store: the number of applied commands. Every command takes the next one, also one that fails
@@ -62,11 +64,11 @@ Invariants
 
 Modules, from the outside in: `apply` is the meaning of `commands`, with `commits` (transactions that depend on queries,
 or on what a client has read), `searching`, `transactions`, `updates`, `index_commands`, `configuring`, `consumers`,
-`expiry_commands`, `dedupe`, `conforming`, `indexing`, `history`, `expiry_queue`, `leases`, `catalog` and `writing`;
+`expiry_commands`, `dedupe`, `conforming`, `metering`, `usage_commands`, `indexing`, `history`, `expiry_queue`, `leases`, `catalog` and `writing`;
 `members` applies membership changes; `reads` serves clients; `past` undoes what was changed; `digest` and `header`
 close every entry; `tokens` has the key of what is signed; `view` is the port to storage; `options`, `ttl`, `keys`,
-`stored`, `index_catalog` and `codec` are the layout.
+`stored`, `index_catalog`, `usage` and `codec` are the layout.
 
-Thirty-one modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
+Thirty-four modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
 feature level.
 """

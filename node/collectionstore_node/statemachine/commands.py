@@ -451,6 +451,20 @@ class DeleteConsumer(msgspec.Struct, frozen=True, array_like=True, tag=50):
     name: str
 
 
+class CountUsage(msgspec.Struct, frozen=True, array_like=True, tag=73):
+    """Count the next documents of a collection that has got a quota: a bounded number; from level `CHANGES` on.
+
+    The leader proposes one after the other. PRECONDITION_FAILED unless the count stands at `after`, so that a step that
+    two leaders propose is done once.
+    """
+
+    collection: str
+    collection_id: int
+    """The revision of its creation."""
+    after: str = ""
+    """The ID of the last document that is counted; empty at the beginning."""
+
+
 ClientAction: TypeAlias = (
     Put
     | Delete
@@ -474,7 +488,7 @@ ClientAction: TypeAlias = (
     | AckConsumer
     | DeleteConsumer
 )
-Action: TypeAlias = ClientAction | BuildIndex | Expire | LimitHistory
+Action: TypeAlias = ClientAction | BuildIndex | CountUsage | Expire | LimitHistory
 
 
 class Idempotency(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -521,6 +535,7 @@ _LEVELS: Final[dict[type, int]] = {
     **dict.fromkeys(
         (GuardedTransaction, Commit, Settle, LimitHistory, PutConsumer, AckConsumer, DeleteConsumer), CHANGES
     ),
+    CountUsage: CHANGES,
 }
 """The level of each kind of action that is not of the first one."""
 
@@ -665,6 +680,10 @@ class Code(enum.IntEnum):
     """What has become of the command is no longer known: see `Settle`."""
     INVALID_LIMIT = 80
     """The history cannot be bounded so; members propose no such bound."""
+    QUOTA_EXCEEDED = 115
+    """The collection would have more documents, or more bytes, than it may; nothing was changed. `refused_index` names
+    the option, and its value in place of a document. In a transaction `failed_operation` is the last that adds to it.
+    """
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -27,6 +27,7 @@ OPTIONS: Final = b"\x0b"
 HISTORY: Final = b"\x0e"
 CONSUMERS: Final = b"\x0f"
 SEQUENCES: Final = b"\x11"
+USAGE: Final = b"\x16"
 
 HEADER_KEY: Final = META + b"header"
 MEMBERSHIP_KEY: Final = META + b"membership"
@@ -37,6 +38,8 @@ DUE_RECORDS: Final = EXPIRY + b"\x01"
 DUE_LEASES: Final = EXPIRY + b"\x02"
 LEASE_RECORDS: Final = LEASES + b"\x01"
 ATTACHED: Final = LEASES + b"\x02"
+USAGE_RECORDS: Final = USAGE + b"\x01"
+USAGE_COUNTS: Final = USAGE + b"\x02"
 
 _NUMBER = struct.Struct(">Q")
 _ESCAPED_ZERO = b"\x00\xff"
@@ -158,6 +161,16 @@ def options_key(collection_id: int) -> bytes:
 def sequence_key(collection_id: int) -> bytes:
     """Return the storage key of the last number of a collection's sequence."""
     return SEQUENCES + _NUMBER.pack(collection_id)
+
+
+def usage_key(collection_id: int) -> bytes:
+    """Return the storage key of what the documents of a collection take."""
+    return USAGE_RECORDS + _NUMBER.pack(collection_id)
+
+
+def usage_count_key(collection_id: int) -> bytes:
+    """Return the storage key under which a collection is listed while its documents are being counted."""
+    return USAGE_COUNTS + _NUMBER.pack(collection_id)
 
 
 def last_text(key: bytes, prefix: bytes) -> str:
