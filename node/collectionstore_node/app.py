@@ -25,7 +25,9 @@ from aiohttp import hdrs, web
 from collectionstore_node import __version__
 from collectionstore_node.allocator import GIVE_BACK_S, give_back
 from collectionstore_node.api import make_client_server, make_probe_server, make_waiting_server
+from collectionstore_node.api.http.accounting import Accounting
 from collectionstore_node.api.http.instruments import Diagnostics
+from collectionstore_node.auditing import accounting, audit_status, open_auditor
 from collectionstore_node.errors import NodeError, StorageFailed
 from collectionstore_node.lifecycle import (
     NO_MEMORY,
@@ -258,7 +260,9 @@ async def start(
     driver = Driver(local, transport)
     stack.push_async_callback(driver.close)
     tls = None if settings.client_tls == "Disabled" else _client_tls(settings)
-    facts = process_facts(settings, environment.pid, partial(certificate_report, security, tls))
+    auditor = await open_auditor(stack, settings, metrics, environment, partial(_ended, local))
+    report, audited = partial(certificate_report, security, tls), partial(audit_status, auditor)
+    facts = process_facts(settings, environment.pid, report, audited)
     replica = Replica(local, driver, transport, facts)
     stack.push_async_callback(replica.close)
     MemberGauges(local, driver, transport, metrics)
@@ -282,7 +286,8 @@ async def start(
     keeping = asyncio.create_task(HistoryKeeper(replica, asyncio.sleep).run(), name="history")
     keeping.add_done_callback(partial(_ended, local))
     stack.push_async_callback(cancel_and_wait, keeping)
-    await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics, environment.serve)
+    account = partial(accounting, auditor=auditor, limits=lambda: None, metrics=metrics, wall_ms=environment.wall_ms)
+    await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics, environment.serve, account)
     reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
     reloading.add_done_callback(partial(_ended, local))
     stack.push_async_callback(cancel_and_wait, reloading)
@@ -358,6 +363,7 @@ async def _serve(
     tracing: Tracing | None,
     diagnostics: Diagnostics,
     serve: ServeHttp,
+    account: Callable[[Store], Accounting],
 ) -> None:
     store_limits = StoreLimits(
         document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max
@@ -382,6 +388,7 @@ async def _serve(
         trace_operation=operation_tracing(tracing),
         diagnostics=diagnostics,
         is_ours=client_hosts(settings),
+        accounting=account(store),
     )
     probes = make_probe_server(store, limits, series, render_metrics=exposition.render, is_ours=metrics_hosts(settings))
     counted, shares = PortSeries(metrics), descriptors(settings)

@@ -12,7 +12,7 @@ import msgspec
 
 from collectionstore_node.access.bodies import ROLE_NAME, USER_NAME, check_names, decoded, invalid
 from collectionstore_node.access.builtin import OPERATOR
-from collectionstore_node.access.limits import NO_LIMITS, UserLimits
+from collectionstore_node.access.limits import NO_LIMITS, CollectionLimits, UserLimits
 from collectionstore_node.access.modes import Mode
 from collectionstore_node.access.users import USER_ROLES_MAX
 
@@ -21,6 +21,8 @@ ISSUERS_MAX: Final = 16
 RULES_MAX: Final = 256
 """Rules of an issuer, and of ServiceAccounts."""
 AUDIENCES_MAX: Final = 16
+COLLECTION_LIMITS_MAX: Final = 1_000
+"""Collections with limits of their own."""
 TEXT_MAX: Final = 1_024
 """Characters of a URL, a path, a claim or an audience."""
 KEYS_BYTES_MAX: Final = 64 << 10
@@ -98,6 +100,8 @@ class AccessConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     service_accounts: ServiceAccounts | None = None
     limits: UserLimits = NO_LIMITS
     """Of each user whose record has none."""
+    collection_limits: tuple[CollectionLimits, ...] = ()
+    """Of collections, whoever asks for them."""
 
 
 def parse_configuration(body: bytes) -> AccessConfiguration:
@@ -116,6 +120,7 @@ def parse_configuration(body: bytes) -> AccessConfiguration:
                 raise invalid(f"/issuers/{at}/{field}", "another issuer has the same")
     if given.service_accounts is not None:
         _check_accounts(given.service_accounts, "/service_accounts")
+    _check_collection_limits(given.collection_limits, "/collection_limits")
     return given
 
 
@@ -174,6 +179,18 @@ def _check_accounts(accounts: ServiceAccounts, pointer: str) -> None:
         if rule.user and USER_NAME.fullmatch(rule.user) is None:
             raise invalid(f"{pointer}/rules/{at}/user", "not a name of a user")
         _check_roles(rule.roles, f"{pointer}/rules/{at}/roles")
+
+
+def _check_collection_limits(limits: tuple[CollectionLimits, ...], pointer: str) -> None:
+    if len(limits) > COLLECTION_LIMITS_MAX:
+        raise invalid(pointer, f"{len(limits)} collections; at most {COLLECTION_LIMITS_MAX} are allowed")
+    known: set[str] = set()
+    for at, one in enumerate(limits):
+        if not one.collection or len(one.collection) > TEXT_MAX:
+            raise invalid(f"{pointer}/{at}/collection", "the name of a collection")
+        if one.collection in known:
+            raise invalid(f"{pointer}/{at}/collection", "the collection has limits already")
+        known.add(one.collection)
 
 
 def _check_audiences(audiences: tuple[str, ...], pointer: str) -> None:

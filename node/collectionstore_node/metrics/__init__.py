@@ -5,6 +5,7 @@ Recorders are resolved at start, so that the hot path counts without a lookup.
 
 from __future__ import annotations
 
+from collectionstore_node.metrics.audit import RefusedSeries, SinkSeries
 from collectionstore_node.metrics.clients import ExpirySeries, HttpSeries, IndexSeries, WatchSeries, WriteSeries
 from collectionstore_node.metrics.ports import PortSeries
 from collectionstore_node.metrics.replica import (
@@ -36,7 +37,9 @@ __all__ = [
     "PortSeries",
     "ProposalSeries",
     "ReadSeries",
+    "RefusedSeries",
     "ReplicaMetrics",
+    "SinkSeries",
     "SnapshotSeries",
     "SpaceSeries",
     "TracingSeries",

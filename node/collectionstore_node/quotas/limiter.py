@@ -1,25 +1,52 @@
 """`Limiter`: who is over a limit now. Pure, with the clock handed in.
 
 A request is let in while its user and its collection have a token for it, and is charged for its bytes when it has
-ended: how large an answer is, is not known before. So a bucket of bytes may go below zero, by one request; what comes
-next waits until that has come in.
+ended: how large an answer is, is not known before. So a bucket of bytes may go below zero, by the requests that were in
+flight; what comes next waits until that has come in.
+
+All limits are limits of one member: each counts what its own clients ask of it, as no member waits for another one to
+admit a request. Three members with a limit of 100 requests per second let a client that uses all of them make 300.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
+from collectionstore_node.access.limits import UserLimits
 from collectionstore_node.quotas.buckets import Bucket
-from collectionstore_node.quotas.limits import Limits, Rates, rates_of, rates_of_collection
-
-K = TypeVar("K")
 
 KEPT_MAX: Final = 10_000
-"""Users and collections whose buckets are kept, each."""
+"""Users, and collections, whose buckets are kept."""
 RETRY_S_MIN: Final = 0.05
 RETRY_S_MAX: Final = 60.0
 STREAM_RETRY_S: Final = 5.0
+
+K = TypeVar("K")
+
+
+class Rates(Protocol):
+    """Bounds of a user or a collection; 0 for no bound."""
+
+    @property
+    def requests_per_second(self) -> int: ...
+
+    @property
+    def bytes_per_second(self) -> int: ...
+
+
+class Limits(Protocol):
+    """The limits that are in force: those of the replicated access control, at one revision of it."""
+
+    @property
+    def revision(self) -> int:
+        """The access revision."""
+
+    def of_user(self, user: str) -> UserLimits:
+        """Return the limits of a user."""
+
+    def of_collection(self, name: str) -> Rates | None:
+        """Return the limits of a collection, None if it has none."""
 
 
 class Refusal(NamedTuple):
@@ -28,7 +55,7 @@ class Refusal(NamedTuple):
     scope: str
     """`user` or `collection`."""
     limit: str
-    """The name of the limit, as in `Rates`."""
+    """The name of the limit, such as `requests_per_second`."""
     value: int
     retry_after_s: float
 
@@ -36,12 +63,16 @@ class Refusal(NamedTuple):
 class _Meter:
     """The buckets of one user, or of one collection."""
 
-    __slots__ = ("bytes", "rates", "requests")
+    __slots__ = ("bytes", "rates", "requests", "revision")
 
-    def __init__(self, rates: Rates, now: float) -> None:
+    def __init__(self, rates: Rates | None, revision: int, now: float) -> None:
         self.rates = rates
-        self.requests = Bucket(rates.requests_per_second, now) if rates.requests_per_second else None
-        self.bytes = Bucket(rates.bytes_per_second, now) if rates.bytes_per_second else None
+        self.revision = revision
+        self.requests = self.bytes = None
+        if rates is not None and rates.requests_per_second:
+            self.requests = Bucket(rates.requests_per_second, now)
+        if rates is not None and rates.bytes_per_second:
+            self.bytes = Bucket(rates.bytes_per_second, now)
 
     def refusal(self, scope: str, now: float) -> Refusal | None:
         for name, bucket in (("requests_per_second", self.requests), ("bytes_per_second", self.bytes)):
@@ -66,39 +97,32 @@ FREE: Final = Admitted(None, None)
 
 
 class Limiter:
-    """The rates of a member. Belongs to one event loop; O(1) for a request, none without limits."""
+    """The rates of a member. Belongs to one event loop; O(1) for a request, and next to nothing without limits."""
 
-    __slots__ = ("_clock", "_collections", "_limits", "_streams", "_users")
+    __slots__ = ("_clock", "_collections", "_streams", "_users", "refused")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` is monotonic, in seconds."""
         self._clock = clock
-        self._limits: Limits | None = None
-        self._users: dict[tuple[str, tuple[str, ...]], _Meter] = {}
+        self._users: dict[str, _Meter] = {}
         self._collections: dict[str, _Meter] = {}
         self._streams: dict[str, int] = {}
+        self.refused = {"user": 0, "collection": 0}
+        """Requests and streams that were refused, by scope."""
 
-    def use(self, limits: Limits | None) -> None:
-        """Go on with other limits. All buckets begin full then."""
-        if limits is not self._limits:
-            if limits != self._limits:
-                self._users.clear()
-                self._collections.clear()
-            self._limits = limits
-
-    def enter(self, user: str, roles: tuple[str, ...], collection: str) -> Admitted | Refusal:
-        """Let a request in, or return why not; an empty `collection` is none."""
-        limits = self._limits
+    def enter(self, limits: Limits | None, user: str, collection: str) -> Admitted | Refusal:
+        """Let a request in, or return why not. An empty `user` or `collection` is none; `limits` None: nothing is."""
         if limits is None:
             return FREE
         now = self._clock()
-        of_user = self._user(limits, user, roles, now)
+        of_user = self._user(limits, user, now) if user else None
         of_collection = self._collection(limits, collection, now) if collection else None
         # Both are asked BEFORE a token is taken: a request that one refuses takes none of the other.
         refusal = None if of_user is None else of_user.refusal("user", now)
         if refusal is None and of_collection is not None:
             refusal = of_collection.refusal("collection", now)
         if refusal is not None:
+            self.refused[refusal.scope] += 1
             return refusal
         for meter in (of_user, of_collection):
             if meter is not None and meter.requests is not None:
@@ -111,12 +135,12 @@ class Limiter:
             if meter is not None and meter.bytes is not None:
                 meter.bytes.take(size_bytes, self._clock())
 
-    def open_stream(self, user: str, roles: tuple[str, ...]) -> Refusal | None:
+    def open_stream(self, limits: Limits | None, user: str) -> Refusal | None:
         """Count a stream of a user in, or return why not; call `close_stream` at its end."""
-        limits = self._limits
         open_now = self._streams.get(user, 0)
-        most = 0 if limits is None else rates_of(limits, user, roles).streams
+        most = limits.of_user(user).streams if limits is not None and user else 0
         if most and open_now >= most:
+            self.refused["user"] += 1
             return Refusal("user", "streams", most, STREAM_RETRY_S)
         self._streams[user] = open_now + 1
         return None
@@ -129,30 +153,31 @@ class Limiter:
         else:
             del self._streams[user]
 
-    def _user(self, limits: Limits, user: str, roles: tuple[str, ...], now: float) -> _Meter | None:
-        # By the roles, too: those of a credential come with it, and another one of the same user has its own limits.
-        key = (user, roles)
-        found = self._users.get(key)
-        if found is None:
-            found = _Meter(rates_of(limits, user, roles), now)
-            _make_room(self._users, now)
-            self._users[key] = found
+    def _user(self, limits: Limits, user: str, now: float) -> _Meter:
+        found = self._users.get(user)
+        if found is None or found.revision != limits.revision:
+            found = _kept(self._users, user, found, limits.of_user(user), limits.revision, now)
         return found
 
-    def _collection(self, limits: Limits, name: str, now: float) -> _Meter | None:
+    def _collection(self, limits: Limits, name: str, now: float) -> _Meter:
         found = self._collections.get(name)
-        if found is None:
-            found = _Meter(rates_of_collection(limits, name), now)
-            _make_room(self._collections, now)
-            self._collections[name] = found
+        if found is None or found.revision != limits.revision:
+            found = _kept(self._collections, name, found, limits.of_collection(name), limits.revision, now)
         return found
 
 
-def _make_room(meters: dict[K, _Meter], now: float) -> None:
-    if len(meters) < KEPT_MAX:
-        return
-    # A full bucket is as a new one: nothing is lost with those. If none is, the oldest goes, which is at its limit:
-    # names that are made up by the thousand can free one user of what it has taken, and no more.
-    idle = [name for name, meter in meters.items() if meter.full(now)]
-    for name in idle or [next(iter(meters))]:
-        del meters[name]
+def _kept(
+    meters: dict[K, _Meter], name: K, found: _Meter | None, rates: Rates | None, revision: int, now: float
+) -> _Meter:
+    """Return the meter to use from now on: a new one, with full buckets, only where the rates are other ones."""
+    if found is not None and found.rates == rates:
+        found.revision = revision
+        return found
+    if found is None and len(meters) >= KEPT_MAX:
+        # A full bucket is as a new one: nothing is lost with those. If none is, the oldest goes: names that are made up
+        # by the thousand can free one user of what it has taken, and no more.
+        idle = [one for one, meter in meters.items() if meter.full(now)]
+        for one in idle or [next(iter(meters))]:
+            del meters[one]
+    meters[name] = made = _Meter(rates, revision, now)
+    return made

@@ -68,7 +68,10 @@ class WatchedAnswer(Answer):
         watch = self._watch
         while True:
             told = await watch.next()
-            outlet.write(_chunk(self._written(told), chunked=chunked))
+            written = self._written(told)
+            outlet.write(_chunk(written, chunked=chunked))
+            if self.charge is not None:
+                self.charge(len(written))
             last = told.events[-1].kind if told.ended else ""
             if outlet.writing_paused and not await _taken(outlet):
                 slow = event(SLOW, watch.token, reason=f"{SLOW_S:g} s were not enough to take what was sent")

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from collectionstore_node.api.http.call import Handler
 from collectionstore_node.api.http.direct import DirectHandler
+from collectionstore_node.api.http.facts import Facts, facts_of
 from collectionstore_node.api.http.instruments import HttpMetrics, RouteMetrics
 from collectionstore_node.api.http.problems import Problem
 
@@ -61,6 +62,8 @@ class Entry(NamedTuple):
     """Whether it is served however long it has waited."""
     lasting: bool
     """Whether it lasts for as long as its client sends."""
+    facts: Facts
+    """What it does, for limits and the audit log."""
 
 
 class _Node:
@@ -87,6 +90,8 @@ class Router:
             node = self._place(route.pattern)
             for method in (route.method, "HEAD") if route.method == "GET" else (route.method,):
                 counters = metrics.route(route.pattern, method)
+                write = not (route.probe or route.management or route.read) and method not in ("GET", "HEAD")
+                changes = not route.read and method not in ("GET", "HEAD")
                 node.methods[method] = Entry(
                     route.pattern,
                     route.handler,
@@ -94,11 +99,12 @@ class Router:
                     counters,
                     route.probe,
                     route.leader_only,
-                    write=not (route.probe or route.management or route.read) and method not in ("GET", "HEAD"),
+                    write=write,
                     safe=route.read or method in ("GET", "HEAD"),
                     direct=route.direct,
                     patient=route.probe or route.management,
                     lasting=route.lasting,
+                    facts=facts_of(method, route.pattern, write=changes),
                 )
 
     def find(self, method: str, path: str) -> tuple[Entry, list[str]]:
