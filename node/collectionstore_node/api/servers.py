@@ -59,7 +59,8 @@ def make_client_server(
 
     `tls` says whether clients reach the leader by https, `admin_token` whether a token authorizes admins; `trace` and
     `trace_operation` are None when tracing is disabled; `is_ours` is None when requests for every host are served.
-    `accounting` has limits and the audit log. Without `hot` every request takes the general path, as tests compare the two.
+    `accounting` has limits and the audit log. Without `hot` every request takes the general path, as tests compare the
+    two.
     """
     clock = asyncio.get_running_loop().time
     api = ApiContext(

@@ -55,7 +55,8 @@ async def open_audit(
     """Return the audit log, None if it is off; `stack` sends what is queued at its end.
 
     `series` counts for a sink of that name; `resource` describes the process to receivers of OTLP; `chain` is a random
-    ID; `ended` is told when a task that should last has ended. Raises `ValueError` for OpenTelemetry's variables if they cannot be used.
+    ID; `ended` is told when a task that should last has ended. Raises `ValueError` if OpenTelemetry's variables cannot
+    be used.
     """
     sinks: dict[str, Sink] = {}
     wall_ms = around.wall_ms

@@ -21,7 +21,9 @@ READS: Final = frozenset((Verb.READ, Verb.WATCH, Verb.MONITOR))
 REFUSED: Final = frozenset((401, 403))
 """Statuses of requests that were refused for credentials or rights."""
 
-_Names = Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=253)], ...], msgspec.Meta(max_length=NAMES_MAX)]
+_Names = Annotated[
+    tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=253)], ...], msgspec.Meta(max_length=NAMES_MAX)
+]
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -74,7 +76,7 @@ def parse_rules(text: str) -> tuple[Rule, ...]:
     try:
         rules = msgspec.json.decode(text.encode(), type=tuple[Rule, ...])
     except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError) as error:
-        raise ValueError(f"a JSON list of rules, such as [{{\"verbs\": [\"read\"], \"take\": 0}}]; {error}") from None
+        raise ValueError(f'a JSON list of rules, such as [{{"verbs": ["read"], "take": 0}}]; {error}') from None
     if len(rules) > RULES_MAX:
         raise ValueError(f"at most {RULES_MAX} rules")
     return rules

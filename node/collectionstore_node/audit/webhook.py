@@ -1,7 +1,7 @@
 """`WebhookSink`: records as lines of JSON, sent to a URL in batches.
 
-A batch is one POST of `application/x-ndjson`; any status of 2xx says that the receiver has it. Its lines are chained, and
-the first one of a process is a header. A batch whose answer was lost is sent again with the same lines and the same
+A batch is one POST of `application/x-ndjson`; any status of 2xx says that the receiver has it. Its lines are chained,
+and the first one of a process is a header. A batch whose answer was lost is sent again with the same lines and the same
 `Idempotency-Key`, so a receiver can tell a repetition from a record.
 """
 

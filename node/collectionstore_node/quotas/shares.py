@@ -73,6 +73,4 @@ class Shares:
 
     def _forget(self, now: float) -> None:
         self._forgot = now
-        self._users = {
-            user: use for user, use in self._users.items() if use.inflight or now - use.asked < ASKED_S
-        }
+        self._users = {user: use for user, use in self._users.items() if use.inflight or now - use.asked < ASKED_S}

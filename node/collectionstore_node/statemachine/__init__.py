@@ -63,8 +63,9 @@ Invariants
   so, because an exception would stop every replica at the same entry, forever.
 
 Modules, from the outside in: `apply` is the meaning of `commands`, with `commits` (transactions that depend on queries,
-or on what a client has read), `searching`, `transactions`, `updates`, `index_commands`, `configuring`, `consumers`,
-`expiry_commands`, `dedupe`, `conforming`, `metering`, `usage_commands`, `indexing`, `history`, `expiry_queue`, `leases`, `catalog` and `writing`;
+or on what a client has read), `searching`, `transactions`, `updates`, `index_commands`, `usage_commands`,
+`configuring`, `consumers`, `expiry_commands`, `dedupe`, `conforming`, `indexing`, `metering`, `history`,
+`expiry_queue`, `leases`, `catalog` and `writing`;
 `members` applies membership changes; `reads` serves clients; `past` undoes what was changed; `digest` and `header`
 close every entry; `tokens` has the key of what is signed; `view` is the port to storage; `options`, `ttl`, `keys`,
 `stored`, `index_catalog`, `usage` and `codec` are the layout.

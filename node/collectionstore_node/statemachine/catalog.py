@@ -339,6 +339,14 @@ class Catalog:
         if known is None and not empty:
             self._overlay.put(usage_count_key(number), name.encode())
 
+    def _open_options(self, name: str, number: int) -> None:
+        known = self.configured[name] = OpenOptions(number, read_options(self._overlay, number))
+        if known.options.metered:
+            usage = read_usage(self._overlay, number)
+            if usage is None:
+                raise InvariantViolated("a collection with a quota has no usage")
+            self.metered[name] = OpenUsage(number, known.options, usage)
+
     def _forget_usage(self, name: str) -> None:
         known = self.metered.pop(name, None)
         if known is None:
@@ -375,12 +383,7 @@ class Catalog:
                     OpenIndex(self._overlay, found.id, one) for one in read_indexes(self._overlay, found.id)
                 )
             if found is not None and found.configured:
-                self.configured[name] = known = OpenOptions(found.id, read_options(self._overlay, found.id))
-                if known.options.metered:
-                    usage = read_usage(self._overlay, found.id)
-                    if usage is None:
-                        raise InvariantViolated("a collection with a quota has no usage")
-                    self.metered[name] = OpenUsage(found.id, known.options, usage)
+                self._open_options(name, found.id)
             prefix = None if found is None else documents_prefix(found.id)
             self._collections[name] = prefix
             return prefix

@@ -184,9 +184,7 @@ def _existing(
     if configured is not None:
         members |= _shown(configured)
     if usage is not None:
-        members["usage"] = {
-            "documents": usage.documents, "bytes": usage.size_bytes, "counting": usage.counting
-        }
+        members["usage"] = {"documents": usage.documents, "bytes": usage.size_bytes, "counting": usage.counting}
     etag = b'ETag: "%d"\r\n' % (revision if configured is None else configured.revision)
     return json_answer(members, headers=etag + headers)
 

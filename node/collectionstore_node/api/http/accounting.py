@@ -221,7 +221,9 @@ class Accounting:
                 trace_id=how.trace_id,
                 received_bytes=how.received_bytes,
                 sent_bytes=how.sent_bytes,
-                content="" if content is None else cut(content[: 4 * CONTENT_MAX].decode(errors="replace"), CONTENT_MAX),
+                content=""
+                if content is None
+                else cut(content[: 4 * CONTENT_MAX].decode(errors="replace"), CONTENT_MAX),
             )
         )
 

@@ -13,9 +13,9 @@ from typing import Final, TypeAlias, cast
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
+from collectionstore_node.access.verbs import Verb
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.budgets.sending import Reader
-from collectionstore_node.access.verbs import Verb
 from collectionstore_node.api.http.accounting import Account, Ended, request_id_in, revision_in, trace_id_in
 from collectionstore_node.api.http.answers import PIECE_BYTES, Answer, staleness_lines
 from collectionstore_node.api.http.call import ApiContext, Call
