@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from collectionstore_node.audit.events import CONTENT_MAX, OVERHEAD_BYTES, Event
+from collectionstore_node.audit.events import CONTENT_MAX, OVERHEAD_BYTES, TEXT_BYTES, TEXT_MAX, Event
 from collectionstore_node.audit.feeder import Feeder
 from collectionstore_node.audit.rules import REFUSED, Rules
 from collectionstore_node.audit.settings import Blocking
 
-RESERVED_BYTES: Final = 2 * OVERHEAD_BYTES
-"""Of a queue, for the record of a request that has begun; and, if its content is recorded,"""
-CONTENT_BYTES: Final = 4 * CONTENT_MAX
+RESERVED_BYTES: Final = OVERHEAD_BYTES + 2 * TEXT_BYTES * (TEXT_MAX + 1)
+"""Of a queue, for the record of a request that has begun: the most that `size_of` may say of one."""
+CONTENT_BYTES: Final = TEXT_BYTES * (CONTENT_MAX + 1)
+"""The same for its content, if that is recorded."""
 
 
 class Unavailable(Exception):

@@ -12,6 +12,8 @@ TEXT_MAX: Final = 512
 """Characters of a text that a client chooses, such as the ID of a document; what is longer is cut."""
 CONTENT_MAX: Final = 4_096
 """Characters of content; what is longer is cut."""
+TEXT_BYTES: Final = 4
+"""What a character of a text may take in memory."""
 OVERHEAD_BYTES: Final = 768
 """What a record takes besides the texts of its client, at most about."""
 
@@ -82,7 +84,7 @@ def size_of(entry: Entry) -> int:
     """Return how many bytes of memory an entry takes, about."""
     if isinstance(entry, Dropped):
         return OVERHEAD_BYTES
-    return OVERHEAD_BYTES + 4 * (len(entry.content) + len(entry.id) + len(entry.user))
+    return OVERHEAD_BYTES + TEXT_BYTES * (len(entry.content) + len(entry.id) + len(entry.user))
 
 
 def shown_time(at_ms: int) -> str:

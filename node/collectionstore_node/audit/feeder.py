@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from collectionstore_node.audit.events import Dropped, Entry, size_of
+from collectionstore_node.audit.events import OVERHEAD_BYTES, Dropped, Entry, size_of
 from collectionstore_node.audit.sinks import Sink, SinkFailed
 
 BATCH_MAX: Final = 512
@@ -113,16 +113,25 @@ class Feeder:
     def put(self, entry: Entry) -> None:
         """Queue a record, or drop it if the queue is full."""
         size = size_of(entry)
-        if not self.has_room(size):
+        # With the record of what was lost before it, which stands where that would.
+        if not self.has_room(size + OVERHEAD_BYTES if self._lost else size):
             if not self._lost:
                 log.error("audit.dropping", sink=self.name, queued=len(self._queue), reason=self.failure)
             self._lost += 1
             self.dropped += 1
             self._series.dropped(1)
             return
+        if self._lost:
+            self._queue_lost()
         self._queue.append(entry)
         self.bytes += size
         self._wake.set()
+
+    def _queue_lost(self) -> None:
+        entry = Dropped(self._wall_ms(), self._lost)
+        self._lost = 0
+        self._queue.append(entry)
+        self.bytes += size_of(entry)
 
     async def close(self) -> None:
         """Send what is queued, for at most `CLOSE_S`; the rest is lost, and counted."""
@@ -151,14 +160,14 @@ class Feeder:
             self._wake.clear()
             if self.sink.linger_s:
                 await self._sleep(self.sink.linger_s)
-            while self._queue:
+            while self._queue or self._lost:
+                if not self._queue:
+                    self._queue_lost()
                 await self._deliver(self._batch())
 
     def _batch(self) -> list[Entry]:
         """Return the next records; they stay in the queue until the sink has them."""
         batch: list[Entry] = []
-        if self._lost:
-            batch.append(Dropped(self._wall_ms(), self._lost))
         size = 0
         for entry in self._queue:
             size += size_of(entry)
@@ -169,7 +178,6 @@ class Feeder:
 
     async def _deliver(self, batch: list[Entry]) -> None:
         """Send a batch until the sink has taken it."""
-        told = batch[0].count if isinstance(batch[0], Dropped) else 0
         pause_s = RETRY_S_MIN
         while True:
             self._sending_since = self._clock()
@@ -184,16 +192,15 @@ class Feeder:
             # Spread over half to one and a half of it: sinks of many members must not come together.
             await self._sleep(pause_s * (0.5 + self._random()))
             pause_s = min(2 * pause_s, RETRY_S_MAX)
-        records = len(batch) - bool(told)
-        for _ in range(records):
-            self.bytes -= size_of(self._queue.popleft())
-        self._lost -= told
+        for entry in batch:
+            self.bytes -= size_of(entry)
+            self._queue.popleft()
         self._anchor(at_least_s=ANCHOR_S)
-        self._series.written(records)
+        self._series.written(sum(not isinstance(entry, Dropped) for entry in batch))
         self._delivered.set()
         if self.error:
             self.error = ""
-            log.info("audit.sink_recovered", sink=self.name, queued=len(self._queue), dropped=told)
+            log.info("audit.sink_recovered", sink=self.name, queued=len(self._queue), dropped=self.dropped)
 
     def _anchor(self, *, at_least_s: float) -> None:
         now, position = self._clock(), self.sink.position

@@ -66,7 +66,7 @@ class OtlpSink:
 
     async def close(self) -> None:
         """Interrupt an export that waits for its next attempt; does not wait for a receiver that hangs."""
-        self._exporter.shutdown()
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
         self._thread.shutdown(wait=False)
 
     def _export(self, entries: Sequence[Entry]) -> None:

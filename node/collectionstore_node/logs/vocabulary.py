@@ -38,7 +38,7 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("audit.refused", ("error",), "A sink of the audit log cannot be set up, and the member does not start.", ("reason",)),
     LogEvent("audit.anchored", ("info",), "Where the chain of a sink stands: an anchor, for `csctl audit verify --anchor SEQUENCE:HASH`.", ("sink", "chain", "sequence", "hash")),
     LogEvent("audit.sink_failed", ("error",), "A sink of the audit log takes no records; they are queued, and it is tried again.", ("sink", "reason")),
-    LogEvent("audit.sink_recovered", ("info",), "It takes records again; `queued` are left, and `dropped` were lost.", ("sink", "queued", "dropped")),
+    LogEvent("audit.sink_recovered", ("info",), "It takes records again; `queued` are left, and `dropped` were lost since the start.", ("sink", "queued", "dropped")),
     LogEvent("audit.dropping", ("error",), "The queue of a sink is full: records for it are lost from here on, and counted.", ("sink", "queued", "reason")),
     LogEvent("audit.lost", ("error",), "The member stops, and a sink has not taken these records.", ("sink", "records", "reason")),
     # Leadership and the log

@@ -31,11 +31,6 @@ class Bucket:
         self._fill(now)
         self._tokens -= count
 
-    def full(self, now: float) -> bool:
-        """Return whether it holds as much as it can: then a new one is the same."""
-        self._fill(now)
-        return self._tokens >= self._most
-
     def _fill(self, now: float) -> None:
         # A clock that goes back adds nothing, and takes nothing.
         if now > self._at:

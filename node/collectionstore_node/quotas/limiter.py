@@ -11,18 +11,16 @@ admit a request. Three members with a limit of 100 requests per second let a cli
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol
 
 from collectionstore_node.access.limits import UserLimits
 from collectionstore_node.quotas.buckets import Bucket
 
 KEPT_MAX: Final = 10_000
-"""Users, and collections, whose buckets are kept."""
+"""Users whose buckets are kept; beyond it the oldest begins anew."""
 RETRY_S_MIN: Final = 0.05
 RETRY_S_MAX: Final = 60.0
 STREAM_RETRY_S: Final = 5.0
-
-K = TypeVar("K")
 
 
 class Rates(Protocol):
@@ -81,9 +79,6 @@ class _Meter:
                 retry_s = min(max(wait_s, RETRY_S_MIN), RETRY_S_MAX)
                 return Refusal(scope, name, getattr(self.rates, name), retry_s)
         return None
-
-    def full(self, now: float) -> bool:
-        return all(bucket is None or bucket.full(now) for bucket in (self.requests, self.bytes))
 
 
 class Admitted(NamedTuple):
@@ -159,25 +154,25 @@ class Limiter:
             found = _kept(self._users, user, found, limits.of_user(user), limits.revision, now)
         return found
 
-    def _collection(self, limits: Limits, name: str, now: float) -> _Meter:
+    def _collection(self, limits: Limits, name: str, now: float) -> _Meter | None:
+        rates = limits.of_collection(name)
+        if rates is None:
+            # Nothing is kept of it: a client can name any number of collections.
+            return None
         found = self._collections.get(name)
         if found is None or found.revision != limits.revision:
-            found = _kept(self._collections, name, found, limits.of_collection(name), limits.revision, now)
+            found = _kept(self._collections, name, found, rates, limits.revision, now)
         return found
 
 
 def _kept(
-    meters: dict[K, _Meter], name: K, found: _Meter | None, rates: Rates | None, revision: int, now: float
+    meters: dict[str, _Meter], name: str, found: _Meter | None, rates: Rates | None, revision: int, now: float
 ) -> _Meter:
     """Return the meter to use from now on: a new one, with full buckets, only where the rates are other ones."""
     if found is not None and found.rates == rates:
         found.revision = revision
         return found
     if found is None and len(meters) >= KEPT_MAX:
-        # A full bucket is as a new one: nothing is lost with those. If none is, the oldest goes: names that are made up
-        # by the thousand can free one user of what it has taken, and no more.
-        idle = [one for one, meter in meters.items() if meter.full(now)]
-        for one in idle or [next(iter(meters))]:
-            del meters[one]
+        del meters[next(iter(meters))]
     meters[name] = made = _Meter(rates, revision, now)
     return made

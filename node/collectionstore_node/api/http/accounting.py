@@ -97,20 +97,25 @@ class Accounting:
         limits: Callable[[], Limits | None],
         shares: tuple[Shares, Shares],
         wall_ms: Callable[[], int],
+        caller: Callable[[], Caller | None] = CALLER.get,
     ) -> None:
-        """`limits` returns those in force now, None if there are none; `shares` are of requests, and of writes."""
+        """`limits` returns those in force now, None if there are none; `shares` are of requests, and of writes.
+
+        `caller` returns who makes the request at hand.
+        """
         self._auditor = auditor
         self._limiter = limiter
         self._limits = limits
         self._requests, self._writes = shares
         self._wall_ms = wall_ms
+        self._caller = caller
 
     def begin(self, facts: Facts, arguments: Sequence[str], *, write: bool) -> Account | None:
         """Let a request in; None if there is nothing to tell behind it. Raises `Problem` or `Overloaded`.
 
         `arguments` are those of the path.
         """
-        caller = CALLER.get()
+        caller = self._caller()
         limits, auditor = self._limits(), self._auditor
         if caller is None and limits is None and auditor is None:
             return None
@@ -158,7 +163,7 @@ class Accounting:
 
     def refused(self, facts: Facts, arguments: Sequence[str], how: Ended, address: str) -> None:
         """Tell a request that ended before it was let in: it is recorded if credentials or rights were missing."""
-        auditor, caller = self._auditor, CALLER.get()
+        auditor, caller = self._auditor, self._caller()
         if auditor is None or how.status not in REFUSED:
             return
         user, target = "" if caller is None else caller.user, target_of(facts, arguments)
@@ -173,7 +178,7 @@ class Accounting:
 
     def open_stream(self) -> Callable[[], None] | None:
         """Count a stream of the caller in; return what counts it out, None if nobody is known. Raises `Problem`."""
-        caller = CALLER.get()
+        caller = self._caller()
         if caller is None or OPERATOR in caller.roles:
             return None
         user = caller.user

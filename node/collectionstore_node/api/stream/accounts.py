@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from collectionstore_node.api.http.accounting import Ended, trace_id_of
 from collectionstore_node.api.http.facts import Facts, facts_of_operation
 from collectionstore_node.api.stream.operations import KINDS, Answer, Write
@@ -13,7 +15,9 @@ if TYPE_CHECKING:
     from collectionstore_node.api.stream.flight import Flight
 
 FACTS: Final[dict[type, Facts]] = {
-    kind: facts_of_operation(name, write=issubclass(kind, Write), fields=kind.__struct_fields__)
+    kind: facts_of_operation(
+        name, write=issubclass(kind, Write), fields=tuple(one.name for one in msgspec.structs.fields(kind))
+    )
     for kind, name in KINDS.items()
 }
 _RESOURCES: Final = ("collection", "bucket")
@@ -58,4 +62,4 @@ def _arguments(operation: object) -> tuple[str, ...]:
 
 
 def _bytes(body: object) -> bytes:
-    return b"" if isinstance(body, int) else bytes(body)  # type: ignore[call-overload, no-any-return]  # of Unwatch
+    return b"" if isinstance(body, int) else bytes(body)  # type: ignore[call-overload]  # of Unwatch
