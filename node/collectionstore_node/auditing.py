@@ -14,9 +14,10 @@ from collectionstore_node.audit import Auditor
 from collectionstore_node.audit.chain import Origin
 from collectionstore_node.audit.opening import Surroundings, open_audit
 from collectionstore_node.metrics import RefusedSeries, SinkSeries
-from collectionstore_node.quotas import Limiter, Limits, Shares
+from collectionstore_node.quotas import Limiter, Shares
 from collectionstore_node.replica import AuditSinkStatus, AuditStatus
 from collectionstore_node.service import Store
+from collectionstore_node.service.rates import AppliedLimits
 from collectionstore_node.settings import Settings
 from collectionstore_telemetry.metrics import Metrics
 
@@ -60,11 +61,10 @@ def audit_status(auditor: Auditor | None) -> AuditStatus | None:
 def accounting(
     store: Store,
     auditor: Auditor | None,
-    limits: Callable[[], Limits | None],
     metrics: Metrics,
     wall_ms: Callable[[], int],
 ) -> Accounting:
-    """Return what is asked and told of every request; `limits` returns those that are in force."""
+    """Return what is asked and told of every request."""
     clock = asyncio.get_running_loop().time
     limiter = Limiter(clock)
     requests = Shares(lambda: store.limits.inflight_requests_max, clock)
@@ -74,4 +74,4 @@ def accounting(
         return {**limiter.refused, "share": requests.refused + writes.refused}
 
     RefusedSeries(metrics, refused, None if auditor is None else lambda: auditor.refused)
-    return Accounting(auditor, limiter, limits, (requests, writes), wall_ms)
+    return Accounting(auditor, limiter, AppliedLimits(store.access).current, (requests, writes), wall_ms)

@@ -6,6 +6,7 @@
 - `roles.py` `builtin.py`     roles and their rules; those that every store has
 - `users.py` `configuration.py` `limits.py`  users, the configuration of the store, and rates
 - `masks.py` `rights.py`      what is shown of a document; the compiled rights of one caller
+- `tokens.py`                 the text of bearer tokens, and the digest of their secrets
 - `policy.py`                 from roles and users to the rights of a caller
 - `administration.py`         who could still administer after a change
 

@@ -6,12 +6,22 @@ their bearers are here.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final
 
 import msgspec
 
-from collectionstore_node.access.bodies import ROLE_NAME, USER_NAME, check_names, decoded, invalid
+from collectionstore_node.access.bodies import (
+    ROLE_NAME,
+    ROLE_NAME_RULE,
+    USER_NAME,
+    USER_NAME_RULE,
+    check_names,
+    decoded,
+    invalid,
+)
 from collectionstore_node.access.builtin import OPERATOR
+from collectionstore_node.access.callers import ANONYMOUS_USER
 from collectionstore_node.access.limits import NO_LIMITS, CollectionLimits, UserLimits
 from collectionstore_node.access.modes import Mode
 from collectionstore_node.access.users import USER_ROLES_MAX
@@ -21,46 +31,56 @@ ISSUERS_MAX: Final = 16
 RULES_MAX: Final = 256
 """Rules of an issuer, and of ServiceAccounts."""
 AUDIENCES_MAX: Final = 16
+VALUES_MAX: Final = 64
 COLLECTION_LIMITS_MAX: Final = 1_000
 """Collections with limits of their own."""
 TEXT_MAX: Final = 1_024
-"""Characters of a URL, a path, a claim or an audience."""
-KEYS_BYTES_MAX: Final = 64 << 10
-"""A set of keys within the configuration."""
+"""Characters of a URL, a claim or an audience."""
+CA_BYTES_MAX: Final = 32 << 10
 LEEWAY_S_MAX: Final = 300
+KEYS_AGE_S_MAX: Final = 30 * 86_400
+SESSION_S_MAX: Final = 30 * 86_400
+REVOKED_MAX: Final = 1_000
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures by a private key: a shared secret, and no signature, are not accepted."""
 EVERY: Final = "*"
+_FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
+"""No path: the configuration names no other file of a member."""
+_SERIAL: Final = re.compile(r"0|[1-9a-f][0-9a-f]{0,39}")
+"""At most 20 bytes (RFC 5280, section 4.1.2.2)."""
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_MAX)]
 
 
-class ClaimRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Roles for the bearers of tokens whose `claim` is `value`, or is a list that contains it."""
+class ClaimRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Roles for the bearers of tokens whose `claim` is one of `values`, or a list that contains one."""
 
     claim: Text
     """Its name; with dots, that of a claim within a claim."""
-    value: Text
-    roles: tuple[str, ...]
+    values: tuple[Text, ...]
+    """`*` for any value."""
+    roles: tuple[str, ...] = ()
+    user: str = ""
+    """Who the bearer is here; empty for what `user_claim` says."""
 
 
-class Issuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """An issuer of JWTs (OIDC), whose keys come from one of `jwks_url`, `jwks_file` and `jwks`, or from discovery."""
+class JwtIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """An issuer of JWTs (OIDC), whose keys come from `jwks_url` or `jwks_file`, or from discovery without both."""
 
-    name: Text
-    """A name for messages and metrics."""
     issuer: Text
     """What `iss` must be."""
     audiences: tuple[Text, ...]
     """One of them must be in `aud`."""
-    algorithms: tuple[str, ...] = ("RS256",)
+    algorithms: tuple[str, ...] = ("RS256", "ES256")
     jwks_url: str = ""
     jwks_file: str = ""
-    """A path on every member."""
-    jwks: str = ""
-    """The text of a JSON Web Key Set (RFC 7517)."""
+    """Name of a file in the folder of keys of every member."""
+    ca: str = ""
+    """Certificates (PEM) that vouch for the server of `jwks_url`; empty for those of the system."""
     leeway_s: Annotated[int, msgspec.Meta(ge=0, le=LEEWAY_S_MAX)] = 30
     """How far clocks may differ."""
+    keys_max_age_s: Annotated[int, msgspec.Meta(ge=60, le=KEYS_AGE_S_MAX)] = 86_400
+    """How long keys are used that cannot be fetched again."""
     user_claim: Text = "sub"
     user_prefix: str = ""
     """What is put before the claim to make the name of the user, so that issuers do not name each other's users."""
@@ -86,7 +106,7 @@ class ServiceAccounts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
     """What `iss` must be; empty for the one of the cluster that the member runs in."""
     jwks_url: str = ""
     jwks_file: str = ""
-    """Where the keys of the issuer are; without both, the API server reviews each token (TokenReview)."""
+    """Where the keys of the issuer are; without both, the API server is asked for them."""
     rules: tuple[ServiceAccountRule, ...] = ()
 
 
@@ -96,10 +116,14 @@ class AccessConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     mode: Mode
     anonymous_roles: tuple[str, ...] = ()
     """Roles of requests without a credential; without any, such requests are answered 401."""
-    issuers: tuple[Issuer, ...] = ()
+    jwt: tuple[JwtIssuer, ...] = ()
     service_accounts: ServiceAccounts | None = None
     limits: UserLimits = NO_LIMITS
     """Of each user whose record has none."""
+    session_s: Annotated[int, msgspec.Meta(ge=60, le=SESSION_S_MAX)] = 3_600
+    """How long a login with a password lasts."""
+    revoked_certificates: tuple[str, ...] = ()
+    """Serial numbers of client certificates that are refused, in hexadecimal without leading zeros."""
     collection_limits: tuple[CollectionLimits, ...] = ()
     """Of collections, whoever asks for them."""
 
@@ -111,13 +135,17 @@ def parse_configuration(body: bytes) -> AccessConfiguration:
     """
     given = decoded(body, AccessConfiguration, "an access configuration", bytes_max=CONFIGURATION_BYTES_MAX)
     _check_roles(given.anonymous_roles, "/anonymous_roles")
-    if len(given.issuers) > ISSUERS_MAX:
-        raise invalid("/issuers", f"{len(given.issuers)} issuers; at most {ISSUERS_MAX} are allowed")
-    for at, issuer in enumerate(given.issuers):
-        _check_issuer(issuer, f"/issuers/{at}")
-        for field in ("name", "issuer"):
-            if any(getattr(issuer, field) == getattr(other, field) for other in given.issuers[:at]):
-                raise invalid(f"/issuers/{at}/{field}", "another issuer has the same")
+    if len(given.jwt) > ISSUERS_MAX:
+        raise invalid("/jwt", f"{len(given.jwt)} issuers; at most {ISSUERS_MAX} are allowed")
+    for at, issuer in enumerate(given.jwt):
+        _check_issuer(issuer, f"/jwt/{at}")
+        if any(issuer.issuer == other.issuer for other in given.jwt[:at]):
+            raise invalid(f"/jwt/{at}/issuer", "another one is the same issuer")
+    if len(given.revoked_certificates) > REVOKED_MAX:
+        raise invalid("/revoked_certificates", f"at most {REVOKED_MAX} serial numbers")
+    for at, serial in enumerate(given.revoked_certificates):
+        if _SERIAL.fullmatch(serial) is None:
+            raise invalid(f"/revoked_certificates/{at}", "a serial number is written in 0-9 and a-f, without leading 0")
     if given.service_accounts is not None:
         _check_accounts(given.service_accounts, "/service_accounts")
     _check_collection_limits(given.collection_limits, "/collection_limits")
@@ -127,8 +155,8 @@ def parse_configuration(body: bytes) -> AccessConfiguration:
 def roles_named(given: AccessConfiguration) -> list[tuple[str, str]]:
     """Return the roles that a configuration names, each with its pointer."""
     named = [("/anonymous_roles", given.anonymous_roles)]
-    for at, issuer in enumerate(given.issuers):
-        named += [(f"/issuers/{at}/rules/{rule}/roles", one.roles) for rule, one in enumerate(issuer.rules)]
+    for at, issuer in enumerate(given.jwt):
+        named += [(f"/jwt/{at}/rules/{rule}/roles", one.roles) for rule, one in enumerate(issuer.rules)]
     if given.service_accounts is not None:
         accounts = given.service_accounts
         named += [(f"/service_accounts/rules/{rule}/roles", one.roles) for rule, one in enumerate(accounts.rules)]
@@ -141,43 +169,38 @@ def _check_roles(names: tuple[str, ...], pointer: str) -> None:
         raise invalid(f"{pointer}/{names.index(OPERATOR)}", "the role 'operator' is granted by certificates alone")
 
 
-def _check_issuer(issuer: Issuer, pointer: str) -> None:
-    if ROLE_NAME.fullmatch(issuer.name) is None:
-        raise invalid(f"{pointer}/name", "the name of an issuer is 1-63 of a-z, 0-9, '_' and '-'")
+def _check_issuer(issuer: JwtIssuer, pointer: str) -> None:
     _check_audiences(issuer.audiences, pointer)
     if not issuer.algorithms or len(issuer.algorithms) > len(ALGORITHMS):
-        raise invalid(f"{pointer}/algorithms", "one algorithm or more")
+        raise invalid(f"{pointer}/algorithms", f"1 to {len(ALGORITHMS)} algorithms")
     for at, algorithm in enumerate(issuer.algorithms):
         if algorithm not in ALGORITHMS:
             raise invalid(f"{pointer}/algorithms/{at}", f"an algorithm is one of {', '.join(ALGORITHMS)}")
-    sources = [field for field in ("jwks_url", "jwks_file", "jwks") if getattr(issuer, field)]
-    if len(sources) > 1:
-        raise invalid(f"{pointer}/{sources[1]}", "the keys come from one place: jwks_url, jwks_file or jwks")
     _check_place(issuer.jwks_url, issuer.jwks_file, pointer)
-    if not sources and not _is_url(issuer.issuer):
+    if not issuer.jwks_url and not issuer.jwks_file and not _is_url(issuer.issuer):
         raise invalid(f"{pointer}/issuer", "without keys, the issuer is an https URL at which they are discovered")
-    if len(issuer.jwks.encode()) > KEYS_BYTES_MAX:
-        raise invalid(f"{pointer}/jwks", f"a set of keys has at most {KEYS_BYTES_MAX} bytes")
+    if len(issuer.ca.encode()) > CA_BYTES_MAX:
+        raise invalid(f"{pointer}/ca", f"at most {CA_BYTES_MAX} bytes of certificates")
     if issuer.user_prefix and USER_NAME.fullmatch(issuer.user_prefix) is None:
         raise invalid(f"{pointer}/user_prefix", "a prefix is the beginning of the name of a user")
     if len(issuer.rules) > RULES_MAX:
         raise invalid(f"{pointer}/rules", f"{len(issuer.rules)} rules; at most {RULES_MAX} are allowed")
     for at, rule in enumerate(issuer.rules):
+        if not 1 <= len(rule.values) <= VALUES_MAX:
+            raise invalid(f"{pointer}/rules/{at}/values", f"1 to {VALUES_MAX} values")
+        _check_user(rule.user, f"{pointer}/rules/{at}/user")
         _check_roles(rule.roles, f"{pointer}/rules/{at}/roles")
 
 
 def _check_accounts(accounts: ServiceAccounts, pointer: str) -> None:
     _check_audiences(accounts.audiences, pointer)
-    if accounts.jwks_url and accounts.jwks_file:
-        raise invalid(f"{pointer}/jwks_file", "the keys come from one place: jwks_url or jwks_file")
     _check_place(accounts.jwks_url, accounts.jwks_file, pointer)
     if len(accounts.issuer) > TEXT_MAX:
         raise invalid(f"{pointer}/issuer", f"at most {TEXT_MAX} characters")
     if len(accounts.rules) > RULES_MAX:
         raise invalid(f"{pointer}/rules", f"{len(accounts.rules)} rules; at most {RULES_MAX} are allowed")
     for at, rule in enumerate(accounts.rules):
-        if rule.user and USER_NAME.fullmatch(rule.user) is None:
-            raise invalid(f"{pointer}/rules/{at}/user", "not a name of a user")
+        _check_user(rule.user, f"{pointer}/rules/{at}/user")
         _check_roles(rule.roles, f"{pointer}/rules/{at}/roles")
 
 
@@ -186,8 +209,8 @@ def _check_collection_limits(limits: tuple[CollectionLimits, ...], pointer: str)
         raise invalid(pointer, f"{len(limits)} collections; at most {COLLECTION_LIMITS_MAX} are allowed")
     known: set[str] = set()
     for at, one in enumerate(limits):
-        if not one.collection or len(one.collection) > TEXT_MAX:
-            raise invalid(f"{pointer}/{at}/collection", "the name of a collection")
+        if ROLE_NAME.fullmatch(one.collection) is None:
+            raise invalid(f"{pointer}/{at}/collection", f"the name of a collection is {ROLE_NAME_RULE}")
         if one.collection in known:
             raise invalid(f"{pointer}/{at}/collection", "the collection has limits already")
         known.add(one.collection)
@@ -199,11 +222,18 @@ def _check_audiences(audiences: tuple[str, ...], pointer: str) -> None:
         raise invalid(f"{pointer}/audiences", f"1 to {AUDIENCES_MAX} audiences")
 
 
+def _check_user(name: str, pointer: str) -> None:
+    if name and (USER_NAME.fullmatch(name) is None or name == ANONYMOUS_USER):
+        raise invalid(pointer, f"the name of a user is {USER_NAME_RULE}, and not {ANONYMOUS_USER!r}")
+
+
 def _check_place(url: str, file: str, pointer: str) -> None:
+    if url and file:
+        raise invalid(f"{pointer}/jwks_file", "the keys come from one place: jwks_url or jwks_file")
     if url and not _is_url(url):
         raise invalid(f"{pointer}/jwks_url", f"an https URL of at most {TEXT_MAX} characters")
-    if file and not (file.startswith("/") and len(file) <= TEXT_MAX):
-        raise invalid(f"{pointer}/jwks_file", f"an absolute path of at most {TEXT_MAX} characters")
+    if file and _FILE.fullmatch(file) is None:
+        raise invalid(f"{pointer}/jwks_file", "the name of a file in the folder of keys, without a path")
 
 
 def _is_url(text: str) -> bool:

@@ -100,7 +100,10 @@ class Policy:
 
 
 def inherited(names: Iterable[str], find: Callable[[str], Role | None]) -> list[str]:
-    """Return `names` and the names of all roles that they inherit, each once. `find` returns None for an unknown one."""
+    """Return `names` and the names of all roles that they inherit, each once.
+
+    `find` returns None for one that does not exist.
+    """
     found = list(dict.fromkeys(names))
     seen = set(found)
     level = found[:]
