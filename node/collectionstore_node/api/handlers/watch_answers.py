@@ -62,6 +62,8 @@ class WatchedAnswer(Answer):
                 await self._send(outlet, chunked=not old)
         finally:
             watch.close()
+            if self.ended is not None:
+                self.ended()
         return None
 
     async def _send(self, outlet: Connected, *, chunked: bool) -> None:
@@ -120,6 +122,8 @@ class PolledAnswer(Answer):
             )
         finally:
             watch.close("page")
+            if self.ended is not None:
+                self.ended()
         self.header_lines += JSON + b"Cache-Control: no-store\r\n" + revision_line(self._store.revision)
         return await super().prepare(request)
 

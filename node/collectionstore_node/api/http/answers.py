@@ -69,6 +69,8 @@ class Answer(web.StreamResponse):
 
     charge: Callable[[int], None] | None = None
     """Takes the number of bytes that are sent behind the head, where they are made while it is sent."""
+    ended: Callable[[], object] | None = None
+    """Told when an answer that lasts has been sent, or given up; a second time is nothing."""
 
     def __init__(self, status: int, headers: bytes = b"", body: bytes = b"") -> None:
         self.code = status

@@ -358,9 +358,11 @@ class Dispatcher:
         accounting.ended(account, how, request.remote or "")
         if not answer.content:
             answer.charge = accounting.charge(account)
-        if account.stream is not None:
-            # It lasts as long as its answer, which is dropped when it was sent, or when its client has gone.
-            weakref.finalize(answer, account.stream)
+        if account.stream is not None and answer.code >= 400:
+            account.stream()
+        elif account.stream is not None:
+            # Also for an answer that is never sent, because its client has gone.
+            answer.ended = weakref.finalize(answer, account.stream)
 
     # Problems
 
