@@ -12,6 +12,7 @@ from typing import Final
 
 import click
 
+from collectionstore.audit.commands import audit
 from collectionstore.cli.commands import run_root
 from collectionstore.operate.verbs import CHANGING, LOOKING
 from collectionstore.report.command import report
@@ -110,5 +111,5 @@ def run() -> None:
     run_root(main, "csctl")
 
 
-for verb in (*LOOKING, *CHANGING, report):
+for verb in (*LOOKING, *CHANGING, report, audit):
     main.add_command(verb)

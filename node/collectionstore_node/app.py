@@ -26,8 +26,10 @@ from collectionstore_node import __version__
 from collectionstore_node.access.modes import Mode
 from collectionstore_node.allocator import GIVE_BACK_S, give_back
 from collectionstore_node.api import make_client_server, make_probe_server, make_waiting_server
+from collectionstore_node.api.http.accounting import Accounting
 from collectionstore_node.api.http.guard import Guard
 from collectionstore_node.api.http.instruments import Diagnostics
+from collectionstore_node.auditing import accounting, audit_status, open_auditor
 from collectionstore_node.authentication import make_guard, tend
 from collectionstore_node.errors import NodeError, StorageFailed
 from collectionstore_node.lifecycle import (
@@ -270,7 +272,9 @@ async def start(
     driver = Driver(local, transport)
     stack.push_async_callback(driver.close)
     tls = None if settings.client_tls == "Disabled" else _client_tls(settings)
-    facts = process_facts(settings, environment.pid, partial(certificate_report, security, tls))
+    auditor = await open_auditor(stack, settings, metrics, environment, partial(_ended, local))
+    report, audited = partial(certificate_report, security, tls), partial(audit_status, auditor)
+    facts = process_facts(settings, environment.pid, report, audited)
     replica = Replica(local, driver, transport, facts)
     stack.push_async_callback(replica.close)
     MemberGauges(local, driver, transport, metrics)
@@ -302,7 +306,10 @@ async def start(
     tending = asyncio.create_task(tend(guard), name="authentication")
     tending.add_done_callback(partial(_ended, local))
     stack.push_async_callback(cancel_and_wait, tending)
-    await _serve(stack, settings, store, guard, metrics, exposition, tls, tracing, diagnostics, environment.serve)
+    account = accounting(store, auditor=auditor, metrics=metrics, wall_ms=environment.wall_ms)
+    await _serve(
+        stack, settings, store, guard, metrics, exposition, tls, tracing, diagnostics, environment.serve, account
+    )
     reloading = asyncio.create_task(_reload_certificates(transport, tls, guard), name="certificates")
     reloading.add_done_callback(partial(_ended, local))
     stack.push_async_callback(cancel_and_wait, reloading)
@@ -380,6 +387,7 @@ async def _serve(
     tracing: Tracing | None,
     diagnostics: Diagnostics,
     serve: ServeHttp,
+    account: Accounting,
 ) -> None:
     limits = http_limits(budget(settings))
     # Stopped BEHIND the servers, whose requests it works for, and BEFORE storage, which it reads.
@@ -404,6 +412,7 @@ async def _serve(
         trace_operation=operation_tracing(tracing),
         diagnostics=diagnostics,
         is_ours=client_hosts(settings),
+        accounting=account,
         guard=guard,
     )
     metrics_tls = tls.listening if tls is not None and settings.metrics_tls == "Required" else None

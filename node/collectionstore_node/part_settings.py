@@ -17,7 +17,7 @@ from collectionstore_node.logs.slow import OFF
 from collectionstore_node.memory import LIMIT_BYTES_ASSUMED, MIB, MemoryBudget, container_limit, memory_budget
 from collectionstore_node.ports import Descriptors, PortLimits, PortMetrics, divide
 from collectionstore_node.raft.messages import NodeId
-from collectionstore_node.replica import ProcessFacts, ReplicaSettings, TlsStatus
+from collectionstore_node.replica import AuditStatus, ProcessFacts, ReplicaSettings, TlsStatus
 from collectionstore_node.settings import InvalidSetting, Settings
 from collectionstore_node.space import SpaceLimits, space_limits
 from collectionstore_node.statemachine.admissible import CommandLimits
@@ -171,7 +171,12 @@ async def settled_peer_security(
     return peer_security(settings)
 
 
-def process_facts(settings: Settings, pid: int, tls: Callable[[], TlsStatus | None]) -> ProcessFacts:
+def process_facts(
+    settings: Settings,
+    pid: int,
+    tls: Callable[[], TlsStatus | None],
+    audit: Callable[[], AuditStatus | None] = lambda: None,
+) -> ProcessFacts:
     """Return what `/status` reports of the process."""
     return ProcessFacts(
         version=__version__,
@@ -182,6 +187,7 @@ def process_facts(settings: Settings, pid: int, tls: Callable[[], TlsStatus | No
         peer_address=str(settings.peer_address),
         metrics_address=str(settings.metrics_address),
         tls=tls,
+        audit=audit,
     )
 
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 import ipaddress
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Final, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
+from collectionstore_node.audit.settings import AUDIT_OFF, AuditSettings, read_audit_settings
+from collectionstore_node.audit.settings import VARIABLES as AUDIT_VARIABLES
 from collectionstore_node.storage.encryption.settings import NOT_ENCRYPTED, EncryptionSettings
 from collectionstore_node.storage.encryption.sources import is_service_url
 from collectionstore_telemetry.tracing.settings import TRACES_OFF, TraceSettings, read_trace_settings
+
+T = TypeVar("T")
 
 PREFIX: Final = "COLLECTIONSTORE_"
 NAME_PATTERN: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -143,6 +147,8 @@ class Settings:
     """Where the key is that the data directory is encrypted with."""
     traces: TraceSettings = TRACES_OFF
     """From the standard OpenTelemetry variables; the SDK reads the rest of them itself."""
+    audit: AuditSettings = AUDIT_OFF
+    """The audit log."""
     recover: str = ""
     """The instruction to recover the data directory BEFORE it is opened (see the room `recovery`); empty for none."""
     access: Literal["Disabled", "Permissive", "Enforced"] = "Disabled"
@@ -242,6 +248,7 @@ class Settings:
                 Literal["Enabled", "Disabled"], read.choice("PROFILING", "Disabled", ("Enabled", "Disabled"))
             ),
             traces=read_trace_settings(environment),
+            audit=read_audit_settings(read),
             recover=read.optional("RECOVER", RECOVER_PATTERN, RECOVER_ALLOWED),
             access=cast(
                 Literal["Disabled", "Permissive", "Enforced"],
@@ -293,6 +300,16 @@ class _Reader:
 
     def optional_integer(self, variable: str, lo: int, hi: int) -> int | None:
         return self.integer(variable, lo, lo, hi) if self._environment.get(PREFIX + variable) else None
+
+    def parsed(self, variable: str, parse: Callable[[str], T], default: T) -> T:
+        """Return what `parse` makes of a value, which raises `ValueError`; `default` if it is absent or empty."""
+        value = self._environment.get(PREFIX + variable)
+        if not value:
+            return default
+        try:
+            return parse(value)
+        except ValueError as error:
+            raise InvalidSetting(variable, value, str(error)) from None
 
     def path(self, variable: str, default: Path | None = None) -> Path:
         return Path(self.text(variable, None if default is None else str(default)))
@@ -482,6 +499,7 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("SLOW_APPLY_MS", "100", "slow log threshold of applying entries; 0 disables"),
     ("SLOW_HTTP_MS", "1000", "slow log threshold of an HTTP request; 0 disables"),
     ("PROFILING", "Disabled", "Enabled: serve GET /debug/profile"),
+    *AUDIT_VARIABLES,
     (
         "RECOVER",
         "none",

@@ -11,10 +11,18 @@ from typing import Annotated, Final
 
 import msgspec
 
-from collectionstore_node.access.bodies import USER_NAME, USER_NAME_RULE, check_names, decoded, invalid
+from collectionstore_node.access.bodies import (
+    ROLE_NAME,
+    ROLE_NAME_RULE,
+    USER_NAME,
+    USER_NAME_RULE,
+    check_names,
+    decoded,
+    invalid,
+)
 from collectionstore_node.access.builtin import OPERATOR
 from collectionstore_node.access.callers import ANONYMOUS_USER
-from collectionstore_node.access.limits import NO_LIMITS, UserLimits
+from collectionstore_node.access.limits import NO_LIMITS, CollectionLimits, UserLimits
 from collectionstore_node.access.modes import Mode
 from collectionstore_node.access.users import USER_ROLES_MAX
 
@@ -24,6 +32,8 @@ RULES_MAX: Final = 256
 """Rules of an issuer, and of ServiceAccounts."""
 AUDIENCES_MAX: Final = 16
 VALUES_MAX: Final = 64
+COLLECTION_LIMITS_MAX: Final = 1_000
+"""Collections with limits of their own."""
 TEXT_MAX: Final = 1_024
 """Characters of a URL, a claim or an audience."""
 CA_BYTES_MAX: Final = 32 << 10
@@ -114,6 +124,8 @@ class AccessConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     """How long a login with a password lasts."""
     revoked_certificates: tuple[str, ...] = ()
     """Serial numbers of client certificates that are refused, in hexadecimal without leading zeros."""
+    collection_limits: tuple[CollectionLimits, ...] = ()
+    """Of collections, whoever asks for them."""
 
 
 def parse_configuration(body: bytes) -> AccessConfiguration:
@@ -136,6 +148,7 @@ def parse_configuration(body: bytes) -> AccessConfiguration:
             raise invalid(f"/revoked_certificates/{at}", "a serial number is written in 0-9 and a-f, without leading 0")
     if given.service_accounts is not None:
         _check_accounts(given.service_accounts, "/service_accounts")
+    _check_collection_limits(given.collection_limits, "/collection_limits")
     return given
 
 
@@ -189,6 +202,18 @@ def _check_accounts(accounts: ServiceAccounts, pointer: str) -> None:
     for at, rule in enumerate(accounts.rules):
         _check_user(rule.user, f"{pointer}/rules/{at}/user")
         _check_roles(rule.roles, f"{pointer}/rules/{at}/roles")
+
+
+def _check_collection_limits(limits: tuple[CollectionLimits, ...], pointer: str) -> None:
+    if len(limits) > COLLECTION_LIMITS_MAX:
+        raise invalid(pointer, f"{len(limits)} collections; at most {COLLECTION_LIMITS_MAX} are allowed")
+    known: set[str] = set()
+    for at, one in enumerate(limits):
+        if ROLE_NAME.fullmatch(one.collection) is None:
+            raise invalid(f"{pointer}/{at}/collection", f"the name of a collection is {ROLE_NAME_RULE}")
+        if one.collection in known:
+            raise invalid(f"{pointer}/{at}/collection", "the collection has limits already")
+        known.add(one.collection)
 
 
 def _check_audiences(audiences: tuple[str, ...], pointer: str) -> None:

@@ -1,4 +1,4 @@
-"""Rates of one user: what is asked of a member in a second, and at a time."""
+"""Rates of one user, and of one collection: what is asked of a member in a second, and at a time."""
 
 from __future__ import annotations
 
@@ -22,3 +22,11 @@ class UserLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
 
 NO_LIMITS: Final = UserLimits()
+
+
+class CollectionLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Bounds on the requests for one collection at each member, whoever sends them; 0 for no bound."""
+
+    collection: str
+    requests_per_second: Rate = 0
+    bytes_per_second: Rate = 0

@@ -14,6 +14,7 @@ from collectionstore_node.api.budgets.sending import Sending
 from collectionstore_node.api.budgets.uploads import Uploads
 from collectionstore_node.api.connections.checks import IsOurs
 from collectionstore_node.api.connections.server import ApiServer
+from collectionstore_node.api.http.accounting import Accounting
 from collectionstore_node.api.http.answers import Answer, json_answer
 from collectionstore_node.api.http.call import ApiContext, AuthorizeAdmin
 from collectionstore_node.api.http.dispatcher import Dispatcher
@@ -54,13 +55,14 @@ def make_client_server(
     is_ours: IsOurs | None = None,
     hot: bool = True,
     guard: Guard | None = None,
+    accounting: Accounting | None = None,
 ) -> ApiServer:
     """Return the server of the client port: the API, the probes and the debug pages.
 
     `tls` says whether clients reach the leader by https, `admin_token` whether a token authorizes admins; `trace` and
     `trace_operation` are None when tracing is disabled; `is_ours` is None when requests for every host are served.
-    `guard` finds callers, None where nobody asks for them. Without `hot` every request takes the general path, as tests
-    compare the two.
+    `guard` finds callers, None where nobody asks for them; `accounting` has limits and the audit log. Without `hot`
+    every request takes the general path, as tests compare the two.
     """
     clock = asyncio.get_running_loop().time
     api = ApiContext(
@@ -78,6 +80,7 @@ def make_client_server(
         ),
         diagnostics=diagnostics or Diagnostics(),
         guard=guard,
+        accounting=accounting,
     )
     metrics.long_requests(lambda: store.long_requests)
     endpoint = StreamEndpoint(api, trace_operation)

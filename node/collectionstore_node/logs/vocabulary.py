@@ -40,6 +40,14 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("disk.failed", ("error",), "The disk reported an error and the process exits; the log is verified at the next start.", ("reason",)),
     LogEvent("descriptors.limited", ("info",), "The limit of open files at the start, raised from `before`; connections share it with storage.", ("limit", "before")),
     LogEvent("descriptors.exhausted", ("error",), "No file could be opened and the process exits: the limit of open files is too low, the disk is healthy.", ("reason",)),
+    # The audit log
+    LogEvent("audit.started", ("info",), "The member keeps an audit log, with these sinks; `blocking` says when requests are refused for it.", ("sinks", "blocking")),
+    LogEvent("audit.refused", ("error",), "A sink of the audit log cannot be set up, and the member does not start.", ("reason",)),
+    LogEvent("audit.anchored", ("info",), "Where the chain of a sink stands: an anchor, for `csctl audit verify --anchor SEQUENCE:HASH`.", ("sink", "chain", "sequence", "hash")),
+    LogEvent("audit.sink_failed", ("error",), "A sink of the audit log takes no records; they are queued, and it is tried again.", ("sink", "reason")),
+    LogEvent("audit.sink_recovered", ("info",), "It takes records again; `queued` are left, and `dropped` were lost since the start.", ("sink", "queued", "dropped")),
+    LogEvent("audit.dropping", ("error",), "The queue of a sink is full: records for it are lost from here on, and counted.", ("sink", "queued", "reason")),
+    LogEvent("audit.lost", ("error",), "The member stops, and a sink has not taken these records.", ("sink", "records", "reason")),
     # Leadership and the log
     LogEvent("leader.elected", ("info",), "The member learned of a new leader, or became leader; `elected_by` lists the voters that voted for it in that case.", ("leader", "role", "term", "elected_by")),
     LogEvent("leader.lost", ("info",), "The member no longer knows a leader.", ("role", "term")),

@@ -5,6 +5,7 @@ Recorders are resolved at start, so that the hot path counts without a lookup.
 
 from __future__ import annotations
 
+from collectionstore_node.metrics.audit import RefusedSeries, SinkSeries
 from collectionstore_node.metrics.clients import (
     AuthenticationSeries,
     ExpirySeries,
@@ -45,8 +46,10 @@ __all__ = [
     "PortSeries",
     "ProposalSeries",
     "ReadSeries",
+    "RefusedSeries",
     "ReplicaMetrics",
     "RightsSeries",
+    "SinkSeries",
     "SnapshotSeries",
     "SpaceSeries",
     "TracingSeries",

@@ -29,11 +29,19 @@ from collectionstore_node.replica.replica import Replica
 from collectionstore_node.replica.reporting.gauges import MemberGauges
 from collectionstore_node.replica.reporting.inspection import RaftReport
 from collectionstore_node.replica.reporting.reporter import ProcessFacts
-from collectionstore_node.replica.reporting.status import CertificateStatus, NodeStatus, TlsStatus
+from collectionstore_node.replica.reporting.status import (
+    AuditSinkStatus,
+    AuditStatus,
+    CertificateStatus,
+    NodeStatus,
+    TlsStatus,
+)
 from collectionstore_node.replica.settings import ReplicaSettings
 
 __all__ = [
     "NULL_OBSERVER",
+    "AuditSinkStatus",
+    "AuditStatus",
     "CertificateStatus",
     "Clocks",
     "Driver",

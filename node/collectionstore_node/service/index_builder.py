@@ -1,5 +1,7 @@
 """`IndexBuilder`: what makes indexes complete, on the leader: it proposes one step of a build after the other.
 
+So it does for the count of documents of a collection that has got a quota.
+
 All that a build has reached is in the replicated state (`statemachine.index_commands`), so there is nothing to hand
 over when another member leads, and nothing to remember across a restart: every member looks, and who leads proposes.
 """
@@ -8,23 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from itertools import islice
 from typing import Final, Protocol
 
 import structlog
 
 from collectionstore_node.errors import InvariantViolated, ManyDeleted, NotNow, OutcomeUnknown, ReadTimedOut
 from collectionstore_node.service.store_replica import StoreReplica
+from collectionstore_node.service.usage_counts import check_readable, counting_steps
 from collectionstore_node.statemachine.catalog import find_collection
 from collectionstore_node.statemachine.commands import BuildIndex, Code, Command
-from collectionstore_node.statemachine.costs import BUILD_BYTES, BUILD_DOCUMENTS
 from collectionstore_node.statemachine.index_catalog import (
     Index,
     IndexState,
     collections_with_builds,
     read_indexes,
 )
-from collectionstore_node.statemachine.keys import documents_prefix, prefix_end, successor
 from collectionstore_node.statemachine.view import View
 
 log = structlog.get_logger()
@@ -93,17 +93,22 @@ class IndexBuilder:
             self._series.building(0)
             return False
         # All of them before the first step: a view is read without an await.
-        steps = list(next_steps(replica.view))
+        steps, counts = next_steps(replica.view), counting_steps(replica.view)
         self._series.building(len(steps))
         for step, before in steps:
             started = self._clock()
-            _check_readable(replica.view, step)
+            check_readable(replica.view, step.collection, step.after)
             outcome = await replica.propose(Command(step), timeout_s=STEP_TIMEOUT_S)
             if outcome.code is Code.OK:
                 self._told(step, before)
             # As long as the step took: half of the time, at least, belongs to clients, however busy they are.
             await self._sleep(max(self._clock() - started, PAUSE_MIN_S))
-        return bool(steps)
+        for count in counts:
+            started = self._clock()
+            check_readable(replica.view, count.collection, count.after)
+            await replica.propose(Command(count), timeout_s=STEP_TIMEOUT_S)
+            await self._sleep(max(self._clock() - started, PAUSE_MIN_S))
+        return bool(steps or counts)
 
     def _told(self, step: BuildIndex, before: Index) -> None:
         found = _find(self._replica.view, step)
@@ -137,20 +142,6 @@ def next_steps(view: View) -> list[tuple[BuildIndex, Index]]:
             if one.state is IndexState.BUILDING
         ]
     return steps
-
-
-def _check_readable(view: View, step: BuildIndex) -> None:
-    """Read what a step will. Raises `ManyDeleted`: every member applies it on its event loop, and skips all of them."""
-    collection = find_collection(view, step.collection)
-    if collection is None:
-        return
-    documents = documents_prefix(collection.id)
-    lo = documents if step.after is None else successor(documents + step.after.encode())
-    size = 0
-    for _, record in islice(view.scan(lo, prefix_end(documents)), BUILD_DOCUMENTS + 1):
-        size += len(record)
-        if size >= BUILD_BYTES:
-            break
 
 
 def _find(view: View, step: BuildIndex) -> Index | None:

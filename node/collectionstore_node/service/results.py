@@ -31,6 +31,7 @@ from collectionstore_node.statemachine.index_catalog import Index, IndexState, S
 from collectionstore_node.statemachine.options import Configured
 from collectionstore_node.statemachine.reads import Listed
 from collectionstore_node.statemachine.stored import Stored
+from collectionstore_node.statemachine.usage import Usage
 
 T = TypeVar("T")
 
@@ -49,6 +50,8 @@ class CollectionInfo(NamedTuple):
     revision: int
     configured: Configured | None = None
     """Its options, None if it never had any; lists leave them out."""
+    usage: Usage | None = None
+    """What its documents take; None if it has no quota, and in lists."""
 
 
 class CollectionResult(msgspec.Struct, frozen=True):
@@ -240,6 +243,7 @@ __all__ = [
     "Record",
     "StageCounts",
     "Stored",
+    "Usage",
     "Validated",
     "Violation",
     "conflicting",

@@ -92,6 +92,7 @@ from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.levels import CHANGES, ENGINE
 from collectionstore_node.statemachine.options import read_options
 from collectionstore_node.statemachine.tokens import read_token_key
+from collectionstore_node.statemachine.usage import read_usage
 from collectionstore_telemetry.tracing.active import active
 
 T = TypeVar("T")
@@ -381,7 +382,8 @@ class Store:
         # Options name fields, and what may be in them: they are for those who see all of them.
         shown = found.configured and self._door.view_of(name) is None
         configured = read_options(view, found.id) if shown else None
-        return CollectionResult(CollectionInfo(name, found.id, configured), self._replica.revision)
+        usage = read_usage(view, found.id) if configured is not None and configured.options.metered else None
+        return CollectionResult(CollectionInfo(name, found.id, configured, usage), self._replica.revision)
 
     def soon(self, callback: Callable[[], None]) -> None:
         """Run `callback`, which raises nothing, once all results were told that are known now."""

@@ -48,6 +48,8 @@ another.
     15 tokens         01, ID of a token                  its user, the digest of its secret, when it expires
     15 tokens         02, name of a user (escaped),      empty
                       ID of a token
+    16 usage          01, collection ID                  what the documents of a collection with a quota take
+    16 usage          02, collection ID                  name of such a collection while they are being counted
 
 Revision
 - One number for the whole store: the number of applied commands. Every command takes the next one, also one that fails
@@ -69,13 +71,13 @@ Invariants
   so, because an exception would stop every replica at the same entry, forever.
 
 Modules, from the outside in: `apply` is the meaning of `commands`, with `commits` (transactions that depend on queries,
-or on what a client has read), `searching`, `transactions`, `updates`, `index_commands`, `configuring`, `consumers`,
-`access_changes` (with `access_commands`, `access_checks` and `lockout`), `expiry_commands`, `dedupe`, `conforming`,
-`indexing`, `history`, `expiry_queue`, `leases`, `catalog` and `writing`; `members` applies membership changes; `reads`
-serves clients; `past` undoes what was changed; `digest` and `header` close every entry; `tokens` has the key of what is
-signed; `view` is the port to storage; `access`, `options`, `ttl`, `keys`, `stored`, `index_catalog` and `codec` are the
-layout.
+or on what a client has read), `searching`, `transactions`, `updates`, `index_commands`, `usage_commands`,
+`configuring`, `consumers`, `access_changes` (with `access_commands`, `access_checks` and `lockout`), `expiry_commands`,
+`dedupe`, `conforming`, `indexing`, `metering`, `history`, `expiry_queue`, `leases`, `catalog` and `writing`; `members`
+applies membership changes; `reads` serves clients; `past` undoes what was changed; `digest` and `header` close every
+entry; `tokens` has the key of what is signed; `view` is the port to storage; `access`, `options`, `ttl`, `keys`,
+`stored`, `index_catalog`, `usage` and `codec` are the layout.
 
-Thirty-six modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
+Thirty-nine modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
 feature level.
 """

@@ -43,6 +43,7 @@ from collectionstore_node.statemachine.commands import (
     Commit,
     Compare,
     ConfigureCollection,
+    CountUsage,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -228,6 +229,10 @@ def _check_action(action: Action, limits: CommandLimits) -> None:
         case BuildIndex(collection, _, after):
             _check_name(collection, "collection")
             if after is not None:
+                _check_key(after, "document id")
+        case CountUsage(collection, _, after):
+            _check_name(collection, "collection")
+            if after:
                 _check_key(after, "document id")
         case ConfigureCollection(collection, options, expected):
             _check_name(collection, "collection")

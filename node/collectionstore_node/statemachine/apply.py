@@ -24,6 +24,7 @@ from collectionstore_node.statemachine.commands import (
     CommandBatch,
     Commit,
     ConfigureCollection,
+    CountUsage,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -82,6 +83,7 @@ from collectionstore_node.statemachine.stored import EXPIRING, NEVER, encode_sto
 from collectionstore_node.statemachine.tokens import take_token_key
 from collectionstore_node.statemachine.transactions import apply_transaction, apply_unbounded
 from collectionstore_node.statemachine.updates import apply_update
+from collectionstore_node.statemachine.usage_commands import count_usage
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.statemachine.writing import allows, current_revision
 
@@ -275,6 +277,8 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         # With the key of another command: there is no outcome of that one, and this is it from now on.
         forgotten = header.queue.first > action.sequence
         return Outcome(Code.OUTCOME_UNKNOWN if forgotten else Code.SETTLED, revision)
+    if isinstance(action, CountUsage):
+        return count_usage(overlay, catalog, action, revision)
     if isinstance(action, LimitHistory):
         return limit_history(header, action, revision)
     if isinstance(action, Restricted):
@@ -373,7 +377,7 @@ def _put(
         expiry, expires = found, expires or found is not None
     record = encode_stored(revision, created_revision, value, put.content_type, expiry or NEVER)
     changes = catalog.changes
-    if catalog.indexed or expires:
+    if catalog.indexed or catalog.metered or expires:
         catalog.revision = revision
         refused = store(overlay, catalog, (Write(put.ref, key, previous, record),))
         if refused is not None:

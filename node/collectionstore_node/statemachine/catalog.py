@@ -39,15 +39,19 @@ from collectionstore_node.statemachine.keys import (
     prefix_end,
     sequence_key,
     statistics_key,
+    usage_count_key,
+    usage_key,
 )
 from collectionstore_node.statemachine.options import (
     DEFAULTS,
+    CollectionOptions,
     Configured,
     encode_options,
     read_options,
 )
 from collectionstore_node.statemachine.restrictions import Restrictions
 from collectionstore_node.statemachine.stored import Expiry
+from collectionstore_node.statemachine.usage import Usage, encode_usage, read_usage
 from collectionstore_node.statemachine.view import Overlay, View
 
 
@@ -102,6 +106,18 @@ class OpenOptions:
         """Its schema, once it was needed."""
 
 
+class OpenUsage:
+    """The quota of a collection, and what its documents take, as one batch uses them."""
+
+    __slots__ = ("collection_id", "max_bytes", "max_documents", "record")
+
+    def __init__(self, collection_id: int, options: CollectionOptions, record: Usage) -> None:
+        self.collection_id = collection_id
+        self.max_documents = options.max_documents
+        self.max_bytes = options.max_bytes
+        self.record = record
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Collection)
 
@@ -126,10 +142,12 @@ class Catalog:
         "_changed",
         "_collections",
         "_overlay",
+        "_used",
         "changes",
         "configured",
         "deadlines",
         "indexed",
+        "metered",
         "restrictions",
         "revision",
     )
@@ -148,6 +166,9 @@ class Catalog:
         """The options of those collections that were looked up and have some."""
         self.restrictions: Restrictions | None = None
         """What the caller of the command at hand may see and write; None for everything."""
+        self.metered: dict[str, OpenUsage] = {}
+        """The quotas of those collections that were looked up and have one."""
+        self._used: dict[int, OpenUsage] = {}
         self._changed: dict[int, OpenIndex] = {}
         self._collections: dict[str, bytes | None] = {}
         self._buckets: dict[str, bytes] = {}
@@ -207,6 +228,7 @@ class Catalog:
             number = collection_id_of(documents)
             self._overlay.delete(options_key(number))
             self._overlay.delete(sequence_key(number))
+            self._forget_usage(name)
         return True
 
     def documents_of(self, name: str) -> bytes | None:
@@ -258,6 +280,8 @@ class Catalog:
         if known is None:
             self._record(name, number, indexed=name in self.indexed)
         self._overlay.put(options_key(number), record)
+        # A collection that the same command has made is empty, and counted.
+        self._meter(name, number, configured.options, empty=position > 0)
         self.note(ChangeKind.CONFIGURE_COLLECTION, name, before, record, position=position)
 
     def expiry(
@@ -294,7 +318,47 @@ class Catalog:
         """Store what was counted. At the end of every batch."""
         for one in self._changed.values():
             self._overlay.put(statistics_key(one.collection_id, one.index.id), encode_statistics(one.statistics))
+        for used in self._used.values():
+            self._overlay.put(usage_key(used.collection_id), encode_usage(used.record))
         self.deadlines.finish()
+
+    def used(self, one: OpenUsage) -> None:
+        """Note that a usage has changed: it is stored once, at the end of the batch."""
+        self._used[one.collection_id] = one
+
+    def counted_all(self, one: OpenUsage) -> None:
+        """Note that all documents of a collection are counted."""
+        self._overlay.delete(usage_count_key(one.collection_id))
+        self.used(one)
+
+    def _meter(self, name: str, number: int, options: CollectionOptions, *, empty: bool) -> None:
+        """Begin to count the documents of a collection, go on with other quotas, or end it, as its options say."""
+        known = self.metered.get(name)
+        if not options.metered:
+            self._forget_usage(name)
+            return
+        usage = Usage(counting=not empty) if known is None else known.record
+        self.metered[name] = opened = OpenUsage(number, options, usage)
+        self.used(opened)
+        if known is None and not empty:
+            self._overlay.put(usage_count_key(number), name.encode())
+
+    def _open_options(self, name: str, number: int) -> None:
+        known = self.configured[name] = OpenOptions(number, read_options(self._overlay, number))
+        if known.options.metered:
+            usage = read_usage(self._overlay, number)
+            if usage is None:
+                raise InvariantViolated("a collection with a quota has no usage")
+            self.metered[name] = OpenUsage(number, known.options, usage)
+
+    def _forget_usage(self, name: str) -> None:
+        known = self.metered.pop(name, None)
+        if known is None:
+            return
+        self._used.pop(known.collection_id, None)
+        self._overlay.delete(usage_key(known.collection_id))
+        if known.record.counting:
+            self._overlay.delete(usage_count_key(known.collection_id))
 
     def _record(self, name: str, number: int, *, indexed: bool) -> None:
         record = Collection(number, indexed, name in self.configured)
@@ -323,7 +387,7 @@ class Catalog:
                     OpenIndex(self._overlay, found.id, one) for one in read_indexes(self._overlay, found.id)
                 )
             if found is not None and found.configured:
-                self.configured[name] = OpenOptions(found.id, read_options(self._overlay, found.id))
+                self._open_options(name, found.id)
             prefix = None if found is None else documents_prefix(found.id)
             self._collections[name] = prefix
             return prefix

@@ -484,6 +484,20 @@ class RevokeAttached(msgspec.Struct, frozen=True, array_like=True, tag=71):
     buckets: tuple[str, ...] = ()
 
 
+class CountUsage(msgspec.Struct, frozen=True, array_like=True, tag=73):
+    """Count the next documents of a collection that has got a quota: a bounded number; from level `CHANGES` on.
+
+    The leader proposes one after the other. PRECONDITION_FAILED unless the count stands at `after`, so that a step that
+    two leaders propose is done once.
+    """
+
+    collection: str
+    collection_id: int
+    """The revision of its creation."""
+    after: str = ""
+    """The ID of the last document that is counted; empty at the beginning."""
+
+
 ClientAction: TypeAlias = (
     Put
     | Delete
@@ -510,7 +524,7 @@ ClientAction: TypeAlias = (
     | RevokeAttached
     | AccessAction
 )
-Action: TypeAlias = ClientAction | BuildIndex | Expire | LimitHistory
+Action: TypeAlias = ClientAction | BuildIndex | CountUsage | Expire | LimitHistory
 
 
 class Idempotency(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -569,6 +583,7 @@ _LEVELS: Final[dict[type, int]] = {
         (GuardedTransaction, Commit, Settle, LimitHistory, PutConsumer, AckConsumer, DeleteConsumer), CHANGES
     ),
     **dict.fromkeys(ACCESS_ACTIONS, CHANGES),
+    CountUsage: CHANGES,
 }
 """The level of each kind of action that is not of the first one."""
 
@@ -737,6 +752,10 @@ class Code(enum.IntEnum):
     """Nobody could administer the store after the change; nothing was changed."""
     ROLE_IN_USE = 109
     """A user, a role or the configuration names the role: `refused_part`."""
+    QUOTA_EXCEEDED = 115
+    """The collection would have more documents, or more bytes, than it may; nothing was changed. `refused_index` names
+    the option, and its value in place of a document. In a transaction `failed_operation` is the last that adds to it.
+    """
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):

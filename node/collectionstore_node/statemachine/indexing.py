@@ -24,6 +24,8 @@ from collectionstore_node.statemachine.commands import Code, DocumentRef, Ref, R
 from collectionstore_node.statemachine.costs import INDEX_ENTRY_COST_BYTES, INDEX_VALUE_COST_BYTES
 from collectionstore_node.statemachine.history import ChangeKind
 from collectionstore_node.statemachine.index_catalog import Statistics
+from collectionstore_node.statemachine.metering import admit
+from collectionstore_node.statemachine.metering import count as count_usage
 from collectionstore_node.statemachine.stored import EXPIRING, revisions_of, value_start
 from collectionstore_node.statemachine.view import Overlay
 
@@ -45,10 +47,10 @@ class Write(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """Why an index refuses writes."""
+    """Why an index or a quota refuses writes."""
 
     code: Code
-    """UNIQUE_VIOLATION, INDEX_ENTRIES, or TRANSACTION_TOO_LARGE; ACCESS_DOCUMENT or ACCESS_FIELDS."""
+    """UNIQUE_VIOLATION, INDEX_ENTRIES, TRANSACTION_TOO_LARGE, or QUOTA_EXCEEDED; ACCESS_DOCUMENT or ACCESS_FIELDS."""
     position: int
     """Of the write among those of the command."""
     by: RefusedBy
@@ -63,11 +65,18 @@ def store(overlay: Overlay, catalog: Catalog, writes: Sequence[Write], cost_max:
     # BEFORE indexes: what refuses a write there may be a document that the caller does not see.
     if catalog.restrictions is not None and (forbidden := catalog.restrictions.refusal(writes)) is not None:
         return Refused(*forbidden, RefusedBy("", ""))
+    metered = catalog.metered
+    if metered:
+        exceeded = admit(catalog, writes)
+        if exceeded is not None:
+            return Refused(Code.QUOTA_EXCEEDED, exceeded.position, exceeded.by)
     # Most batches have met no collection with indexes: then this is all that indexes cost.
     if catalog.indexed:
         refused = _index(overlay, catalog, writes, cost_max)
         if refused is not None:
             return refused
+    if metered:
+        count_usage(catalog, writes)
     for ref, key, previous, record, _ in writes:
         if record is None:
             overlay.delete(key)

@@ -31,6 +31,7 @@ SEQUENCES: Final = b"\x11"
 USERS: Final = b"\x13"
 ROLES: Final = b"\x14"
 TOKENS: Final = b"\x15"
+USAGE: Final = b"\x16"
 
 HEADER_KEY: Final = META + b"header"
 MEMBERSHIP_KEY: Final = META + b"membership"
@@ -44,6 +45,8 @@ LEASE_RECORDS: Final = LEASES + b"\x01"
 ATTACHED: Final = LEASES + b"\x02"
 TOKEN_RECORDS: Final = TOKENS + b"\x01"
 USERS_TOKENS: Final = TOKENS + b"\x02"
+USAGE_RECORDS: Final = USAGE + b"\x01"
+USAGE_COUNTS: Final = USAGE + b"\x02"
 
 _NUMBER = struct.Struct(">Q")
 _ESCAPED_ZERO = b"\x00\xff"
@@ -190,6 +193,16 @@ def token_record_key(token_id: str) -> bytes:
 def tokens_prefix(user: str) -> bytes:
     """Return the prefix under which the tokens of a user are listed; append the ID for one of them."""
     return USERS_TOKENS + escaped(user)
+
+
+def usage_key(collection_id: int) -> bytes:
+    """Return the storage key of what the documents of a collection take."""
+    return USAGE_RECORDS + _NUMBER.pack(collection_id)
+
+
+def usage_count_key(collection_id: int) -> bytes:
+    """Return the storage key under which a collection is listed while its documents are being counted."""
+    return USAGE_COUNTS + _NUMBER.pack(collection_id)
 
 
 def last_text(key: bytes, prefix: bytes) -> str:

@@ -62,6 +62,10 @@ class Schema(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The revision at which its text was set; 0 in a command."""
 
 
+QUOTA_MAX: Final = (1 << 53) - 1
+"""The largest quota: every client can read it."""
+
+
 class CollectionOptions(msgspec.Struct, frozen=True, array_like=True):
     """All options of a collection. It is stored, and part of a command: add fields at the end, with a default."""
 
@@ -71,6 +75,15 @@ class CollectionOptions(msgspec.Struct, frozen=True, array_like=True):
     """The first number of its sequence."""
     ttl_ms: int = 0
     """How long a document is there behind its last write, if that does not say it; 0 for ever."""
+    max_documents: int = 0
+    """How many documents it may have; 0 for any number."""
+    max_bytes: int = 0
+    """How many bytes their texts may have together; 0 for any number."""
+
+    @property
+    def metered(self) -> bool:
+        """Whether what its documents take is counted (`usage`)."""
+        return self.max_documents > 0 or self.max_bytes > 0
 
 
 DEFAULTS: Final = CollectionOptions()
@@ -89,8 +102,11 @@ _decoder = msgspec.msgpack.Decoder(Configured)
 
 
 def encode_options(configured: Configured) -> bytes:
-    """Return the record of a collection's options."""
-    return _encoder.encode(configured)
+    """Return the record of a collection's options; without a quota, as it is where there are none."""
+    options = configured.options
+    if options.metered:
+        return _encoder.encode(configured)
+    return _encoder.encode(((options.schema, options.ids, options.sequence_start, options.ttl_ms), configured.revision))
 
 
 def read_options(view: View, collection_id: int) -> Configured:
@@ -221,11 +237,19 @@ def _parse_start(given: Any, pointer: str) -> int:
     return given
 
 
+def _parse_quota(given: Any, pointer: str) -> int:
+    if type(given) is not int or not 1 <= given <= QUOTA_MAX:
+        raise _invalid(pointer, f"a quota is a whole number from 1 to {QUOTA_MAX}, or null for none")
+    return given
+
+
 _OPTIONS: Final[dict[str, _Option]] = {
     "schema": _Option(_parse_schema, _show_schema),
     "ids": _Option(lambda given, pointer: Ids(_parse_name(Ids, given, pointer)), lambda ids: ids.name.lower()),
     "sequence_start": _Option(_parse_start, lambda start: start),
     "ttl": _Option(_parse_ttl, shown_ttl, "ttl_ms"),
+    "max_documents": _Option(_parse_quota, lambda quota: quota),
+    "max_bytes": _Option(_parse_quota, lambda quota: quota),
 }
 """By their name in requests and answers: that of the field in `CollectionOptions`, where they have no other one."""
 

@@ -32,7 +32,7 @@ from collectionstore_node.service.operations import (
     shown_options,
     versioned,
 )
-from collectionstore_node.service.results import Code, CollectionInfo, Configured, Outcome
+from collectionstore_node.service.results import Code, CollectionInfo, Configured, Outcome, Usage
 
 
 class NewCollection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -174,13 +174,17 @@ async def _found(call: Call, name: str, consistency: ReadConsistency, headers: b
     if collection is None:
         raise Problem("collection_not_found", f"there is no collection {name!r}")
     lines = revision_line(found.revision) + NO_CACHE + headers
-    return _existing(name, collection.revision, lines, collection.configured)
+    return _existing(name, collection.revision, lines, collection.configured, collection.usage)
 
 
-def _existing(name: str, revision: int, headers: bytes, configured: Configured | None = None) -> Answer:
+def _existing(
+    name: str, revision: int, headers: bytes, configured: Configured | None = None, usage: Usage | None = None
+) -> Answer:
     members: dict[str, Any] = {"name": name, "revision": revision}
     if configured is not None:
         members |= _shown(configured)
+    if usage is not None:
+        members["usage"] = {"documents": usage.documents, "bytes": usage.size_bytes, "counting": usage.counting}
     etag = b'ETag: "%d"\r\n' % (revision if configured is None else configured.revision)
     return json_answer(members, headers=etag + headers)
 

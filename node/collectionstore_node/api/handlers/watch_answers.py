@@ -64,13 +64,18 @@ class WatchedAnswer(Answer):
         finally:
             outlet.end_lasting()
             watch.close()
+            if self.ended is not None:
+                self.ended()
         return None
 
     async def _send(self, outlet: Connected, *, chunked: bool) -> None:
         watch = self._watch
         while True:
             told = await watch.next()
-            outlet.write(_chunk(self._written(told), chunked=chunked))
+            written = self._written(told)
+            outlet.write(_chunk(written, chunked=chunked))
+            if self.charge is not None:
+                self.charge(len(written))
             last = told.events[-1].kind if told.ended else ""
             if outlet.writing_paused and not await _taken(outlet):
                 slow = event(SLOW, watch.token, reason=f"{SLOW_S:g} s were not enough to take what was sent")
@@ -121,6 +126,8 @@ class PolledAnswer(Answer):
         finally:
             outlet.end_lasting()
             watch.close("page")
+            if self.ended is not None:
+                self.ended()
         self.header_lines += JSON + b"Cache-Control: no-store\r\n" + revision_line(self._store.revision)
         return await super().prepare(request)
 

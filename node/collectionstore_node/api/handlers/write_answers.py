@@ -25,6 +25,8 @@ from collectionstore_node.service.results import (
 )
 from collectionstore_node.service.updates import STEPS_MAX
 
+QUOTA_RETRY_AFTER_S: Final = 60.0
+"""For clients that know nothing of a refusal but its status: until documents are deleted no retry succeeds."""
 SCHEMA_WARNING: Final = b"X-Schema-Warning: the schema of the collection does not allow the document\r\n"
 
 _REFUSALS: Final = {
@@ -122,6 +124,8 @@ def refusal(outcome: Outcome, *, absent: str, document: Written | None = None) -
             current_revision=outcome.current_revision,
             revision=outcome.revision,
         )
+    if code is Code.QUOTA_EXCEEDED:
+        return _refused_by_quota(outcome, facts)
     if code is Code.UNIQUE_VIOLATION or code is Code.INDEX_ENTRIES:
         return _refused_by_index(outcome, facts)
     name, detail = _REFUSALS[code]
@@ -164,6 +168,19 @@ def _refused_by_index(outcome: Outcome, facts: bytes) -> Problem:
         f"with its arrays and objects at most {VALUES_MAX} values, and values are nested at most {DEPTH_MAX} deep"
     )
     return Problem("index_entries", detail, headers=facts, revision=outcome.revision, index=by.name)
+
+
+def _refused_by_quota(outcome: Outcome, facts: bytes) -> Problem:
+    by = refused_index(outcome)
+    return Problem(
+        "quota_exceeded",
+        f"its option {by.name} is {by.other}, and it would have more; writes that make it no larger, and deletes, work",
+        headers=facts,
+        revision=outcome.revision,
+        retry_after_s=QUOTA_RETRY_AFTER_S,
+        quota=by.name,
+        limit=int(by.other),
+    )
 
 
 def outcome_lines(outcome: Outcome) -> bytes:

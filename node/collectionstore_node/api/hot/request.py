@@ -11,6 +11,7 @@ from multidict import CIMultiDictProxy
 from collectionstore_node.access.callers import Caller
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.hot.driving import Drive
+from collectionstore_node.api.http.accounting import Account
 from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.api.http.direct import Asker, DirectCall, Place
 from collectionstore_node.service.operations import Ref, Write
@@ -133,6 +134,7 @@ class DirectRequest(HotRequest):
     __slots__ = (
         "_done",
         "_halves",
+        "account",
         "admitted",
         "again",
         "asker",
@@ -173,6 +175,7 @@ class DirectRequest(HotRequest):
         self.error: BaseException | None = None
         self.caller: Caller | None = None
         self.task: asyncio.Task[Any] | None = None
+        self.account: Account | None = None
         self.charged = self.admitted = self.again = self._done = False
         self.place = place
         self.last = last

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final, Protocol, cast
@@ -81,6 +82,11 @@ class Answer(web.StreamResponse):
 
     stale_since: float | None = None
     """`perf_counter()` of the moment whose state it shows, for what takes long to read; None: that of the answer."""
+
+    charge: Callable[[int], None] | None = None
+    """Takes the number of bytes that are sent behind the head, where they are made while it is sent."""
+    ended: Callable[[], object] | None = None
+    """Told when an answer that lasts has been sent, or given up; a second time is nothing."""
 
     def __init__(self, status: int, headers: bytes = b"", body: bytes = b"") -> None:
         self.code = status

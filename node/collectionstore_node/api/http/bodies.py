@@ -83,9 +83,11 @@ class BodyStream:
     While a part is awaited it is an upload as others are: bounded in bytes, and ended when it arrives too slowly.
     """
 
-    __slots__ = ("_client", "_request", "_uploads")
+    __slots__ = ("_client", "_request", "_uploads", "received_bytes")
 
     def __init__(self, request: web.BaseRequest, uploads: Uploads, client: Client | None) -> None:
+        self.received_bytes = 0
+        """How many have arrived."""
         self._request = request
         self._uploads = uploads
         self._client = client
@@ -108,6 +110,7 @@ class BodyStream:
         try:
             while chunk := await content.readany():
                 self._uploads.grow(upload, len(chunk))
+                self.received_bytes += len(chunk)
                 if enough(chunk):
                     return True
         except TooSlow as error:

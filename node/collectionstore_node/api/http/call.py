@@ -14,6 +14,7 @@ from collectionstore_node.access.modes import Mode
 from collectionstore_node.access.verbs import Kind, Verb
 from collectionstore_node.api.budgets.budgets import Budgets
 from collectionstore_node.api.budgets.clients import Client
+from collectionstore_node.api.http.accounting import Account, Accounting
 from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.api.http.bodies import BodyStream, arrived, body_at_hand, receive_body, require_json
 from collectionstore_node.api.http.guard import Guard
@@ -48,6 +49,8 @@ class ApiContext:
     diagnostics: Diagnostics
     admin_token: bool = False
     """Whether a token, and not a certificate, shows who may change the cluster."""
+    accounting: Accounting | None = None
+    """Limits and the audit log; None on a port that has neither."""
     guard: Guard | None = None
     """Who makes the requests; None where nobody asks."""
 
@@ -79,7 +82,19 @@ class Call:
     `timeout_s` is what is left of the client's budget.
     """
 
-    __slots__ = ("_client", "_entered", "api", "arguments", "body_s", "options", "request", "timeout_s")
+    __slots__ = (
+        "_client",
+        "_entered",
+        "_stream",
+        "_taken_bytes",
+        "account",
+        "api",
+        "arguments",
+        "body_s",
+        "options",
+        "request",
+        "timeout_s",
+    )
 
     def __init__(
         self, api: ApiContext, request: web.BaseRequest, arguments: list[str], options: Options, client: Client | None
@@ -94,6 +109,15 @@ class Call:
         self.timeout_s = options.timeout_s
         self.body_s = 0.0
         """How long the body took to arrive."""
+        self.account: Account | None = None
+        """What is told behind it."""
+        self._taken_bytes = 0
+        self._stream: BodyStream | None = None
+
+    @property
+    def received_bytes(self) -> int:
+        """How many bytes of the body were taken."""
+        return self._taken_bytes if self._stream is None else self._stream.received_bytes
 
     def require_operator(self, what: str, verb: Verb = Verb.ADMIN) -> None:
         """Refuse clients that are no operators; `what` begins the sentence. Raises `Problem` 401 or 403.
@@ -120,7 +144,7 @@ class Call:
         request = self.request
         # Most bodies are small and arrive with their headers: those need no timer and no reservation.
         if arrived(request):
-            return body_at_hand(request, bytes_max)
+            return self._took(body_at_hand(request, bytes_max))
         # A slow body keeps no place: it is counted as an upload until it is complete.
         self.leave()
         clock = asyncio.get_running_loop().time
@@ -135,11 +159,17 @@ class Call:
         if self._client is not None:
             self.api.enter(self._client)
             self._entered = True
+        return self._took(body)
+
+    def _took(self, body: bytes) -> bytes:
+        self._taken_bytes = len(body)
+        if self.account is not None:
+            self.account.keep(body)
         return body
 
     async def body_stream(self) -> BodyStream:
         """Return the body to be taken in parts; the request keeps no place among those in flight. Raises `Problem`."""
-        stream = BodyStream(self.request, self.api.budgets.uploads, self._client)
+        self._stream = stream = BodyStream(self.request, self.api.budgets.uploads, self._client)
         await stream.begin()
         self.leave()
         return stream

@@ -14,6 +14,7 @@ from multidict import CIMultiDictProxy
 from collectionstore_node.access.callers import Caller
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.budgets.sending import Reader
+from collectionstore_node.api.http.accounting import Account
 from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.service import Pending, Store, StoreLimits
@@ -48,10 +49,16 @@ class DirectCall(Pending, Reader, Protocol):
     """Whether it has a place among the requests in flight."""
     caller: Caller | None
     """Who makes it; None where access control is off."""
+    account: Account | None
+    """What is told behind it."""
 
     @property
     def client(self) -> Client | None:
         """All connections from the client's address."""
+
+    @property
+    def remote(self) -> str | None:
+        """The client's address."""
 
     @property
     def asker(self) -> Asker:

@@ -5,7 +5,8 @@ What goes wrong, anywhere, becomes problem details here; nothing but cancellatio
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Sequence
 from time import perf_counter
 from typing import Final, TypeAlias, cast
 
@@ -16,6 +17,7 @@ from collectionstore_node.access.current import CALLER
 from collectionstore_node.access.verbs import Kind, Verb
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.budgets.sending import Reader
+from collectionstore_node.api.http.accounting import Account, Ended, request_id_in, revision_in, trace_id_in
 from collectionstore_node.api.http.answers import PIECE_BYTES, Answer, staleness_lines
 from collectionstore_node.api.http.call import ApiContext, Call
 from collectionstore_node.api.http.direct import DirectCall, Place
@@ -55,6 +57,7 @@ class Dispatcher:
         self.traced = trace is not None
         """Whether spans are made, each in the context of its request."""
         self._metrics = api.metrics
+        self._accounting = api.accounting
         self._router = Router(routes, api.metrics)
         self._unrouted = api.metrics.route("unmatched", "any")
         self._defaults = default_options(api.limits)
@@ -150,6 +153,8 @@ class Dispatcher:
         """Answer `request`; raises nothing but cancellation."""
         started = perf_counter()
         counters, entry, call, traced, client = self._unrouted, None, None, None, None
+        account: Account | None = None
+        arguments: Sequence[str] = ()
         options = self._defaults
         self._inflight += 1
         try:
@@ -175,6 +180,9 @@ class Dispatcher:
                 client = connected
             if (guard := self.guard) is not None:
                 await self._find_caller(guard, request, entry)
+            # BEHIND that: who calls has limits, and is told.
+            if self._accounting is not None and (not entry.probe or entry.facts.verb is Verb.ADMIN):
+                account = self._accounting.begin(entry.facts, arguments, write=entry.write)
             if len(target) > self._api.limits.target_bytes_max:
                 raise target_too_long(self._api.limits)
             options = parse_options(query, entry.parameters, self._api.limits) if query else self._defaults
@@ -182,6 +190,7 @@ class Dispatcher:
                 answer = self._redirect(target)
             else:
                 call = Call(self._api, request, arguments, options, client)
+                call.account = account
                 answer = await entry.handler(call)
             if len(answer.content) > PIECE_BYTES:
                 self._reserve(entry, cast(Reader, request.protocol), answer)
@@ -196,6 +205,8 @@ class Dispatcher:
             # Cancelled: the client disconnected, or the node stops; no answer can be sent.
             if traced is not None:
                 traced.abandoned()
+            if account is not None and self._accounting is not None:
+                self._accounting.cancelled(account, request.remote or "")
             raise
         finally:
             self._inflight -= 1
@@ -220,6 +231,10 @@ class Dispatcher:
             counters.finished(answer.code, seconds, traced.trace_id)
         if seconds >= self._slow_s and entry is not None and not (entry.probe or entry.lasting):
             self._log_slow(request, entry, call, answer.code, seconds)
+        if self._accounting is not None and entry is not None:
+            received = 0 if call is None else call.received_bytes
+            trace_id = "" if traced is None else traced.trace_id
+            self._tell(request, entry, arguments, account, answer, received, trace_id)
         return answer
 
     async def _find_caller(self, guard: Guard, request: web.BaseRequest, entry: Entry) -> None:
@@ -274,6 +289,11 @@ class Dispatcher:
             connected: Client = call.client  # type: ignore[assignment]  # its connection was made
             api.enter(connected, write=place.entry.write)
             call.admitted = True
+            if self._accounting is not None:
+                entry, named = place.entry, (place.name, call.last)
+                call.account = self._accounting.begin(entry.facts, named, write=entry.write)
+                if call.account is not None:
+                    call.account.keep(call.body)
             place.handler.begin(call, api.store, api.limits)
         except NO_MEMORY as error:
             end_without_memory("request", error)
@@ -318,6 +338,8 @@ class Dispatcher:
             release_frames(error)
         except BaseException as error:  # cancelled: the node stops
             self._leave(call)
+            if call.account is not None and self._accounting is not None:
+                self._accounting.cancelled(call.account, call.remote or "")
             call.asker.ended(call, error)
             return
         else:
@@ -339,7 +361,44 @@ class Dispatcher:
         entry.metrics.finished(answer.code, seconds)
         if seconds >= self._slow_s:
             self._log_slow(call, entry, None, answer.code, seconds)
+        if self._accounting is not None:
+            self._tell(call, entry, (place.name, call.last), call.account, answer, len(call.body), "")
         call.asker.ended(call, answer)
+
+    def _tell(
+        self,
+        request: Request,
+        entry: Entry,
+        arguments: Sequence[str],
+        account: Account | None,
+        answer: Answer,
+        received_bytes: int,
+        trace_id: str,
+    ) -> None:
+        """Tell how a request has ended, for limits and the audit log."""
+        accounting = self._accounting
+        if accounting is None or (account is None and (entry.probe or answer.code not in (401, 403))):
+            return
+        how = Ended(
+            answer.code,
+            revision_in(answer.header_lines),
+            answer.content if answer.code >= 400 else b"",
+            request.headers.get(REQUEST_ID) or request_id_in(answer.header_lines),
+            trace_id or trace_id_in(request.headers),
+            received_bytes,
+            len(answer.content),
+        )
+        if account is None:
+            accounting.refused(entry.facts, arguments, how, request.remote or "")
+            return
+        accounting.ended(account, how, request.remote or "")
+        if not answer.content:
+            answer.charge = accounting.charge(account)
+        if account.stream is not None and answer.code >= 400:
+            account.stream()
+        elif account.stream is not None:
+            # Also for an answer that is never sent, because its client has gone.
+            answer.ended = weakref.finalize(answer, account.stream)
 
     # Problems
 

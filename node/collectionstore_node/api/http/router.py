@@ -13,6 +13,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from collectionstore_node.api.http.call import Handler
 from collectionstore_node.api.http.direct import DirectHandler
+from collectionstore_node.api.http.facts import Facts, facts_of
 from collectionstore_node.api.http.instruments import HttpMetrics, RouteMetrics
 from collectionstore_node.api.http.problems import Problem
 
@@ -75,6 +76,8 @@ class Entry(NamedTuple):
     access: Access
     about_access: bool
     """Whether its caller is told to it also where access control is off."""
+    facts: Facts
+    """What it does, for limits and the audit log."""
 
 
 class _Node:
@@ -101,6 +104,8 @@ class Router:
             node = self._place(route.pattern)
             for method in (route.method, "HEAD") if route.method == "GET" else (route.method,):
                 counters = metrics.route(route.pattern, method)
+                write = not (route.probe or route.management or route.read) and method not in ("GET", "HEAD")
+                changes = not route.read and method not in ("GET", "HEAD")
                 node.methods[method] = Entry(
                     route.pattern,
                     route.handler,
@@ -108,7 +113,7 @@ class Router:
                     counters,
                     route.probe,
                     route.leader_only,
-                    write=not (route.probe or route.management or route.read) and method not in ("GET", "HEAD"),
+                    write=write,
                     safe=route.read or method in ("GET", "HEAD"),
                     direct=route.direct,
                     patient=route.probe or route.management,
@@ -117,6 +122,7 @@ class Router:
                     if route.pattern in _OPEN_EXACTLY or route.pattern.startswith(_OPEN)
                     else route.access,
                     about_access=route.pattern.startswith(_ABOUT_ACCESS),
+                    facts=facts_of(method, route.pattern, write=changes),
                 )
 
     def find(self, method: str, path: str) -> tuple[Entry, list[str]]:

@@ -66,6 +66,8 @@ class StreamedAnswer(Answer):
                 if outlet.ending and not (ended_before or outlet.half_closed):
                     raise ConnectionResetError("the node stops")
                 outlet.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+                if self.charge is not None:
+                    self.charge(len(piece))
                 if outlet.writing_paused:
                     await outlet.drain(0)
         except (NotNow, InvalidRequest) as error:

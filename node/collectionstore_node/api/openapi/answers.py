@@ -25,6 +25,19 @@ class CollectionSettings(msgspec.Struct):
     ids: Literal["uuid7", "client", "sequence"] | msgspec.UnsetType | None = msgspec.UNSET
     sequence_start: int | msgspec.UnsetType | None = msgspec.UNSET
     ttl: str | msgspec.UnsetType | None = msgspec.UNSET
+    max_documents: int | msgspec.UnsetType | None = msgspec.UNSET
+    max_bytes: int | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class CollectionUsage(msgspec.Struct):
+    """What the documents of a collection with a quota take: their number, and the bytes of their texts.
+
+    While documents that were there before the quota are being counted it refuses nothing.
+    """
+
+    documents: int
+    bytes: int
+    counting: bool
 
 
 class CollectionFacts(msgspec.Struct):
@@ -34,6 +47,7 @@ class CollectionFacts(msgspec.Struct):
     revision: int
     options: CollectionSettings | msgspec.UnsetType = msgspec.UNSET
     options_revision: int | msgspec.UnsetType = msgspec.UNSET
+    usage: CollectionUsage | msgspec.UnsetType = msgspec.UNSET
 
 
 class CollectionPage(msgspec.Struct):

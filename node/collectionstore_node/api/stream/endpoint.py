@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
@@ -83,7 +84,11 @@ class StreamEndpoint:
         if client is None or connection.transport is None:
             raise ConnectionResetError("the client has gone")
         self._check_bounds(client)
+        release = None if self._api.accounting is None else self._api.accounting.open_stream()
         session = Session(self.streams, connection, client, codec)
+        if release is not None:
+            # Once, at the end of the stream, or when it never began.
+            session.released = weakref.finalize(session, release)
         # aiohttp hands what follows on the connection to its parser, which the stream is.
         connection.set_parser(cast(WebSocketReader, session))
         connection.keep_alive(False)  # noqa: FBT003 - positional in aiohttp

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from collectionstore_node.access.current import CALLER
+from collectionstore_node.api.http.accounting import Account
 from collectionstore_node.api.http.instruments import OperationTrace
 from collectionstore_node.api.http.options import TIMEOUT_MIN_S
 from collectionstore_node.api.stream.codec import Codec, Received
@@ -26,6 +27,7 @@ class Flight:
     """
 
     __slots__ = (
+        "account",
         "action",
         "caller",
         "counted",
@@ -60,6 +62,8 @@ class Flight:
         self.made: str | None = None
         """The ID of the document that it inserts."""
         self.trace: OperationTrace | None = None
+        self.account: Account | None = None
+        """What is told behind it, for limits and the audit log."""
         self.told = False
         """Whether its write has an outcome, or the error that came in its place."""
         self.outcome: Outcome | None = None

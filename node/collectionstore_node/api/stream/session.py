@@ -7,7 +7,7 @@ become operations is in `incoming.py`, how answers become messages in `outgoing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
@@ -24,7 +24,7 @@ from collectionstore_node.api.http.overload_answers import OverloadAnswers
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.api.http.refusals import refusal_of, release_frames
 from collectionstore_node.api.http.request_ids import RequestIds
-from collectionstore_node.api.stream import settings
+from collectionstore_node.api.stream import accounts, settings
 from collectionstore_node.api.stream.admission import Admission
 from collectionstore_node.api.stream.codec import Codec, Received
 from collectionstore_node.api.stream.execution import Executor
@@ -55,6 +55,10 @@ if TYPE_CHECKING:
 PATH: Final = "/api/v1/stream"
 
 log = structlog.get_logger(__name__)
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,8 @@ class Session:
         self._inflight_bytes = 0
         self._reads: list[Flight] = []
         self.watches: dict[int, StreamWatch] = {}
+        self.released: Callable[[], object] = _nothing
+        """Counts it out of the streams of its user; a second time is nothing."""
         self._turn_due = False
         self._reading_paused = False
         # Its end
@@ -122,6 +128,7 @@ class Session:
     def feed_eof(self) -> None:
         """The connection has ended. Operations in flight run to their end, unanswered."""
         self.ended = True
+        self.released()
         self._streams.sessions.pop(self, None)
         if self._closing_at is None:
             self._api.metrics.stream_closed("lost")
@@ -282,6 +289,8 @@ class Session:
                 flight.trace = streams.trace(KINDS[type(operation)], operation.traceparent)
             streams.admission.enter(self.client)
             flight.entered = True
+            if self._api.accounting is not None:
+                accounts.begin(self._api.accounting, flight)
             if not 0 <= tag <= settings.TAG_MAX:
                 raise Problem("invalid_body", f"a tag is 0 to {settings.TAG_MAX}")
             if isinstance(operation, Write):
@@ -306,7 +315,7 @@ class Session:
             self._outgoing.reserve(answer)
         except Overloaded as error:
             answer = self._unsendable(flight, error)
-        self._complete(flight, answer.status)
+        self._complete(flight, answer)
         if self.ended or self._closing_at is not None:
             return
         self._outgoing.send(answer)
@@ -413,11 +422,13 @@ class Session:
             )
         return self._problem(flight, error)
 
-    def _complete(self, flight: Flight, status: int) -> None:
-        operation, streams = flight.operation, self._streams
+    def _complete(self, flight: Flight, answer: Answer) -> None:
+        operation, streams, status = flight.operation, self._streams, answer.status
         if self._inflight.get(operation.tag) is not flight:
             raise RuntimeError("an operation is answered once")
         self._leave(flight)
+        if self._api.accounting is not None:
+            accounts.ended(self._api.accounting, flight, answer, self.client.network)
         seconds, trace = perf_counter() - flight.started, flight.trace
         kind = KINDS[type(operation)]
         if trace is None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from collectionstore_node.metrics.table.audit import AUDIT
 from collectionstore_node.metrics.table.process import PROCESS
 from collectionstore_node.metrics.table.raft import RAFT
 from collectionstore_node.metrics.table.storage import STORAGE, STORED
 from collectionstore_node.metrics.table.traffic import TRAFFIC
 from collectionstore_telemetry.metrics import Chapters, Metrics, Series
 
-CHAPTERS: Final[Chapters] = (*PROCESS, *RAFT, *STORAGE, *TRAFFIC)
+CHAPTERS: Final[Chapters] = (*PROCESS, *RAFT, *STORAGE, *TRAFFIC, *AUDIT)
 """Title and series, in the order of the page."""
 
 SERIES: Final[tuple[Series, ...]] = tuple(series for _, chapter in CHAPTERS for series in chapter)

@@ -31,6 +31,7 @@ from collectionstore_node.statemachine.commands import (
     Command,
     Commit,
     ConfigureCollection,
+    CountUsage,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -80,6 +81,7 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     RevokeLease: "revoke_lease",
     Expire: "expire",
     ConfigureCollection: "configure_collection",
+    CountUsage: "count_usage",
     Insert: "insert",
     LimitHistory: "limit_history",
     PutConsumer: "put_consumer",
@@ -141,7 +143,7 @@ def _begin(
 def _collection(action: Action) -> str:
     if isinstance(action, CreateCollection | DropCollection):
         return action.name
-    if isinstance(action, CreateIndex | DropIndex | BuildIndex | ConfigureCollection | Insert):
+    if isinstance(action, CreateIndex | DropIndex | BuildIndex | ConfigureCollection | CountUsage | Insert):
         return action.collection
     if isinstance(action, Put | Delete | Update | Expiring | Touch) and isinstance(action.ref, DocumentRef):
         return action.ref.collection

@@ -33,6 +33,8 @@ class ProcessFacts:
     metrics_address: str
     tls: Callable[[], status.TlsStatus | None] = lambda: None
     """Returns the certificates in use."""
+    audit: Callable[[], status.AuditStatus | None] = lambda: None
+    """Returns the sinks of the audit log."""
 
 
 class Reporter:
@@ -97,6 +99,7 @@ class Reporter:
             space=member.space.report,
             writes_refused=self._writes_refused(raft),
             tls=facts.tls(),
+            audit=facts.audit(),
             last_log_term=raft.last_log_term,
             staleness_ms=self._staleness_ms(),
             staleness_max_ms=round(member.freshness.max_s * 1000) if member.freshness.bounded else None,

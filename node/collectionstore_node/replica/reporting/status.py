@@ -107,6 +107,29 @@ class WatchStatus(msgspec.Struct, frozen=True):
     history_bytes: int = 0
 
 
+class AuditSinkStatus(msgspec.Struct, frozen=True):
+    """A sink of the audit log."""
+
+    name: str
+    """file, webhook or otlp."""
+    failing: str
+    """Why it takes no records now; empty if it does."""
+    queued: int
+    """Records that it has not taken."""
+    dropped: int
+    """Records that were lost since the start, because too many were queued."""
+    chain: str
+    sequence: int
+    """Of the last record that it has taken, and `hash` that of its line: an anchor of its chain."""
+    hash: str
+
+
+class AuditStatus(msgspec.Struct, frozen=True):
+    """The audit log of this member."""
+
+    sinks: list[AuditSinkStatus]
+
+
 class NodeStatus(msgspec.Struct, frozen=True):
     """Everything that operators need to know about a node."""
 
@@ -162,6 +185,8 @@ class NodeStatus(msgspec.Struct, frozen=True):
     """Above which that member refuses stale reads, and is not ready; null on voters."""
     watches: WatchStatus = WatchStatus()
     """Watches, and the history that they read."""
+    audit: AuditStatus | None = None
+    """The sinks of the audit log; null while it is off."""
 
 
 def fault_tolerance(configuration: Configuration) -> int:

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from collectionstore_node.api import ApiServer, HttpLimits, make_client_server
+from collectionstore_node.api.http.accounting import Accounting
 from collectionstore_node.api.http.instruments import TraceOperation, TraceRequest
 from collectionstore_node.service import Store, StoreLimits
 from collectionstore_node.tests.api.http_clients import Client, RawClient
@@ -62,6 +63,12 @@ def trace_operation() -> TraceOperation | None:
 
 
 @pytest.fixture
+def accounting() -> Accounting | None:
+    """Limits and the audit log; overridden by their tests."""
+    return None
+
+
+@pytest.fixture
 async def store(replica: MemoryReplica) -> Store:
     return Store(replica, STORE_LIMITS)
 
@@ -74,6 +81,7 @@ async def server(
     trace: TraceRequest | None,
     hot: bool,  # noqa: FBT001 - a fixture
     trace_operation: TraceOperation | None,
+    accounting: Accounting | None,
 ) -> ApiServer:
     return make_client_server(
         store,
@@ -85,6 +93,7 @@ async def server(
         trace=trace,
         hot=hot,
         trace_operation=trace_operation,
+        accounting=accounting,
     )
 
 
