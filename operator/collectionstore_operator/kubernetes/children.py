@@ -31,6 +31,7 @@ from collectionstore_operator.model.actions import (
 )
 from collectionstore_operator.model.observed import ABSENT, Absent, AppliedObject, ForeignObject, Unknown, Workload
 from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.access.names import USER_KIND
 from collectionstore_operator.resource.bootstrap import Source
 from collectionstore_operator.resource.desired import Desired
 
@@ -44,6 +45,7 @@ KINDS: Final = {
     "PodDisruptionBudget": Kind.POD_DISRUPTION_BUDGET,
     "NetworkPolicy": Kind.NETWORK_POLICY,
     "PodMonitor": Kind.POD_MONITOR,
+    USER_KIND: Kind.USER,
 }
 
 
@@ -104,9 +106,12 @@ class Children:
         }
         return frozenset(name for name, one in hashes.items() if one in wrong)
 
-    async def apply(self, action: ApplyObject, desired: Desired, restore: Source | None = None) -> None:
+    async def apply(
+        self, action: ApplyObject, desired: Desired, restore: Source | None = None, *, secured: bool = False
+    ) -> None:
         """Apply one object from its manifest. Raises ActionRefused when the digest is not the planned one."""
-        for manifest in manifests.build(desired, disruptions=action.max_unavailable, restore=restore):
+        built = manifests.build(desired, disruptions=action.max_unavailable, restore=restore, secured=secured)
+        for manifest in built:
             if (manifest.kind, manifest.name, manifest.digest) == (action.kind, action.name, action.digest):
                 await self._apply(manifest, desired)
                 return
@@ -133,10 +138,16 @@ class Children:
         cluster_id: str,
         recover: str = "",
         restore: Source | None = None,
+        access: str = "",
     ) -> None:
         """Apply the StatefulSet with `action.replicas`; one that exists keeps its immutable fields."""
         built = statefulset.build(
-            desired, cluster_id=cluster_id, replicas=action.replicas, recover=recover, restore=restore
+            desired,
+            cluster_id=cluster_id,
+            replicas=action.replicas,
+            recover=recover,
+            restore=restore,
+            access=access,
         )
         await self._apply(built, desired)
 

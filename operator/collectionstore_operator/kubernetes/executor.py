@@ -17,6 +17,7 @@ from collectionstore_operator.errors import ActionRefused, ActionUnfinished
 from collectionstore_operator.kubernetes import volumes
 from collectionstore_operator.kubernetes.api import ApiError, Kind, Unavailable
 from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
+from collectionstore_operator.model.access.configuration import is_secured
 from collectionstore_operator.model.actions import (
     Action,
     AddFinalizer,
@@ -25,6 +26,7 @@ from collectionstore_operator.model.actions import (
     ApplyObject,
     Bootstrap,
     ChangeVoters,
+    ConfigureAccess,
     CreateClaim,
     CreateFinalBackup,
     DeleteIdentity,
@@ -152,13 +154,19 @@ class Executor:
             case GrantEnrolment():
                 await self._access.enrolment.grant(desired)
             case ApplyObject():
-                await self._access.children.apply(action, desired, restoring(observed))
+                secured = is_secured(desired, observed.access_begun)
+                await self._access.children.apply(action, desired, restoring(observed), secured=secured)
             case DeleteObject():
                 await self._access.children.delete(action, desired)
             case EnsureWorkload():
                 recover = instruction(observed.recovery)
                 await self._access.children.ensure_workload(
-                    action, desired, cluster_id=observed.cluster_id, recover=recover, restore=restoring(observed)
+                    action,
+                    desired,
+                    cluster_id=observed.cluster_id,
+                    recover=recover,
+                    restore=restoring(observed),
+                    access=observed.access_begun,
                 )
             case ScaleWorkload():
                 await self._access.children.scale_workload(action, desired)
@@ -177,6 +185,8 @@ class Executor:
                 await perform_on_nodes(action, observed, self._access.nodes)
             case AddLearners() | ChangeVoters() | RemoveLearners() | TransferLeadership():
                 await perform_on_nodes(action, observed, self._access.nodes)
+            case ConfigureAccess():
+                await self._access.control.configure(action.config)
             case RestartPod():
                 await self._restart(action, desired)
             case RestoreLabels():

@@ -19,6 +19,7 @@ from collectionstore_operator.errors import InvalidResource
 from collectionstore_operator.kubernetes import claims
 from collectionstore_operator.kubernetes.children import read_workload
 from collectionstore_operator.kubernetes.pods import read_pod, unready_since
+from collectionstore_operator.model.access.configuration import is_secured
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import (
     ABSENT,
@@ -160,11 +161,12 @@ def _objects(resource: Body, seen: Observed) -> tuple[AppliedObject, ...]:
         return ()
     assessment = assess(present, seen)
     restore = restoring(seen)
-    made = manifests.build(present, disruptions=max_unavailable(assessment), restore=restore)
+    secured = is_secured(present, seen.access_begun)
+    made = manifests.build(present, disruptions=max_unavailable(assessment), restore=restore, secured=secured)
     reads = assessment.reads()
     if reads is not None and not isinstance(reads.observed.workload, Absent):
         budget = read_replicas.max_unavailable(reads)
-        made += manifests.build(reads.desired, disruptions=budget, restore=restore)
+        made += manifests.build(reads.desired, disruptions=budget, restore=restore, secured=secured)
     return tuple(AppliedObject(kind=one.kind, name=one.name, digest=one.digest, live=one.body) for one in made)
 
 

@@ -9,22 +9,27 @@ from __future__ import annotations
 from typing import Final
 
 from collectionstore_operator.manifests import networkpolicy, poddisruptionbudget, podmonitor, serviceaccount, services
+from collectionstore_operator.manifests.access import monitor
 from collectionstore_operator.manifests.manifest import Manifest
 from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.access import names as access_names
 from collectionstore_operator.resource.bootstrap import Source
 from collectionstore_operator.resource.desired import Desired
 
 __all__ = ["OPTIONAL", "Manifest", "build", "names", "names_of_reads", "required"]
 
-OPTIONAL: Final = ("NetworkPolicy", "PodMonitor")
+OPTIONAL: Final = ("NetworkPolicy", "PodMonitor", access_names.USER_KIND)
 """Kinds that are deleted when the resource no longer requires them; all others exist as long as the cluster."""
 
 
 def names(desired: Desired) -> tuple[tuple[str, str], ...]:
     """Return kind and name of every object that a cluster can have, except the StatefulSet."""
+    # Read replicas are scraped by the same user as the voters.
+    user = ((access_names.USER_KIND, access_names.monitor(desired.name)),) if desired.group == "voters" else ()
     return (
         ("ServiceAccount", labels.service_account(desired.name)),
         *_of_group(desired),
+        *user,
     )
 
 
@@ -44,14 +49,17 @@ def _of_group(desired: Desired) -> tuple[tuple[str, str], ...]:
 
 
 def required(desired: Desired) -> frozenset[tuple[str, str]]:
-    """Return kind and name of the objects that the resource requires, except the StatefulSet."""
-    return frozenset((one.kind, one.name) for one in build(desired, disruptions=0))
+    """Return kind and name of the objects that the resource requires or may require, except the StatefulSet."""
+    return frozenset((one.kind, one.name) for one in build(desired, disruptions=0, secured=True))
 
 
-def build(desired: Desired, *, disruptions: int | None, restore: Source | None = None) -> tuple[Manifest, ...]:
+def build(
+    desired: Desired, *, disruptions: int | None, restore: Source | None = None, secured: bool = False
+) -> tuple[Manifest, ...]:
     """Return the objects of a group but its StatefulSet. Without `disruptions` its budget stays as it is.
 
-    `restore` is what the first member is being made of, as recorded.
+    `restore` is what the first member is being made of, as recorded. `secured` says that members ask for credentials
+    (`model.access.configuration.is_secured`).
     """
     objects = [services.client(desired), services.peers(desired)]
     if desired.group == "voters":
@@ -61,5 +69,7 @@ def build(desired: Desired, *, disruptions: int | None, restore: Source | None =
     if desired.spec.network_policy.mode == "Enabled":
         objects.append(networkpolicy.build(desired, restore))
     if desired.spec.monitoring.pod_monitor == "Enabled":
-        objects.append(podmonitor.build(desired))
+        objects.append(podmonitor.build(desired, secured=secured))
+        if secured and desired.group == "voters":
+            objects.append(monitor.build(desired))
     return tuple(objects)

@@ -103,6 +103,11 @@ def recovery_settings(recover: str) -> dict[str, str]:
     return {f"{PREFIX}RECOVER": recover} if recover else {}
 
 
+def access_settings(mode: str) -> dict[str, str]:
+    """Return the variable with the mode of access control before the cluster has a configuration of it."""
+    return {f"{PREFIX}ACCESS": mode} if mode else {}
+
+
 def placement_settings(placement: MemberPlacement) -> dict[str, str]:
     """Return the variables that are specific to a member."""
     return {

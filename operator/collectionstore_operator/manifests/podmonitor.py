@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from collectionstore_operator.manifests.access import monitor
 from collectionstore_operator.manifests.manifest import Body, Manifest, manifest
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
@@ -16,8 +17,11 @@ RELABELINGS: Final[tuple[Body, ...]] = (
 """Labels by which dashboards and alerts distinguish clusters and members; Prometheus adds the namespace itself."""
 
 
-def build(desired: Desired) -> Manifest:
-    """Return the PodMonitor. It selects pods, not a Service, because unready members must be scraped, too."""
+def build(desired: Desired, *, secured: bool = False) -> Manifest:
+    """Return the PodMonitor. It selects pods, not a Service, because unready members must be scraped, too.
+
+    `secured`: members ask for a credential; Prometheus then sends the token of the cluster's user for it.
+    """
     monitoring = desired.spec.monitoring
     spec = {
         "selector": {"matchLabels": labels.selector(desired.workload)},
@@ -26,6 +30,7 @@ def build(desired: Desired) -> Manifest:
                 "port": "metrics",
                 "path": "/metrics",
                 "interval": f"{monitoring.interval_seconds}s",
+                **(monitor.authorization(desired) if secured else {}),
                 "relabelings": _relabelings(desired),
             }
         ],

@@ -18,6 +18,7 @@ from collectionstore_operator.manifests.manifest import Body, Manifest, manifest
 from collectionstore_operator.manifests.node_environment import (
     PREFIX,
     MemberPlacement,
+    access_settings,
     node_settings,
     recovery_settings,
     revision,
@@ -70,12 +71,19 @@ IMMUTABLE: Final = ("volumeClaimTemplates", "serviceName", "podManagementPolicy"
 
 
 def build(
-    desired: Desired, *, cluster_id: str, replicas: int, recover: str = "", restore: Source | None = None
+    desired: Desired,
+    *,
+    cluster_id: str,
+    replicas: int,
+    recover: str = "",
+    restore: Source | None = None,
+    access: str = "",
 ) -> Manifest:
     """Return the StatefulSet with this number of replicas.
 
     `recover` tells the survivor of a lost quorum to recover (`model.recovery`), and is not in the revision: a pod that
-    was started with it need not restart once it has.
+    was started with it need not restart once it has. Nor is `access`, the mode of access control before the cluster has
+    a configuration of it.
     """
     spec: Body = {
         "replicas": replicas,
@@ -84,7 +92,7 @@ def build(
         "updateStrategy": {"type": "OnDelete"},
         "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Retain", "whenDeleted": "Retain"},
         "selector": {"matchLabels": labels.selector(desired.workload)},
-        "template": _template(desired, cluster_id, recover, restore),
+        "template": _template(desired, cluster_id, {**recovery_settings(recover), **access_settings(access)}, restore),
         "volumeClaimTemplates": [_claim(desired, cluster_id)],
     }
     return manifest(desired, api_version="apps/v1", kind="StatefulSet", name=desired.workload, spec=spec)
@@ -111,7 +119,7 @@ def _has(live: Any, wanted: Any) -> bool:
     return bool(live == wanted) or (live is None and wanted == "")
 
 
-def _template(desired: Desired, cluster_id: str, recover: str, restore: Source | None) -> Body:
+def _template(desired: Desired, cluster_id: str, further: Mapping[str, str], restore: Source | None) -> Body:
     pod = desired.spec.pod
     pod_labels = {**pod.labels, **desired.object_labels, labels.VERSION_LABEL: desired.spec.version}
     return {
@@ -126,7 +134,7 @@ def _template(desired: Desired, cluster_id: str, recover: str, restore: Source |
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": pod.termination_grace_period_seconds or STOP_S,
             "securityContext": merged(SAFE_POD, pod.pod_security_context),
-            "containers": [_container(desired, cluster_id, recover)],
+            "containers": [_container(desired, cluster_id, further)],
             **_initial(desired, cluster_id, restore),
             "volumes": [
                 _trust(desired),
@@ -142,7 +150,7 @@ def _initial(desired: Desired, cluster_id: str, restore: Source | None) -> Body:
     """Return the init container of a cluster that begins with a backup; no field without one."""
     if restore is None:
         return {}
-    node = _container(desired, cluster_id, "")
+    node = _container(desired, cluster_id, {})
     shared: Body = {key: node[key] for key in ("image", "imagePullPolicy", "resources", "securityContext")}
     # The name of the pod, which its arguments refer to.
     shared |= {"env": node["env"][:1], "volumeMounts": node["volumeMounts"][:1]}
@@ -155,12 +163,12 @@ def _initial(desired: Desired, cluster_id: str, restore: Source | None) -> Body:
     }
 
 
-def _container(desired: Desired, cluster_id: str, recover: str) -> Body:
+def _container(desired: Desired, cluster_id: str, further: Mapping[str, str]) -> Body:
     return {
         "name": CONTAINER,
         "image": desired.spec.effective_image,
         "imagePullPolicy": desired.spec.pod.image_pull_policy,
-        "env": _environment(desired, cluster_id, recover),
+        "env": _environment(desired, cluster_id, further),
         "ports": [
             {"name": "client", "containerPort": CLIENT_PORT, "protocol": "TCP"},
             {"name": "peer", "containerPort": PEER_PORT, "protocol": "TCP"},
@@ -200,7 +208,7 @@ def _placement(desired: Desired, cluster_id: str) -> MemberPlacement:
     )
 
 
-def _environment(desired: Desired, cluster_id: str, recover: str) -> list[Body]:
+def _environment(desired: Desired, cluster_id: str, further: Mapping[str, str]) -> list[Body]:
     """Return the node's variables."""
     settings = node_settings(desired, _placement(desired, cluster_id))
     del settings[f"{PREFIX}NAME"]
@@ -213,7 +221,7 @@ def _environment(desired: Desired, cluster_id: str, recover: str) -> list[Body]:
         settings[f"{PREFIX}CLIENT_TLS_DIR"] = f"{ROOT}/tls-clients"
     if desired.spec.tls.client_secret_name:
         settings[f"{PREFIX}CLIENT_CERTIFICATE_DIR"] = GIVEN
-    settings |= recovery_settings(recover)
+    settings |= further
     written = ({"name": variable, "value": value} for variable, value in settings.items())
     return [*from_pod, *written, *_further(desired)]
 

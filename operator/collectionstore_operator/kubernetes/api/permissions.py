@@ -15,6 +15,7 @@ import structlog
 from collectionstore_operator.kubernetes.api.api_errors import Unavailable
 from collectionstore_operator.kubernetes.api.client import Kube
 from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.access.names import ROLE_PLURAL, USER_PLURAL
 from collectionstore_operator.resource.backups.names import BACKUP_PLURAL, SCHEDULE_PLURAL
 
 SIGNER: Final = f"{labels.GROUP}/node"
@@ -39,6 +40,11 @@ PERMISSIONS: Final = (
     Permission(labels.GROUP, f"{BACKUP_PLURAL}/status", ("get", "patch"), everywhere=True),
     Permission(labels.GROUP, SCHEDULE_PLURAL, ("get", "list", "watch"), everywhere=True),
     Permission(labels.GROUP, f"{SCHEDULE_PLURAL}/status", ("get", "patch"), everywhere=True),
+    # create and delete: that of Prometheus, which comes and goes with the PodMonitor.
+    Permission(labels.GROUP, USER_PLURAL, ("get", "list", "watch", "create", "patch", "delete"), everywhere=True),
+    Permission(labels.GROUP, f"{USER_PLURAL}/status", ("get", "patch"), everywhere=True),
+    Permission(labels.GROUP, ROLE_PLURAL, ("get", "list", "watch", "patch"), everywhere=True),
+    Permission(labels.GROUP, f"{ROLE_PLURAL}/status", ("get", "patch"), everywhere=True),
     Permission("", "namespaces", ("get",), everywhere=True),
     Permission(labels.GROUP, f"{labels.PLURAL}/finalizers", ("update",)),
     Permission("apps", "statefulsets", ("get", "list", "watch", "create", "patch", "update", "delete")),
@@ -73,6 +79,8 @@ PERMISSIONS: Final = (
     ),
     Permission("certificates.k8s.io", "certificatesigningrequests/status", ("patch",), everywhere=True),
     Permission("certificates.k8s.io", "certificatesigningrequests/approval", ("patch",), everywhere=True),
+    # Only to hand it on to members, see NODES.
+    Permission("authentication.k8s.io", "tokenreviews", ("create",), everywhere=True),
     Permission("certificates.k8s.io", "signers", ("approve", "sign"), everywhere=True, name=SIGNER),
 )
 """Needed in every watched namespace; cluster-wide for cluster-scoped resources."""
@@ -80,7 +88,11 @@ PERMISSIONS: Final = (
 OWN: Final = (Permission("coordination.k8s.io", "leases", ("get", "create", "update")),)
 """Needed in the operator's own namespace."""
 
-NODES: Final = (Permission("certificates.k8s.io", "certificatesigningrequests", ("create", "get"), everywhere=True),)
+NODES: Final = (
+    Permission("certificates.k8s.io", "certificatesigningrequests", ("create", "get"), everywhere=True),
+    # Members ask the API server whose a ServiceAccount's token is (spec.access.serviceAccounts).
+    Permission("authentication.k8s.io", "tokenreviews", ("create",), everywhere=True),
+)
 """Needed by the pods of clusters, and granted to their ServiceAccounts alone (`enrolment`). The operator has these
 permissions itself, so that it may bind the role without the right to grant anything else."""
 

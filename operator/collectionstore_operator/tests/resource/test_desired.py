@@ -118,6 +118,7 @@ def test_defaults_are_explicit() -> None:
         "recovery": None,
         "bootstrap": None,
         "restore": None,
+        "access": None,
         "unsafe": {"allowEvenReplicas": False, "allowSingleReplica": False},
         "local": {"basePort": 7_400, "portStep": 10},
     }
