@@ -31,7 +31,7 @@ from collectionstore_operator.model.actions import (
 )
 from collectionstore_operator.model.observed import ABSENT, Absent, AppliedObject, ForeignObject, Unknown, Workload
 from collectionstore_operator.resource import labels
-from collectionstore_operator.resource.access.names import USER_KIND
+from collectionstore_operator.resource.access.names import USER_KIND, monitor
 from collectionstore_operator.resource.bootstrap import Source
 from collectionstore_operator.resource.desired import Desired
 
@@ -106,12 +106,9 @@ class Children:
         }
         return frozenset(name for name, one in hashes.items() if one in wrong)
 
-    async def apply(
-        self, action: ApplyObject, desired: Desired, restore: Source | None = None, *, secured: bool = False
-    ) -> None:
+    async def apply(self, action: ApplyObject, desired: Desired, restore: Source | None = None) -> None:
         """Apply one object from its manifest. Raises ActionRefused when the digest is not the planned one."""
-        built = manifests.build(desired, disruptions=action.max_unavailable, restore=restore, secured=secured)
-        for manifest in built:
+        for manifest in manifests.build(desired, disruptions=action.max_unavailable, restore=restore):
             if (manifest.kind, manifest.name, manifest.digest) == (action.kind, action.name, action.digest):
                 await self._apply(manifest, desired)
                 return
@@ -127,8 +124,18 @@ class Children:
         if action.kind == WORKLOAD and found["spec"].get("replicas", 1):
             raise ActionRefused(f"the StatefulSet {action.name} has pods")
         require_ours(action.kind, found, desired)
+        if action.kind == "PodMonitor":
+            # BEFORE the PodMonitor: without it nothing would say that there is one.
+            await self._delete_monitor(desired)
         uid = found["metadata"]["uid"]
         await self._kube.delete(KINDS[action.kind], action.name, desired.namespace, uid=uid)
+
+    async def _delete_monitor(self, desired: Desired) -> None:
+        """Delete the user that scrapes metrics, if there is one of ours; its Secret and its token go with it."""
+        found = await self._kube.find(Kind.USER, monitor(desired.name), desired.namespace)
+        if found is not None and foreign(USER_KIND, found, desired) is None:
+            uid = found["metadata"]["uid"]
+            await self._kube.delete(Kind.USER, monitor(desired.name), desired.namespace, uid=uid)
 
     async def ensure_workload(
         self,

@@ -17,7 +17,6 @@ from collectionstore_operator.errors import ActionRefused, ActionUnfinished
 from collectionstore_operator.kubernetes import volumes
 from collectionstore_operator.kubernetes.api import ApiError, Kind, Unavailable
 from collectionstore_operator.kubernetes.cluster_access import ClusterAccess
-from collectionstore_operator.model.access.configuration import is_secured
 from collectionstore_operator.model.actions import (
     Action,
     AddFinalizer,
@@ -154,8 +153,7 @@ class Executor:
             case GrantEnrolment():
                 await self._access.enrolment.grant(desired)
             case ApplyObject():
-                secured = is_secured(desired, observed.access_begun)
-                await self._access.children.apply(action, desired, restoring(observed), secured=secured)
+                await self._access.children.apply(action, desired, restoring(observed))
             case DeleteObject():
                 await self._access.children.delete(action, desired)
             case EnsureWorkload():

@@ -19,7 +19,6 @@ from collectionstore_operator.errors import InvalidResource
 from collectionstore_operator.kubernetes import claims
 from collectionstore_operator.kubernetes.children import read_workload
 from collectionstore_operator.kubernetes.pods import read_pod, unready_since
-from collectionstore_operator.model.access.configuration import is_secured
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import (
     ABSENT,
@@ -161,12 +160,11 @@ def _objects(resource: Body, seen: Observed) -> tuple[AppliedObject, ...]:
         return ()
     assessment = assess(present, seen)
     restore = restoring(seen)
-    secured = is_secured(present, seen.access_begun)
-    made = manifests.build(present, disruptions=max_unavailable(assessment), restore=restore, secured=secured)
+    made = manifests.build(present, disruptions=max_unavailable(assessment), restore=restore)
     reads = assessment.reads()
     if reads is not None and not isinstance(reads.observed.workload, Absent):
         budget = read_replicas.max_unavailable(reads)
-        made += manifests.build(reads.desired, disruptions=budget, restore=restore, secured=secured)
+        made += manifests.build(reads.desired, disruptions=budget, restore=restore)
     return tuple(AppliedObject(kind=one.kind, name=one.name, digest=one.digest, live=one.body) for one in made)
 
 

@@ -24,8 +24,9 @@ OPTIONAL: Final = ("NetworkPolicy", "PodMonitor", access_names.USER_KIND)
 
 def names(desired: Desired) -> tuple[tuple[str, str], ...]:
     """Return kind and name of every object that a cluster can have, except the StatefulSet."""
-    # Read replicas are scraped by the same user as the voters.
-    user = ((access_names.USER_KIND, access_names.monitor(desired.name)),) if desired.group == "voters" else ()
+    # Read replicas are scraped by the same user as the voters. It goes with the PodMonitor (`children.delete`).
+    scraped = desired.group == "voters" and desired.spec.monitoring.pod_monitor == "Enabled"
+    user = ((access_names.USER_KIND, access_names.monitor(desired.name)),) if scraped else ()
     return (
         ("ServiceAccount", labels.service_account(desired.name)),
         *_of_group(desired),
@@ -49,17 +50,14 @@ def _of_group(desired: Desired) -> tuple[tuple[str, str], ...]:
 
 
 def required(desired: Desired) -> frozenset[tuple[str, str]]:
-    """Return kind and name of the objects that the resource requires or may require, except the StatefulSet."""
-    return frozenset((one.kind, one.name) for one in build(desired, disruptions=0, secured=True))
+    """Return kind and name of the objects that the resource requires, except the StatefulSet."""
+    return frozenset((one.kind, one.name) for one in build(desired, disruptions=0))
 
 
-def build(
-    desired: Desired, *, disruptions: int | None, restore: Source | None = None, secured: bool = False
-) -> tuple[Manifest, ...]:
+def build(desired: Desired, *, disruptions: int | None, restore: Source | None = None) -> tuple[Manifest, ...]:
     """Return the objects of a group but its StatefulSet. Without `disruptions` its budget stays as it is.
 
-    `restore` is what the first member is being made of, as recorded. `secured` says that members ask for credentials
-    (`model.access.configuration.is_secured`).
+    `restore` is what the first member is being made of, as recorded.
     """
     objects = [services.client(desired), services.peers(desired)]
     if desired.group == "voters":
@@ -69,7 +67,7 @@ def build(
     if desired.spec.network_policy.mode == "Enabled":
         objects.append(networkpolicy.build(desired, restore))
     if desired.spec.monitoring.pod_monitor == "Enabled":
-        objects.append(podmonitor.build(desired, secured=secured))
-        if secured and desired.group == "voters":
+        objects.append(podmonitor.build(desired))
+        if desired.spec.monitoring.secured and desired.group == "voters":
             objects.append(monitor.build(desired))
     return tuple(objects)

@@ -161,6 +161,8 @@ def revision(desired: Desired) -> str:
         fields["clientSecret"] = spec.tls.client_secret_name
     if spec.tls.separate:
         fields["authorities"] = "Separate"
+    if spec.monitoring.secured:
+        fields["metricsTls"] = "Required"
     for name, part, default in (("pod", spec.pod, PodTemplate()), ("spread", spec.spread, Spread())):
         if part != default:
             fields[name] = _used(msgspec.to_builtins(part))

@@ -17,11 +17,8 @@ RELABELINGS: Final[tuple[Body, ...]] = (
 """Labels by which dashboards and alerts distinguish clusters and members; Prometheus adds the namespace itself."""
 
 
-def build(desired: Desired, *, secured: bool = False) -> Manifest:
-    """Return the PodMonitor. It selects pods, not a Service, because unready members must be scraped, too.
-
-    `secured`: members ask for a credential; Prometheus then sends the token of the cluster's user for it.
-    """
+def build(desired: Desired) -> Manifest:
+    """Return the PodMonitor. It selects pods, not a Service, because unready members must be scraped, too."""
     monitoring = desired.spec.monitoring
     spec = {
         "selector": {"matchLabels": labels.selector(desired.workload)},
@@ -30,7 +27,7 @@ def build(desired: Desired, *, secured: bool = False) -> Manifest:
                 "port": "metrics",
                 "path": "/metrics",
                 "interval": f"{monitoring.interval_seconds}s",
-                **(monitor.authorization(desired) if secured else {}),
+                **(monitor.scraping(desired) if monitoring.secured else {}),
                 "relabelings": _relabelings(desired),
             }
         ],

@@ -174,9 +174,9 @@ def _container(desired: Desired, cluster_id: str, further: Mapping[str, str]) ->
             {"name": "peer", "containerPort": PEER_PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
         ],
-        "startupProbe": _probe("/livez", every_s=2, failures=START_S // 2),
-        "livenessProbe": _probe("/livez", every_s=10, failures=6),
-        "readinessProbe": _probe("/readyz", every_s=2, failures=2),
+        "startupProbe": _probe(desired, "/livez", every_s=2, failures=START_S // 2),
+        "livenessProbe": _probe(desired, "/livez", every_s=10, failures=6),
+        "readinessProbe": _probe(desired, "/readyz", every_s=2, failures=2),
         # The end of the log, where a node says why it ended: `kubectl describe pod` and status.members show it.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": msgspec.to_builtins(desired.spec.resources),
@@ -227,8 +227,9 @@ def _environment(desired: Desired, cluster_id: str, further: Mapping[str, str]) 
 
 
 def _further(desired: Desired) -> list[Body]:
-    """Return the variables of the resource."""
-    return [_variable(one) for one in desired.spec.pod.environment]
+    """Return the variables of the resource that have no meaning on one machine."""
+    metrics = [{"name": f"{PREFIX}METRICS_TLS", "value": "Required"}] if desired.spec.monitoring.secured else []
+    return [*metrics, *(_variable(one) for one in desired.spec.pod.environment)]
 
 
 def _variable(given: EnvironmentVariable) -> Body:
@@ -242,8 +243,10 @@ def _field(variable: str, path: str) -> Body:
     return {"name": f"{PREFIX}{variable}", "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
-def _probe(path: str, *, every_s: int, failures: int) -> Body:
-    request = {"path": path, "port": "metrics", "scheme": "HTTP"}
+def _probe(desired: Desired, path: str, *, every_s: int, failures: int) -> Body:
+    # The kubelet verifies no certificate, and probes need no credential.
+    scheme = "HTTPS" if desired.spec.monitoring.secured else "HTTP"
+    request = {"path": path, "port": "metrics", "scheme": scheme}
     return {"httpGet": request, "periodSeconds": every_s, "timeoutSeconds": 2, "failureThreshold": failures}
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from collectionstore_operator import manifests
 from collectionstore_operator.manifests import drift
 from collectionstore_operator.manifests.manifest import Manifest
-from collectionstore_operator.model.access.configuration import is_secured
 from collectionstore_operator.model.actions import ApplyObject, DeleteObject
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.observed import AppliedObject
@@ -32,8 +31,7 @@ def apply_with(assessment: Assessment, budget: int | None) -> Iterator[Proposal]
     own = set(manifests.names(desired))
     applied = {(one.kind, one.name): one for one in observed.objects if (one.kind, one.name) in own}
     taken = {(one.kind, one.name) for one in observed.foreign}
-    secured = is_secured(desired, observed.access_begun)
-    manifested = manifests.build(desired, disruptions=budget, restore=restoring(observed), secured=secured)
+    manifested = manifests.build(desired, disruptions=budget, restore=restoring(observed))
     for manifest in manifested:
         if (manifest.kind, manifest.name) in taken:
             continue

@@ -79,8 +79,6 @@ PERMISSIONS: Final = (
     ),
     Permission("certificates.k8s.io", "certificatesigningrequests/status", ("patch",), everywhere=True),
     Permission("certificates.k8s.io", "certificatesigningrequests/approval", ("patch",), everywhere=True),
-    # Only to hand it on to members, see NODES.
-    Permission("authentication.k8s.io", "tokenreviews", ("create",), everywhere=True),
     Permission("certificates.k8s.io", "signers", ("approve", "sign"), everywhere=True, name=SIGNER),
 )
 """Needed in every watched namespace; cluster-wide for cluster-scoped resources."""
@@ -88,11 +86,7 @@ PERMISSIONS: Final = (
 OWN: Final = (Permission("coordination.k8s.io", "leases", ("get", "create", "update")),)
 """Needed in the operator's own namespace."""
 
-NODES: Final = (
-    Permission("certificates.k8s.io", "certificatesigningrequests", ("create", "get"), everywhere=True),
-    # Members ask the API server whose a ServiceAccount's token is (spec.access.serviceAccounts).
-    Permission("authentication.k8s.io", "tokenreviews", ("create",), everywhere=True),
-)
+NODES: Final = (Permission("certificates.k8s.io", "certificatesigningrequests", ("create", "get"), everywhere=True),)
 """Needed by the pods of clusters, and granted to their ServiceAccounts alone (`enrolment`). The operator has these
 permissions itself, so that it may bind the role without the right to grant anything else."""
 

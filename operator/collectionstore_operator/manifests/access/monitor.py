@@ -27,7 +27,19 @@ def build(desired: Desired) -> Manifest:
     )
 
 
-def authorization(desired: Desired) -> Body:
-    """Return the field of a PodMonitor's endpoint with which Prometheus sends the token."""
+def scraping(desired: Desired) -> Body:
+    """Return the fields of a PodMonitor's endpoint with which Prometheus verifies a member and sends the token.
+
+    Every member's certificate has the name of the Service for clients, which stands for that of the pod here:
+    Prometheus reaches pods by their addresses, which no certificate has.
+    """
     secret = names.secret(names.monitor(desired.name))
-    return {"authorization": {"type": "Bearer", "credentials": {"name": secret, "key": TOKEN}}}
+    service = f"{labels.client_service(desired.workload)}.{desired.namespace}.svc"
+    return {
+        "scheme": "https",
+        "tlsConfig": {
+            "ca": {"configMap": {"name": labels.record(desired.name), "key": "ca.crt"}},
+            "serverName": service,
+        },
+        "authorization": {"type": "Bearer", "credentials": {"name": secret, "key": TOKEN}},
+    }

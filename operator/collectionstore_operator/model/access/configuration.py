@@ -46,12 +46,6 @@ def wanted(desired: Desired, seen: AccessSeen, *, begun: Begun) -> str | None:
     return None if seen.configured else canonical(configuration(Access(mode="Permissive")))
 
 
-def is_secured(desired: Desired, begun: Begun) -> bool:
-    """Return whether the resource asks for access control, so that what scrapes metrics needs a credential."""
-    access = desired.spec.access
-    return access.effective_mode != "Disabled" if access is not None else begun == "Enforced"
-
-
 def mode_of(config: str) -> str:
     """Return the mode of a canonical configuration; empty for none."""
     found: dict[str, Any] = msgspec.json.decode(config) if config else {}

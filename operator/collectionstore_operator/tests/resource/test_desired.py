@@ -103,7 +103,7 @@ def test_defaults_are_explicit() -> None:
             "securityContext": None,
         },
         "networkPolicy": {"mode": "Enabled", "clients": (), "monitoring": ()},
-        "monitoring": {"podMonitor": "Disabled", "labels": {}, "intervalSeconds": 30},
+        "monitoring": {"podMonitor": "Disabled", "labels": {}, "intervalSeconds": 30, "tls": None},
         "diagnostics": {
             "logLevel": "info",
             "profiling": "Disabled",

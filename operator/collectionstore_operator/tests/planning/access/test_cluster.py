@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from collectionstore_operator.model.access.configuration import Begun, canonical, configuration, is_secured, wanted
+from collectionstore_operator.model.access.configuration import Begun, canonical, configuration, wanted
 from collectionstore_operator.model.access.store import AccessSeen
 from collectionstore_operator.model.actions import ConfigureAccess
 from collectionstore_operator.model.assessment import assess
@@ -109,21 +109,6 @@ def test_removed_unsafe_field_takes_anonymous_access_away() -> None:
     open_to_all = seen("Enforced", anonymous_roles=["admin"])
     config = wanted(desired(), open_to_all, begun="Enforced")
     assert config == '{"mode":"Enforced"}'
-
-
-@pytest.mark.parametrize(
-    ("access", "begun", "secured"),
-    [
-        (None, "Enforced", True),
-        (None, "", False),
-        (None, "Disabled", False),
-        ({}, "", True),
-        ({"mode": "Permissive"}, "", True),
-        ({"mode": "Disabled"}, "Enforced", False),
-    ],
-)
-def test_scrapes_have_a_credential_where_members_may_ask_for_one(*, access: Any, begun: Begun, secured: bool) -> None:
-    assert is_secured(desired(access=access), begun) is secured
 
 
 def observe(picture: str, cluster: Desired, access: Any, begun: Begun = "") -> Observed:
