@@ -31,7 +31,7 @@ from collectionstore_local.state.published_status import read_observed, read_sta
 from collectionstore_local.state.run_state import RunState, read_run_state
 from collectionstore_operator.model.observed import Observed
 from collectionstore_operator.resource import schema
-from collectionstore_operator.resource.access.cluster import Access
+from collectionstore_operator.resource.access_control import Access
 from collectionstore_operator.resource.backups.names import BACKUP_KIND, SCHEDULE_KIND
 from collectionstore_operator.status.published import AuthorityStatus, Status
 

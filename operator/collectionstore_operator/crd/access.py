@@ -6,7 +6,7 @@ from typing import Final
 
 from collectionstore_operator.crd.backups import Column, CompanionResource, condition_path
 from collectionstore_operator.resource.access import names
-from collectionstore_operator.resource.access.specs import RoleSpec, UserSpec
+from collectionstore_operator.resource.access_specs import RoleSpec, UserSpec
 from collectionstore_operator.status.access.role_status import RoleStatus
 from collectionstore_operator.status.access.user_status import UserStatus
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from collectionstore_operator.model.access.store import AccessSeen
+from collectionstore_operator.model.access_seen import AccessSeen
 from collectionstore_operator.model.final_backup import FinalBackupSeen
 from collectionstore_operator.model.planned_work import PlannedWork
 from collectionstore_operator.model.recovery import RecoveryRecord

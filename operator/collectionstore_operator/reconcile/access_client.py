@@ -15,12 +15,12 @@ import msgspec
 from collectionstore_operator.errors import ActionRefused, ActionUnfinished
 from collectionstore_operator.model.access.configuration import canonical
 from collectionstore_operator.model.access.store import (
-    AccessSeen,
     IssuedToken,
     StoreRole,
     StoreToken,
     StoreUser,
 )
+from collectionstore_operator.model.access_seen import AccessSeen
 from collectionstore_operator.model.observed import ABSENT, Absent, Unknown
 from collectionstore_operator.reconcile.node_client import Answer, NodeClient, Refused, refusal
 

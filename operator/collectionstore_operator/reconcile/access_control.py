@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from collectionstore_operator.errors import ActionRefused
-from collectionstore_operator.model.access.store import AccessSeen
+from collectionstore_operator.model.access_seen import AccessSeen
 from collectionstore_operator.model.observed import NodeStatus, Pod, Slot, Unknown
 from collectionstore_operator.reconcile.access_client import AccessClient
 from collectionstore_operator.reconcile.node_client import NodeClient
-from collectionstore_operator.resource.access.cluster import Access
+from collectionstore_operator.resource.access_control import Access
 from collectionstore_operator.resource.desired import Desired
 
 KEPT_S: Final = 15.0

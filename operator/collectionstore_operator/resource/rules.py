@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from collectionstore_operator.errors import FieldError
+from collectionstore_operator.resource import access_rules as access
 from collectionstore_operator.resource import bootstrap, capacities, environment, labels, pod_security, repository
-from collectionstore_operator.resource.access import rules as access
-from collectionstore_operator.resource.access.cluster import ClaimRule, JwtIssuer, ServiceAccountRule, UnsafeAccess
-from collectionstore_operator.resource.access.specs import FieldMask, RoleRule, UserSpec
+from collectionstore_operator.resource.access_control import ClaimRule, JwtIssuer, ServiceAccountRule, UnsafeAccess
+from collectionstore_operator.resource.access_specs import FieldMask, RoleRule, UserSpec
 from collectionstore_operator.resource.bootstrap import Origin
 from collectionstore_operator.resource.compute import Resources
 from collectionstore_operator.resource.deletion import Deletion

@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
-from collectionstore_operator.resource.access.cluster import Access
+from collectionstore_operator.resource.access_control import Access
 from collectionstore_operator.resource.bootstrap import Beginning, Source
 from collectionstore_operator.resource.compute import DEFAULT_RESOURCES, Resources
 from collectionstore_operator.resource.deletion import Deletion

@@ -13,9 +13,9 @@ from collectionstore_operator.kubernetes.access.rounds import Deciding, Decision
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
 from collectionstore_operator.kubernetes.backups.clusters_seen import observe_cluster
 from collectionstore_operator.model.access.observed import RoleObserved
+from collectionstore_operator.model.access.obstacles import obstacle
 from collectionstore_operator.model.backups.observed import ClusterSeen
 from collectionstore_operator.model.observed import Unknown
-from collectionstore_operator.planning.access.obstacles import obstacle
 from collectionstore_operator.planning.access.role import plan_role
 from collectionstore_operator.resource.access.desired import Role, parse_role
 from collectionstore_operator.status.access.role_status import RoleStatus, refused_role, role_status

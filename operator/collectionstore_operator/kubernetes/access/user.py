@@ -15,9 +15,9 @@ from collectionstore_operator.kubernetes.api import Body, Kind, Kube
 from collectionstore_operator.kubernetes.backups.clusters_seen import observe_cluster
 from collectionstore_operator.manifests.access import secret as manifest
 from collectionstore_operator.model.access.observed import CredentialSecret, UserObserved
+from collectionstore_operator.model.access.obstacles import obstacle
 from collectionstore_operator.model.backups.observed import ClusterSeen
 from collectionstore_operator.model.observed import Unknown
-from collectionstore_operator.planning.access.obstacles import obstacle
 from collectionstore_operator.planning.access.user import plan_user
 from collectionstore_operator.resource.access import names
 from collectionstore_operator.resource.access.desired import User, parse_user

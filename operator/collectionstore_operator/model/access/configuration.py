@@ -12,8 +12,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from collectionstore_operator.model.access.store import AccessSeen
-from collectionstore_operator.resource.access.cluster import Access, JwtIssuer, Limits, ServiceAccountRule
+from collectionstore_operator.model.access_seen import AccessSeen
+from collectionstore_operator.resource.access_control import Access, JwtIssuer, Limits, ServiceAccountRule
 from collectionstore_operator.resource.desired import Desired
 
 Begun: TypeAlias = Literal["", "Disabled", "Enforced"]

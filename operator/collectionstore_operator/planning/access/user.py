@@ -9,7 +9,6 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from collectionstore_operator.model.access.actions import (
     AccessAction,
@@ -19,15 +18,15 @@ from collectionstore_operator.model.access.actions import (
     ReleaseAccess,
     RemoveUser,
 )
-from collectionstore_operator.model.access.configuration import bounds
 from collectionstore_operator.model.access.observed import RoleObserved, UserObserved
+from collectionstore_operator.model.access.obstacles import obstacle
 from collectionstore_operator.model.access.store import StoreUser
+from collectionstore_operator.model.access.wanted import is_user_taken, user_differs, wanted_user
 from collectionstore_operator.model.backups.observed import ClusterSeen
 from collectionstore_operator.model.observed import Absent, Unknown
 from collectionstore_operator.planning.access.credential import next_at, plan_credential
-from collectionstore_operator.planning.access.obstacles import obstacle
+from collectionstore_operator.planning.access.pace import waiting_s
 from collectionstore_operator.planning.backups.pace import BUSY_S, IDLE_S, until
-from collectionstore_operator.resource.access import names
 from collectionstore_operator.resource.access.desired import Role, User
 
 
@@ -40,26 +39,10 @@ def plan_user(user: User, observed: UserObserved) -> AccessPlan:
     actions = (*hold(user), *_living(user, observed))
     waits = obstacle(observed.cluster, user.spec.cluster_name)
     if waits is not None:
-        return AccessPlan(actions=actions, wait_s=waits.wait_s)
+        return AccessPlan(actions=actions, wait_s=waiting_s(waits))
     if actions or isinstance(observed.user, Unknown) or isinstance(observed.secret, Unknown):
         return AccessPlan(actions=actions, wait_s=BUSY_S)
     return AccessPlan(wait_s=until(next_at(observed), observed.now, at_most_s=IDLE_S))
-
-
-def wanted_user(user: User) -> dict[str, Any]:
-    """Return the user as the cluster is to have it: JSON, without what is empty."""
-    spec = user.spec
-    return {
-        "roles": list(spec.roles),
-        **({"disabled": True} if spec.suspended else {}),
-        "description": names.description(names.USER_KIND, user.namespace, user.name),
-        **({"limits": bounds(spec.limits)} if spec.limits is not None else {}),
-    }
-
-
-def is_taken(user: User, found: StoreUser) -> bool:
-    """Return whether a user of the name belongs to another owner."""
-    return found.description != names.description(names.USER_KIND, user.namespace, user.name)
 
 
 def hold(resource: User | Role) -> Iterator[AccessAction]:
@@ -78,22 +61,11 @@ def _living(user: User, observed: UserObserved) -> Iterator[AccessAction]:
         return
     if isinstance(found, Absent):
         yield PutUser(body=wanted_user(user), reason="the cluster does not have the user yet")
-    elif is_taken(user, found):
+    elif is_user_taken(user, found):
         return
-    elif differs(user, found):
+    elif user_differs(user, found):
         yield PutUser(body=wanted_user(user), reason="the user in the cluster is not as its resource says")
     yield from plan_credential(user, observed)
-
-
-def differs(user: User, found: StoreUser) -> bool:
-    """Return whether a user of ours is not as it is to be."""
-    wanted = wanted_user(user)
-    limits = {key: value for key, value in (found.limits or {}).items() if value}
-    return (
-        sorted(found.roles) != sorted(user.spec.roles)
-        or found.disabled != user.spec.suspended
-        or limits != wanted.get("limits", {})
-    )
 
 
 def _deletion(user: User, observed: UserObserved) -> Iterator[AccessAction]:
@@ -106,7 +78,7 @@ def _deletion(user: User, observed: UserObserved) -> Iterator[AccessAction]:
     found = observed.user
     if isinstance(found, Absent):
         yield ReleaseAccess(reason="the cluster does not have the user any more")
-    elif isinstance(found, StoreUser) and is_taken(user, found):
+    elif isinstance(found, StoreUser) and is_user_taken(user, found):
         yield ReleaseAccess(reason="the user in the cluster belongs to another owner")
     elif isinstance(found, StoreUser):
         yield RemoveUser(reason="its resource is being deleted")

@@ -9,7 +9,7 @@ import msgspec
 
 from collectionstore_operator.errors import FieldError, InvalidResource
 from collectionstore_operator.resource.access import names
-from collectionstore_operator.resource.access.specs import RoleSpec, UserSpec
+from collectionstore_operator.resource.access_specs import RoleSpec, UserSpec
 from collectionstore_operator.resource.companions import common, parsed_spec
 from collectionstore_operator.resource.desired import Runtime
 

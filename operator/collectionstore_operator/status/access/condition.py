@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from collectionstore_operator.model.access.configuration import anonymous_of, mode_of, wanted
-from collectionstore_operator.model.access.store import AccessSeen
+from collectionstore_operator.model.access_seen import AccessSeen
 from collectionstore_operator.model.actions import ConfigureAccess
 from collectionstore_operator.model.assessment import Assessment
 from collectionstore_operator.model.plan import Plan

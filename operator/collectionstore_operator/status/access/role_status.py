@@ -8,10 +8,10 @@ import msgspec
 from msgspec import Meta
 
 from collectionstore_operator.model.access.observed import RoleObserved
+from collectionstore_operator.model.access.obstacles import obstacle
 from collectionstore_operator.model.access.store import StoreRole
+from collectionstore_operator.model.access.wanted import is_role_taken, role_differs
 from collectionstore_operator.model.observed import Absent, Unknown
-from collectionstore_operator.planning.access.obstacles import obstacle
-from collectionstore_operator.planning.access.role import differs, is_taken
 from collectionstore_operator.resource.access.desired import Role
 from collectionstore_operator.status.access.user_status import READY
 from collectionstore_operator.status.backups.fields import StatusPart
@@ -55,9 +55,9 @@ def _ready(role: Role, observed: RoleObserved, failure: str) -> ConditionState:
     store = observed.role
     if isinstance(store, Unknown):
         return ConditionState("Unknown", "RoleUnknown", f"the role cannot be read: {store.reason}")
-    if isinstance(store, StoreRole) and is_taken(role, store):
+    if isinstance(store, StoreRole) and is_role_taken(role, store):
         message = f"the cluster has a role {role.name} that is not ours: delete or rename one of them"
         return ConditionState("False", "RoleTaken", message)
-    if isinstance(store, Absent) or differs(role, store):
+    if isinstance(store, Absent) or role_differs(role, store):
         return ConditionState("False", "Refused" if failure else "Pending", failure or "the role is made next")
     return ConditionState("True", "Established", f"the cluster has the role with {len(role.spec.rules)} rules")

@@ -7,13 +7,13 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, field
 
+from collectionstore_operator.model.access.due import renew_at, why_issue
 from collectionstore_operator.model.access.observed import CredentialSecret, TakenSecret, UserObserved
+from collectionstore_operator.model.access.obstacles import obstacle
 from collectionstore_operator.model.access.store import StoreUser
+from collectionstore_operator.model.access.wanted import is_user_taken, user_differs
 from collectionstore_operator.model.observed import Absent, Unknown
 from collectionstore_operator.model.timestamps import rfc3339
-from collectionstore_operator.planning.access.credential import renew_at, why_issue
-from collectionstore_operator.planning.access.obstacles import obstacle
-from collectionstore_operator.planning.access.user import differs, is_taken
 from collectionstore_operator.resource.access.desired import User
 from collectionstore_operator.status.backups.fields import Count, StatusPart
 from collectionstore_operator.status.condition_state import ConditionState
@@ -101,10 +101,10 @@ def _ready(user: User, observed: UserObserved, failure: str) -> ConditionState:
     store = observed.user
     if isinstance(store, Unknown):
         return ConditionState("Unknown", "UserUnknown", f"the user cannot be read: {store.reason}")
-    if isinstance(store, StoreUser) and is_taken(user, store):
+    if isinstance(store, StoreUser) and is_user_taken(user, store):
         message = f"the cluster has a user {user.name} that is not ours: delete or rename one of them"
         return ConditionState("False", "UserTaken", message)
-    if isinstance(store, Absent) or differs(user, store):
+    if isinstance(store, Absent) or user_differs(user, store):
         return ConditionState("False", "Refused" if failure else "Pending", failure or "the user is made next")
     if user.spec.suspended:
         return ConditionState("False", "Suspended", "spec.suspended is true: every request is refused")

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from collectionstore_operator.model.access.configuration import Begun, canonical, configuration, wanted
-from collectionstore_operator.model.access.store import AccessSeen
+from collectionstore_operator.model.access_seen import AccessSeen
 from collectionstore_operator.model.actions import ConfigureAccess
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import Observed, Unknown

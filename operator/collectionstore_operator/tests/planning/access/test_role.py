@@ -8,8 +8,9 @@ import pytest
 
 from collectionstore_operator.model.access.actions import HoldAccess, PutRole, ReleaseAccess, RemoveRole
 from collectionstore_operator.model.access.store import StoreRole
+from collectionstore_operator.model.access.wanted import wanted_role
 from collectionstore_operator.model.observed import ABSENT, Unknown
-from collectionstore_operator.planning.access.role import plan_role, wanted_role
+from collectionstore_operator.planning.access.role import plan_role
 from collectionstore_operator.status.access.role_status import role_status
 from collectionstore_operator.tests.planning.access.scenes import ROLE_MARK, cluster, observed_role, role
 

@@ -17,11 +17,13 @@ from collectionstore_operator.model.access.actions import (
     RemoveUser,
     RevokeToken,
 )
+from collectionstore_operator.model.access.due import asked, renew_at
 from collectionstore_operator.model.access.observed import Former, TakenSecret
 from collectionstore_operator.model.access.store import StoreUser
+from collectionstore_operator.model.access.wanted import wanted_user
 from collectionstore_operator.model.observed import ABSENT, Unknown
-from collectionstore_operator.planning.access.credential import ORPHAN_S, asked, renew_at
-from collectionstore_operator.planning.access.user import plan_user, wanted_user
+from collectionstore_operator.planning.access.credential import ORPHAN_S
+from collectionstore_operator.planning.access.user import plan_user
 from collectionstore_operator.status.access.user_status import user_status
 from collectionstore_operator.tests.planning.access.scenes import (
     DAY_S,

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from collectionstore_operator.model.backups.observed import ClusterSeen
 from collectionstore_operator.model.observed import Absent, Unknown
-from collectionstore_operator.planning.backups.pace import BUSY_S, IDLE_S
 
 
 class Obstacle(NamedTuple):
@@ -15,11 +14,6 @@ class Obstacle(NamedTuple):
     reason: str
     message: str
     unknown: bool = False
-
-    @property
-    def wait_s(self) -> float:
-        """Return when to look again: soon for what passes by itself."""
-        return BUSY_S if self.reason in ("ClusterNotReady", "ClusterUnknown") else IDLE_S
 
 
 def obstacle(cluster: ClusterSeen | Absent | Unknown, name: str) -> Obstacle | None:

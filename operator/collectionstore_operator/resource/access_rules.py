@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from collectionstore_operator.resource.access.cluster import JwtIssuer
-from collectionstore_operator.resource.access.specs import OVERLAP_SHARE, FieldMask, RoleRule, UserSpec
+from collectionstore_operator.resource.access_control import JwtIssuer
+from collectionstore_operator.resource.access_specs import OVERLAP_SHARE, FieldMask, RoleRule, UserSpec
 from collectionstore_operator.resource.violation import Violation
 
 ONE_SOURCE: Final = Violation(

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from msgspec import Meta
 
 from collectionstore_operator.resource import labels
-from collectionstore_operator.resource.access.cluster import ROLES_MAX, Limits, RoleName
+from collectionstore_operator.resource.access_control import ROLES_MAX, Limits, RoleName
 from collectionstore_operator.resource.fields import Name, Part, atomic, unique
 
 LIFETIME_S: Final = 30 * 86_400
