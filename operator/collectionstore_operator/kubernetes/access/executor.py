@@ -5,7 +5,6 @@ Secrets of credentials pass through here and are neither logged nor part of any 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from collectionstore_operator import faults
@@ -133,17 +132,20 @@ class Executor:
 
 
 async def _token(action: IssueCredential, user: User, connection: Connection) -> Credential:
-    now = time.time()
     token = await connection.store.issue_token(
         user.name,
         lifetime_s=action.lifetime_s,
         description=names.description(names.USER_KIND, user.namespace, user.name),
     )
+    if token.expires is None:
+        await connection.store.revoke_token(token.id)
+        raise ActionRefused("the cluster made a token that never expires: it is revoked")
     return Credential(
         kind="Token",
         id=token.id,
-        issued=now,
-        expires=token.expires if token.expires is not None else now + action.lifetime_s,
+        # By the clock of the member that made it.
+        issued=token.expires - action.lifetime_s,
+        expires=token.expires,
         content={TOKEN: token.secret.encode()},
     )
 

@@ -144,7 +144,8 @@ class AccessRounds(Generic[S]):
             return
         before = {one.get("type"): one.get("status") for one in (body.get("status") or {}).get("conditions") or ()}
         for one in status.conditions:
-            if one.status != before.get(one.type) and (one.status == "False" or before.get(one.type) == "False"):
+            # Of changes alone: a new resource is told of by what is done for it.
+            if one.status != before.get(one.type, one.status):
                 good = one.status == "True"
                 message = f"{one.reason}: {one.message}"
                 await self._tell(cluster, "Normal" if good else "Warning", f"{one.type}{one.status}", message)

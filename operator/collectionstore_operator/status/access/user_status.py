@@ -64,8 +64,9 @@ def user_status(user: User, observed: UserObserved, previous: UserStatus | None,
         empty = msgspec.structs.replace(
             told, credential_id="", issued_at="", expires_at="", renew_at="", former_credentials=0
         )
-        # The name of a Secret that another one has never gets into the status: what is there is what we look after.
-        return msgspec.structs.replace(empty, secret_name="" if isinstance(secret, Absent) else before.secret_name)
+        # Only of Secrets that are ours, and of each until it is gone: nothing else says that there is one.
+        named = secret.name if isinstance(secret, CredentialSecret) else ""
+        return msgspec.structs.replace(empty, secret_name=observed.others[0].name if observed.others else named)
     return msgspec.structs.replace(
         told,
         # The earlier name stays until the Secret under it is gone: nothing else says that there is one.
