@@ -36,6 +36,8 @@ PAGES: Final = (
     Page("CollectionStoreCluster", "collectionstoreclusters", "csc", "resource.md"),
     Page("CollectionStoreBackup", "collectionstorebackups", "csb", "backup-resource.md"),
     Page("CollectionStoreBackupSchedule", "collectionstorebackupschedules", "csbs", "backup-schedule-resource.md"),
+    Page("CollectionStoreUser", "collectionstoreusers", "csu", "user-resource.md"),
+    Page("CollectionStoreRole", "collectionstoreroles", "csrole", "role-resource.md"),
 )
 HEAD: Final = """# {kind}
 

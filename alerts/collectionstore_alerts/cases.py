@@ -17,6 +17,7 @@ OTHER: Final = f'{CLUSTER}, instance="demo-1"'
 _NODE: Final = 'job="collectionstore-node"'
 _OPERATOR: Final = 'job="collectionstore-operator"'
 _DEMO: Final = {"namespace": "data", "cluster": "demo"}
+_API: Final = f'{CLUSTER}, user="api"'
 _DAILY: Final = f'{CLUSTER}, schedule="daily"'
 _SCHEDULE: Final = {**_DEMO, "schedule": "daily"}
 _DEMO_0: Final = {**_DEMO, "instance": "demo-0"}
@@ -371,6 +372,21 @@ CASES: Final = (
         {f'collectionstore_cluster_condition{{{_TOLD}, condition="CertificatesReady", status="False"}}': "0x100"},
         _DEMO,
         at="40m",
+    ),
+    Case(
+        "AccessNotConfigured",
+        "warning",
+        {f'collectionstore_cluster_condition{{{_TOLD}, condition="AccessConfigured", status="False"}}': "1x100"},
+        {f'collectionstore_cluster_condition{{{_TOLD}, condition="AccessConfigured", status="False"}}': "0x100"},
+        labels=_DEMO,
+        at="40m",
+    ),
+    Case(
+        "CredentialInvalid",
+        "critical",
+        {f'collectionstore_user_condition{{{_API}, condition="CredentialValid", status="False"}}': "1x100"},
+        {f'collectionstore_user_condition{{{_API}, condition="CredentialValid", status="False"}}': "0x100"},
+        labels={**_DEMO, "user": "api"},
     ),
     Case(
         "RecordsInvalid",

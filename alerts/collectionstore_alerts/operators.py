@@ -88,6 +88,27 @@ OPERATOR: Final = Group(
             "operator",
         ),
         Alert(
+            "AccessNotConfigured",
+            _false("AccessConfigured"),
+            "30m",
+            "warning",
+            f"{_CLUSTER} does not have the access control that its resource asks for, or was never given any.",
+            "status.conditions, AccessConfigured, says which requests are served meanwhile, and what it waits for.",
+            "operator",
+        ),
+        Alert(
+            "CredentialInvalid",
+            'max by (namespace, cluster, user) (collectionstore_user_condition{condition="CredentialValid", '
+            'status="False"}) == 1',
+            "15m",
+            "critical",
+            "The credential of the user {{ $labels.user }} of {{ $labels.namespace }}/{{ $labels.cluster }} does not "
+            "work, or was not replaced in time.",
+            "What uses its Secret is refused, or will be. status.conditions, CredentialValid, of the "
+            "CollectionStoreUser says why.",
+            "operator",
+        ),
+        Alert(
             "QuorumLost",
             _has("QuorumLost", "True"),
             "2m",

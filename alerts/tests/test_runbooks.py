@@ -18,6 +18,7 @@ from collectionstore_alerts import catalogue
 from collectionstore_alerts.rules import RUNBOOKS, alerts
 from collectionstore_dashboards import linting, promql
 from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.access import names as access_names
 from collectionstore_operator.resource.backups import names
 
 REPOSITORY = catalogue.FILE.parents[1]
@@ -118,7 +119,8 @@ def _has(schema: Any, path: list[str]) -> bool:
 def test_annotations_and_objects_are_those_of_the_operator(page: Path) -> None:
     constants = {**vars(labels), **{f"BACKUP_{name}": value for name, value in vars(names).items()}}
     known = {value for name, value in constants.items() if name.isupper() and isinstance(value, str)}
-    assert set(re.findall(r"collectionstore\.io/[a-z]+", page.read_text())) <= known
+    known |= {value for name, value in vars(access_names).items() if name.isupper() and isinstance(value, str)}
+    assert set(re.findall(r"collectionstore\.io/[a-z]+[a-z-]*", page.read_text())) <= known
 
 
 @by_name

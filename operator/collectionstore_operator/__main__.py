@@ -24,7 +24,7 @@ from collectionstore_operator.kubernetes.api.event_recorder import Recorder
 from collectionstore_operator.kubernetes.api.lease import Lease
 from collectionstore_operator.kubernetes.api.permissions import missing_once_reachable
 from collectionstore_operator.kubernetes.backups.loops import BackupLoops
-from collectionstore_operator.kubernetes.backups.starting import backup_loops
+from collectionstore_operator.kubernetes.beside import beside_loops
 from collectionstore_operator.kubernetes.caches.caches import Caches
 from collectionstore_operator.kubernetes.caches.watched import watches
 from collectionstore_operator.kubernetes.clusters import Clusters, LeaderContext
@@ -172,7 +172,7 @@ async def _lead(
         caches=caches,
     )
     clusters = Clusters(context)
-    backups = backup_loops(kube, recorder, may_act=lambda: lease.holds, metrics=metrics)
+    backups = beside_loops(kube, recorder, may_act=lambda: lease.holds, metrics=metrics)
     caches.wake = clusters.wake
     health.slowest_loop_s = clusters.slowest_s
     pages.loops = clusters.reports

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
+from collectionstore_operator.model.access.actions import AccessAction
 from collectionstore_operator.model.actions import Action
 from collectionstore_operator.model.backups.actions import BackupAction
 
@@ -24,6 +25,8 @@ Effect: TypeAlias = Literal["kill", "stop"]
 """SIGKILL, or SIGSTOP until SIGCONT: as a machine that dies, or one that is suspended past the end of the Lease."""
 
 INNER: Final = (
+    "AccessRound.observed",
+    "AccessRound.published",
     "ApplyObject.adopted",
     "ApplyObject.cleaned",
     "BackupRound.observed",
@@ -33,6 +36,7 @@ INNER: Final = (
     "DiscardVolumes.one",
     "DeleteReleased.policy-restored",
     "EnsureWorkload.recorded",
+    "IssueCredential.issued",
     "RemoveFinalizer.revoked",
     "RetireVolume.claim-deleted",
     "RetireVolume.kept",
@@ -52,7 +56,7 @@ POINTS: Final = tuple(
             *INNER,
             *(
                 f"{kind.__name__}.{edge}"
-                for kind in (*get_args(Action), *get_args(BackupAction))
+                for kind in (*get_args(Action), *get_args(BackupAction), *get_args(AccessAction))
                 for edge in ("before", "after")
             ),
         )

@@ -31,6 +31,7 @@ from collectionstore_operator.manifests import restoring
 from collectionstore_operator.manifests.node_environment import (
     PREFIX,
     MemberPlacement,
+    access_settings,
     memory_settings,
     placement_settings,
     recovery_settings,
@@ -43,6 +44,7 @@ from collectionstore_operator.model.actions import (
     AddLearners,
     Bootstrap,
     ChangeVoters,
+    ConfigureAccess,
     EnsureWorkload,
     EstablishIdentity,
     IssueCertificate,
@@ -68,6 +70,7 @@ from collectionstore_operator.model.fences import is_fenced
 from collectionstore_operator.model.observed import ABSENT, NodeStatus, Observed, Replicas, Slot, Unknown, Workload
 from collectionstore_operator.model.recovery import RecoveryPhase
 from collectionstore_operator.reconcile import zones
+from collectionstore_operator.reconcile.access_control import AccessControl
 from collectionstore_operator.reconcile.backup_decisions import freshness
 from collectionstore_operator.reconcile.execute import perform_on_nodes
 from collectionstore_operator.reconcile.node_client import NodeClient
@@ -107,6 +110,7 @@ class LocalRuntime:
         self._nodes: dict[str, Node] = {}
         self._pods = PodView()
         self._probes = Probes(client, changed)
+        self._control = AccessControl(client)
         self._shown: tuple[int, ...] = ()
 
     def take_over(self, *, start_desired: bool) -> int:
@@ -177,6 +181,8 @@ class LocalRuntime:
             authority_published=self._credentials.published(),
             peer_authority=self._credentials.peer_authority(),
             peer_authority_recorded=self._credentials.peers_recorded,
+            access=await self._control.look(desired, voters.slots, facts.cluster_id),
+            access_begun="Disabled",
         )
 
     def _group(
@@ -250,6 +256,8 @@ class LocalRuntime:
                 await perform_on_nodes(action, observed, self._client)
             case AddLearners() | ChangeVoters() | RemoveLearners() | TransferLeadership():
                 await perform_on_nodes(action, observed, self._client)
+            case ConfigureAccess():
+                await self._control.configure(action.config)
             case RestartPod():
                 node = self._node(desired.member(action.ordinal))
                 self._check_uid(node, action.uid)
@@ -411,6 +419,8 @@ class LocalRuntime:
                 **placement_settings(placement),
                 **workload.settings,
                 **recovery_settings(recoveries.instruction(facts.recovery)),
+                # Until the cluster has its configuration: nothing of a new one is open before.
+                **access_settings(desired.spec.access.effective_mode if desired.spec.access is not None else ""),
                 **_client_tls(desired, node),
                 **_encryption_keys(desired, self._directory),
                 f"{PREFIX}PEER_ROUTES": str(node.directory.routes),

@@ -23,7 +23,7 @@ def reseal(rocks: Rocks, families: Iterable[Family]) -> int:
         count += _reseal(rocks, family)
         # What the values were is still in the table files, and in the WAL until every family is flushed.
         family.reclaim(b"", b"\xff" * 16, markers=True)
-    rocks.flush()
+    rocks.flush_all()
     return count
 
 

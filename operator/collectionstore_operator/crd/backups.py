@@ -27,8 +27,8 @@ class Column(NamedTuple):
     priority: int = 0
 
 
-class BackupResource(NamedTuple):
-    """One of the two kinds."""
+class CompanionResource(NamedTuple):
+    """A kind of resource beside clusters."""
 
     kind: str
     plural: str
@@ -41,13 +41,17 @@ class BackupResource(NamedTuple):
     columns: tuple[Column, ...]
     immutable: tuple[str, ...]
     """Fields of the spec that cannot be changed."""
+    named_after_it: str = "Jobs are"
+    taken: tuple[str, ...] = ()
+    """Names that none may have."""
 
 
-def _condition(kind: str, field: str) -> str:
+def condition_path(kind: str, field: str) -> str:
+    """Return the JSONPath of a field of a condition."""
     return f'.status.conditions[?(@.type=="{kind}")].{field}'
 
 
-BACKUP: Final = BackupResource(
+BACKUP: Final = CompanionResource(
     kind=names.BACKUP_KIND,
     plural=names.BACKUP_PLURAL,
     short_name="csb",
@@ -58,8 +62,8 @@ BACKUP: Final = BackupResource(
     name_max=names.BACKUP_NAME_MAX,
     columns=(
         Column("Cluster", "string", ".spec.clusterName", "Cluster that is backed up."),
-        Column("Complete", "string", _condition("Complete", "status"), "Status of the condition Complete."),
-        Column("Reason", "string", _condition("Complete", "reason"), "Reason of that condition."),
+        Column("Complete", "string", condition_path("Complete", "status"), "Status of the condition Complete."),
+        Column("Reason", "string", condition_path("Complete", "reason"), "Reason of that condition."),
         Column("Revision", "integer", ".status.revision", "Revision of the store that the backup holds."),
         Column("Bytes", "integer", ".status.sizeBytes", "Size of the stored data, in bytes."),
         Column("Completed", "date", ".status.completedAt", "Time since the run completed or failed."),
@@ -77,7 +81,7 @@ BACKUP: Final = BackupResource(
         "resources",
     ),
 )
-SCHEDULE: Final = BackupResource(
+SCHEDULE: Final = CompanionResource(
     kind=names.SCHEDULE_KIND,
     plural=names.SCHEDULE_PLURAL,
     short_name="csbs",
@@ -91,8 +95,8 @@ SCHEDULE: Final = BackupResource(
         Column("Cluster", "string", ".spec.clusterName", "Cluster that is backed up."),
         Column("Schedule", "string", ".spec.schedule", "Cron expression."),
         Column("Suspend", "boolean", ".spec.suspend", "Whether the schedule is suspended."),
-        Column("Ready", "string", _condition("Ready", "status"), "Status of the condition Ready."),
-        Column("Reason", "string", _condition("Ready", "reason"), "Reason of the condition Ready."),
+        Column("Ready", "string", condition_path("Ready", "status"), "Status of the condition Ready."),
+        Column("Reason", "string", condition_path("Ready", "reason"), "Reason of the condition Ready."),
         Column("LastBackup", "date", ".status.lastSuccessTime", "Age of the newest complete backup."),
         Column("Verified", "date", ".status.lastVerified", "Time since a restore was tried with success."),
         Column("Age", "date", ".metadata.creationTimestamp", "Time since creation."),
@@ -106,7 +110,7 @@ SCHEDULE: Final = BackupResource(
 RESOURCES: Final = (BACKUP, SCHEDULE)
 
 
-def definition(resource: BackupResource) -> dict[str, Any]:
+def definition(resource: CompanionResource) -> dict[str, Any]:
     """Return a CustomResourceDefinition."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -146,7 +150,7 @@ def definition(resource: BackupResource) -> dict[str, Any]:
     }
 
 
-def _root(resource: BackupResource) -> Schema:
+def _root(resource: CompanionResource) -> Schema:
     spec = {"description": resource.spec_description, **without_defaults(struct_schema(resource.spec))}
     rules = [
         {
@@ -161,9 +165,15 @@ def _root(resource: BackupResource) -> Schema:
         f"self.metadata.name.size() <= {resource.name_max} && self.metadata.name.matches({quoted(labels.NAME_PATTERN)})"
     )
     name_message = (
-        f"the name is invalid, because Jobs are named after it; allowed: at most {resource.name_max} of a-z, 0-9 and "
-        "'-', beginning with a letter and not ending with '-'"
+        f"the name is invalid, because {resource.named_after_it} named after it; allowed: at most "
+        f"{resource.name_max} of a-z, 0-9 and '-', beginning with a letter and not ending with '-'"
     )
+    taken = ", ".join(map(quoted, resource.taken))
+    free_rule = {
+        "rule": f"!(self.metadata.name in [{taken}])",
+        "message": f"every cluster has one of this name; allowed: any name except {', '.join(resource.taken)}",
+        "fieldPath": ".metadata.name",
+    }
     return {
         "description": resource.description,
         "type": "object",
@@ -178,8 +188,11 @@ def _root(resource: BackupResource) -> Schema:
                 "type": "string",
             },
             "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
-            "spec": {**spec, "x-kubernetes-validations": rules},
+            "spec": {**spec, "x-kubernetes-validations": [*spec.get("x-kubernetes-validations", ()), *rules]},
             "status": {"description": "Observed state.", **without_defaults(struct_schema(resource.status))},
         },
-        "x-kubernetes-validations": [{"rule": name_rule, "message": name_message, "fieldPath": ".metadata.name"}],
+        "x-kubernetes-validations": [
+            {"rule": name_rule, "message": name_message, "fieldPath": ".metadata.name"},
+            *([free_rule] if resource.taken else []),
+        ],
     }

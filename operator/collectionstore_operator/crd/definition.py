@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import yaml
 
-from collectionstore_operator.crd import backups
+from collectionstore_operator.crd import access, backups
 from collectionstore_operator.crd.openapi import Schema, filled, struct_schema, without_defaults
 from collectionstore_operator.crd.transitions import AUTHORITIES, BOOTSTRAP, IDENTITY, SIZE, USER
 from collectionstore_operator.resource import labels
@@ -81,7 +81,10 @@ def definition() -> dict[str, Any]:
 
 def definitions() -> dict[str, dict[str, Any]]:
     """Return every definition by the name of its resource."""
-    return {labels.PLURAL: definition(), **{one.plural: backups.definition(one) for one in backups.RESOURCES}}
+    return {
+        labels.PLURAL: definition(),
+        **{one.plural: backups.definition(one) for one in (*backups.RESOURCES, *access.RESOURCES)},
+    }
 
 
 def texts() -> dict[str, str]:

@@ -169,6 +169,17 @@ class Authority:
         content = {CERTIFICATE: pair.certificate_pem, KEY: pair.key_pem}
         await self._store(desired, name, content, await self._find_ours(desired, name))
 
+    async def issue_user(self, desired: Desired, user: str, *, cluster_id: str, lifetime_s: int, now: float) -> KeyPair:
+        """Return a key and a client certificate for a user of the cluster. Raises ActionRefused; nothing is stored."""
+        return pki.make_leaf(
+            await self._signing(desired, peers=False),
+            kind=CertificateKind.USER,
+            name=user,
+            names=(f"URI:{labels.user_identity(cluster_id, user)}",),
+            lifetime_s=lifetime_s,
+            now=now,
+        )
+
     async def rotate(
         self,
         action: PrepareAuthority | PromoteAuthority | RetireAuthority,

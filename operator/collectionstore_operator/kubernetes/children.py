@@ -31,6 +31,7 @@ from collectionstore_operator.model.actions import (
 )
 from collectionstore_operator.model.observed import ABSENT, Absent, AppliedObject, ForeignObject, Unknown, Workload
 from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.access.names import USER_KIND, monitor
 from collectionstore_operator.resource.bootstrap import Source
 from collectionstore_operator.resource.desired import Desired
 
@@ -44,6 +45,7 @@ KINDS: Final = {
     "PodDisruptionBudget": Kind.POD_DISRUPTION_BUDGET,
     "NetworkPolicy": Kind.NETWORK_POLICY,
     "PodMonitor": Kind.POD_MONITOR,
+    USER_KIND: Kind.USER,
 }
 
 
@@ -122,8 +124,18 @@ class Children:
         if action.kind == WORKLOAD and found["spec"].get("replicas", 1):
             raise ActionRefused(f"the StatefulSet {action.name} has pods")
         require_ours(action.kind, found, desired)
+        if action.kind == "PodMonitor":
+            # BEFORE the PodMonitor: without it nothing would say that there is one.
+            await self._delete_monitor(desired)
         uid = found["metadata"]["uid"]
         await self._kube.delete(KINDS[action.kind], action.name, desired.namespace, uid=uid)
+
+    async def _delete_monitor(self, desired: Desired) -> None:
+        """Delete the user that scrapes metrics, if there is one of ours; its Secret and its token go with it."""
+        found = await self._kube.find(Kind.USER, monitor(desired.name), desired.namespace)
+        if found is not None and foreign(USER_KIND, found, desired) is None:
+            uid = found["metadata"]["uid"]
+            await self._kube.delete(Kind.USER, monitor(desired.name), desired.namespace, uid=uid)
 
     async def ensure_workload(
         self,
@@ -133,10 +145,16 @@ class Children:
         cluster_id: str,
         recover: str = "",
         restore: Source | None = None,
+        access: str = "",
     ) -> None:
         """Apply the StatefulSet with `action.replicas`; one that exists keeps its immutable fields."""
         built = statefulset.build(
-            desired, cluster_id=cluster_id, replicas=action.replicas, recover=recover, restore=restore
+            desired,
+            cluster_id=cluster_id,
+            replicas=action.replicas,
+            recover=recover,
+            restore=restore,
+            access=access,
         )
         await self._apply(built, desired)
 

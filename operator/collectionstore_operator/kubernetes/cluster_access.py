@@ -15,6 +15,7 @@ from collectionstore_operator.kubernetes.final_backups import FinalBackups
 from collectionstore_operator.kubernetes.known_backups import KnownBackups
 from collectionstore_operator.kubernetes.record import Record
 from collectionstore_operator.kubernetes.schedules import Schedules
+from collectionstore_operator.reconcile.access_control import AccessControl
 from collectionstore_operator.reconcile.node_client import NodeClient
 
 
@@ -36,3 +37,4 @@ class ClusterAccess:
     schedules: Schedules
     backups: KnownBackups
     final_backups: FinalBackups
+    control: AccessControl

@@ -25,6 +25,7 @@ from collectionstore_operator.model.actions import (
     ApplyObject,
     Bootstrap,
     ChangeVoters,
+    ConfigureAccess,
     CreateClaim,
     CreateFinalBackup,
     DeleteIdentity,
@@ -158,7 +159,12 @@ class Executor:
             case EnsureWorkload():
                 recover = instruction(observed.recovery)
                 await self._access.children.ensure_workload(
-                    action, desired, cluster_id=observed.cluster_id, recover=recover, restore=restoring(observed)
+                    action,
+                    desired,
+                    cluster_id=observed.cluster_id,
+                    recover=recover,
+                    restore=restoring(observed),
+                    access=observed.access_begun,
                 )
             case ScaleWorkload():
                 await self._access.children.scale_workload(action, desired)
@@ -177,6 +183,8 @@ class Executor:
                 await perform_on_nodes(action, observed, self._access.nodes)
             case AddLearners() | ChangeVoters() | RemoveLearners() | TransferLeadership():
                 await perform_on_nodes(action, observed, self._access.nodes)
+            case ConfigureAccess():
+                await self._access.control.configure(action.config)
             case RestartPod():
                 await self._restart(action, desired)
             case RestoreLabels():

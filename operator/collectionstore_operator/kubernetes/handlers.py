@@ -50,7 +50,7 @@ def registry(clusters: Clusters, *, in_cluster: bool, backups: BackupLoops | Non
     _register_login(made, in_cluster=in_cluster)
     _register_clusters(made, clusters)
     if backups is not None:
-        for kind in (Kind.BACKUP, Kind.BACKUP_SCHEDULE):
+        for kind in (Kind.BACKUP, Kind.BACKUP_SCHEDULE, Kind.USER, Kind.ROLE):
             _register_backups(made, backups, kind)
     return made
 

@@ -168,6 +168,8 @@ class Observer:
             peer_authority_recorded=bool(facts.peer_authorities),
             peer_authority_conflict=peers.conflict,
             enrolment_granted=granted,
+            access=await self._access.control.look(desired, slots, proven.cluster_id),
+            access_begun="Enforced" if facts.access == "Enforced" else "",
             requests=tuple(one for one in (read_request(body, desired) for body in requests) if one is not None),
         )
 

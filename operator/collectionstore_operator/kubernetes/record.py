@@ -55,6 +55,8 @@ class Facts(msgspec.Struct, frozen=True, rename="kebab", kw_only=True):
     """Uid of the claim on which the restore that the cluster begins with may happen."""
     revision: str = ""
     """A revision that the cluster has had, decimal; what it has had since is less than `records.REVISIONS` higher."""
+    access: str = ""
+    """`Enforced` if the cluster has enforced access control since it was made."""
     planned_work: str = ""
     """JSON of `model.planned_work.PlannedWork`."""
 
@@ -88,6 +90,8 @@ class Record:
             "cluster_id": action.cluster_id or secrets.token_hex(8),
             "initialized": "true" if action.initialized else "",
             "bootstrap_node": action.bootstrap_node,
+            # With the ID, in one write: a cluster that has one and not this is older than access control.
+            "access": "" if action.cluster_id else "Enforced",
         }
         # Only added, never cleared: a record without an ID may still say that the cluster has had data.
         await self.change(desired, **{name: fact for name, fact in facts.items() if fact})

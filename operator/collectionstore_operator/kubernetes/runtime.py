@@ -23,6 +23,7 @@ from collectionstore_operator.kubernetes.record import Record
 from collectionstore_operator.kubernetes.schedules import Schedules
 from collectionstore_operator.model.actions import Action
 from collectionstore_operator.model.observed import Observed
+from collectionstore_operator.reconcile.access_control import AccessControl
 from collectionstore_operator.reconcile.node_client import NodeClient
 from collectionstore_operator.resource.desired import Desired
 from collectionstore_operator.status.events import Event
@@ -70,6 +71,7 @@ class ClusterRuntime:
             schedules=Schedules(kube),
             backups=KnownBackups(kube),
             final_backups=FinalBackups(kube),
+            control=AccessControl(client),
         )
         self._observer = Observer(access, clock=clock)
         self._executor = Executor(access)

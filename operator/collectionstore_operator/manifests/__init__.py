@@ -9,22 +9,28 @@ from __future__ import annotations
 from typing import Final
 
 from collectionstore_operator.manifests import networkpolicy, poddisruptionbudget, podmonitor, serviceaccount, services
+from collectionstore_operator.manifests.access import monitor
 from collectionstore_operator.manifests.manifest import Manifest
 from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.access import names as access_names
 from collectionstore_operator.resource.bootstrap import Source
 from collectionstore_operator.resource.desired import Desired
 
 __all__ = ["OPTIONAL", "Manifest", "build", "names", "names_of_reads", "required"]
 
-OPTIONAL: Final = ("NetworkPolicy", "PodMonitor")
+OPTIONAL: Final = ("NetworkPolicy", "PodMonitor", access_names.USER_KIND)
 """Kinds that are deleted when the resource no longer requires them; all others exist as long as the cluster."""
 
 
 def names(desired: Desired) -> tuple[tuple[str, str], ...]:
     """Return kind and name of every object that a cluster can have, except the StatefulSet."""
+    # Read replicas are scraped by the same user as the voters. It goes with the PodMonitor (`children.delete`).
+    scraped = desired.group == "voters" and desired.spec.monitoring.pod_monitor == "Enabled"
+    user = ((access_names.USER_KIND, access_names.monitor(desired.name)),) if scraped else ()
     return (
         ("ServiceAccount", labels.service_account(desired.name)),
         *_of_group(desired),
+        *user,
     )
 
 
@@ -62,4 +68,6 @@ def build(desired: Desired, *, disruptions: int | None, restore: Source | None =
         objects.append(networkpolicy.build(desired, restore))
     if desired.spec.monitoring.pod_monitor == "Enabled":
         objects.append(podmonitor.build(desired))
+        if desired.spec.monitoring.secured and desired.group == "voters":
+            objects.append(monitor.build(desired))
     return tuple(objects)

@@ -110,6 +110,11 @@ def recovery_settings(recover: str) -> dict[str, str]:
     return {f"{PREFIX}RECOVER": recover} if recover else {}
 
 
+def access_settings(mode: str) -> dict[str, str]:
+    """Return the variable with the mode of access control before the cluster has a configuration of it."""
+    return {f"{PREFIX}ACCESS": mode} if mode else {}
+
+
 def placement_settings(placement: MemberPlacement) -> dict[str, str]:
     """Return the variables that are specific to a member."""
     return {
@@ -165,6 +170,8 @@ def revision(desired: Desired) -> str:
         fields["encryptionKeys"] = spec.storage.encryption.secret_name
     if spec.tls.separate:
         fields["authorities"] = "Separate"
+    if spec.monitoring.secured:
+        fields["metricsTls"] = "Required"
     for name, part, default in (("pod", spec.pod, PodTemplate()), ("spread", spec.spread, Spread())):
         if part != default:
             fields[name] = _used(msgspec.to_builtins(part))

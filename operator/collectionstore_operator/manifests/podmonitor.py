@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from collectionstore_operator.manifests.access import monitor
 from collectionstore_operator.manifests.manifest import Body, Manifest, manifest
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.desired import Desired
@@ -26,6 +27,7 @@ def build(desired: Desired) -> Manifest:
                 "port": "metrics",
                 "path": "/metrics",
                 "interval": f"{monitoring.interval_seconds}s",
+                **(monitor.scraping(desired) if monitoring.secured else {}),
                 "relabelings": _relabelings(desired),
             }
         ],

@@ -18,6 +18,7 @@ from collectionstore_operator.manifests.manifest import Body, Manifest, manifest
 from collectionstore_operator.manifests.node_environment import (
     PREFIX,
     MemberPlacement,
+    access_settings,
     node_settings,
     recovery_settings,
     revision,
@@ -72,12 +73,19 @@ IMMUTABLE: Final = ("volumeClaimTemplates", "serviceName", "podManagementPolicy"
 
 
 def build(
-    desired: Desired, *, cluster_id: str, replicas: int, recover: str = "", restore: Source | None = None
+    desired: Desired,
+    *,
+    cluster_id: str,
+    replicas: int,
+    recover: str = "",
+    restore: Source | None = None,
+    access: str = "",
 ) -> Manifest:
     """Return the StatefulSet with this number of replicas.
 
     `recover` tells the survivor of a lost quorum to recover (`model.recovery`), and is not in the revision: a pod that
-    was started with it need not restart once it has.
+    was started with it need not restart once it has. Nor is `access`, the mode of access control before the cluster has
+    a configuration of it.
     """
     spec: Body = {
         "replicas": replicas,
@@ -86,7 +94,7 @@ def build(
         "updateStrategy": {"type": "OnDelete"},
         "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Retain", "whenDeleted": "Retain"},
         "selector": {"matchLabels": labels.selector(desired.workload)},
-        "template": _template(desired, cluster_id, recover, restore),
+        "template": _template(desired, cluster_id, {**recovery_settings(recover), **access_settings(access)}, restore),
         "volumeClaimTemplates": [_claim(desired, cluster_id)],
     }
     return manifest(desired, api_version="apps/v1", kind="StatefulSet", name=desired.workload, spec=spec)
@@ -113,7 +121,7 @@ def _has(live: Any, wanted: Any) -> bool:
     return bool(live == wanted) or (live is None and wanted == "")
 
 
-def _template(desired: Desired, cluster_id: str, recover: str, restore: Source | None) -> Body:
+def _template(desired: Desired, cluster_id: str, further: Mapping[str, str], restore: Source | None) -> Body:
     pod = desired.spec.pod
     pod_labels = {**pod.labels, **desired.object_labels, labels.VERSION_LABEL: desired.spec.version}
     return {
@@ -128,7 +136,7 @@ def _template(desired: Desired, cluster_id: str, recover: str, restore: Source |
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": pod.termination_grace_period_seconds or STOP_S,
             "securityContext": merged(SAFE_POD, pod.pod_security_context),
-            "containers": [_container(desired, cluster_id, recover)],
+            "containers": [_container(desired, cluster_id, further)],
             **_initial(desired, cluster_id, restore),
             "volumes": [
                 _trust(desired),
@@ -145,7 +153,7 @@ def _initial(desired: Desired, cluster_id: str, restore: Source | None) -> Body:
     """Return the init container of a cluster that begins with a backup; no field without one."""
     if restore is None:
         return {}
-    node = _container(desired, cluster_id, "")
+    node = _container(desired, cluster_id, {})
     shared: Body = {key: node[key] for key in ("image", "imagePullPolicy", "resources", "securityContext")}
     # The name of the pod, which its arguments refer to.
     # And what it encrypts the directory with.
@@ -161,20 +169,20 @@ def _initial(desired: Desired, cluster_id: str, restore: Source | None) -> Body:
     }
 
 
-def _container(desired: Desired, cluster_id: str, recover: str) -> Body:
+def _container(desired: Desired, cluster_id: str, further: Mapping[str, str]) -> Body:
     return {
         "name": CONTAINER,
         "image": desired.spec.effective_image,
         "imagePullPolicy": desired.spec.pod.image_pull_policy,
-        "env": _environment(desired, cluster_id, recover),
+        "env": _environment(desired, cluster_id, further),
         "ports": [
             {"name": "client", "containerPort": CLIENT_PORT, "protocol": "TCP"},
             {"name": "peer", "containerPort": PEER_PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
         ],
-        "startupProbe": _probe("/livez", every_s=2, failures=START_S // 2),
-        "livenessProbe": _probe("/livez", every_s=10, failures=6),
-        "readinessProbe": _probe("/readyz", every_s=2, failures=2),
+        "startupProbe": _probe(desired, "/livez", every_s=2, failures=START_S // 2),
+        "livenessProbe": _probe(desired, "/livez", every_s=10, failures=6),
+        "readinessProbe": _probe(desired, "/readyz", every_s=2, failures=2),
         # The end of the log, where a node says why it ended: `kubectl describe pod` and status.members show it.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": msgspec.to_builtins(desired.spec.resources),
@@ -207,7 +215,7 @@ def _placement(desired: Desired, cluster_id: str) -> MemberPlacement:
     )
 
 
-def _environment(desired: Desired, cluster_id: str, recover: str) -> list[Body]:
+def _environment(desired: Desired, cluster_id: str, further: Mapping[str, str]) -> list[Body]:
     """Return the node's variables."""
     settings = node_settings(desired, _placement(desired, cluster_id))
     del settings[f"{PREFIX}NAME"]
@@ -222,14 +230,15 @@ def _environment(desired: Desired, cluster_id: str, recover: str) -> list[Body]:
         settings[f"{PREFIX}CLIENT_CERTIFICATE_DIR"] = GIVEN
     if _keys(desired):
         settings[f"{PREFIX}ENCRYPTION_KEYS_DIR"] = KEYS
-    settings |= recovery_settings(recover)
+    settings |= further
     written = ({"name": variable, "value": value} for variable, value in settings.items())
     return [*from_pod, *written, *_further(desired)]
 
 
 def _further(desired: Desired) -> list[Body]:
-    """Return the variables of the resource."""
-    return [_variable(one) for one in desired.spec.pod.environment]
+    """Return the variables of the resource that have no meaning on one machine."""
+    metrics = [{"name": f"{PREFIX}METRICS_TLS", "value": "Required"}] if desired.spec.monitoring.secured else []
+    return [*metrics, *(_variable(one) for one in desired.spec.pod.environment)]
 
 
 def _variable(given: EnvironmentVariable) -> Body:
@@ -243,8 +252,10 @@ def _field(variable: str, path: str) -> Body:
     return {"name": f"{PREFIX}{variable}", "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
-def _probe(path: str, *, every_s: int, failures: int) -> Body:
-    request = {"path": path, "port": "metrics", "scheme": "HTTP"}
+def _probe(desired: Desired, path: str, *, every_s: int, failures: int) -> Body:
+    # The kubelet verifies no certificate, and probes need no credential.
+    scheme = "HTTPS" if desired.spec.monitoring.secured else "HTTP"
+    request = {"path": path, "port": "metrics", "scheme": scheme}
     return {"httpGet": request, "periodSeconds": every_s, "timeoutSeconds": 2, "failureThreshold": failures}
 
 

@@ -493,6 +493,13 @@ class AdoptVolume(_Action, frozen=True):
     cluster_id: str
 
 
+class ConfigureAccess(_Action, frozen=True):
+    """Replace the configuration of access control in the cluster, by a member. Done twice it changes nothing."""
+
+    config: str
+    """Canonical JSON text, see `model.access.configuration`. It holds no secret."""
+
+
 Action: TypeAlias = (
     AddFinalizer
     | RemoveFinalizer
@@ -541,6 +548,7 @@ Action: TypeAlias = (
     | RecordRecovery
     | RecordRestore
     | AdoptVolume
+    | ConfigureAccess
 )
 
 

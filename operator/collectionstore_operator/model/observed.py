@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from collectionstore_operator.model.access_seen import AccessSeen
 from collectionstore_operator.model.final_backup import FinalBackupSeen
 from collectionstore_operator.model.planned_work import PlannedWork
 from collectionstore_operator.model.recovery import RecoveryRecord
@@ -372,6 +373,8 @@ class CertificateKind(enum.Enum):
     SERVER = "Server"
     """Of a member for its client port alone; worth nothing to a client."""
     OPERATOR = "Operator"
+    USER = "User"
+    """Of a user of the cluster, for clients."""
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
@@ -563,6 +566,10 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the members may request certificates; None where the operator does not manage that permission."""
     requests: tuple[SigningRequest, ...] | None = None
     """Pending requests of nodes; None if the runtime generates the keys of nodes itself."""
+    access: AccessSeen | Unknown | None = None
+    """The configuration of access control; None if it was not asked for."""
+    access_begun: Literal["", "Disabled", "Enforced"] = ""
+    """What a cluster without spec.access has had since it was made, see `model.access.configuration.Begun`."""
 
     def slot(self, ordinal: int) -> Slot:
         """Return the slot of an ordinal; one that was not observed has neither pod nor volume."""

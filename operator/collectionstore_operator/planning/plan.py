@@ -52,6 +52,7 @@ from collectionstore_operator.planning import (
     volumes,
     workload,
 )
+from collectionstore_operator.planning.access import cluster as access
 
 
 def plan(assessment: Assessment) -> Plan:
@@ -147,6 +148,7 @@ def _changes(assessment: Assessment) -> Iterator[Proposal]:
     yield from restore.wait(assessment)
     yield from membership.bootstrap(assessment)
     yield from leadership.await_leader(assessment)
+    yield from access.configure(assessment)
     yield from rollout.restart_broken(assessment)
     yield from volumes.force_delete_stuck(assessment)
     yield from volumes.clear_stale(assessment)

@@ -140,6 +140,7 @@ def _drift(assessment: Assessment, replicas: int) -> str:
         replicas=replicas,
         recover=instruction(observed.recovery),
         restore=restoring(observed),
+        access=observed.access_begun,
     )
     return why_apply(manifest, found, ignored=statefulset.IMMUTABLE)[0]
 

@@ -46,6 +46,7 @@ from collectionstore_operator.errors import (
 from collectionstore_operator.model.actions import (
     Action,
     ApplyObject,
+    ConfigureAccess,
     CreateFinalBackup,
     DeleteObject,
     DeleteReleased,
@@ -78,6 +79,7 @@ webhook that does not answer, must not keep a cluster from being repaired while 
 INDEPENDENT: Final = (
     *DETACHED,
     ApplyObject,
+    ConfigureAccess,
     DeleteObject,
     DeleteReleased,
     DenyRequest,

@@ -87,7 +87,7 @@ class _BootstrapRequest(msgspec.Struct):
     epoch: int
 
 
-class _Answer(NamedTuple):
+class Answer(NamedTuple):
     """A node's response; `validity` is that of the certificate it presented, in Unix seconds."""
 
     code: int
@@ -127,7 +127,7 @@ class NodeClient:
         self._tls = tls
 
     def authorize(self, token: str) -> None:
-        """Send this token with requests that change a cluster: nodes without client TLS ask for it."""
+        """Send this token with every request: nodes without client TLS know the operator by it."""
         self._token = token
 
     def locate(self, addresses: Mapping[str, str]) -> None:
@@ -177,6 +177,10 @@ class NodeClient:
         body = msgspec.json.encode(_TransferRequest(to, epoch))
         return await self._change(f"{client_url}/api/v1/cluster/transfer-leadership", body)
 
+    async def call(self, method: str, url: str, body: bytes | None = None) -> Answer | Unknown:
+        """Make a request of any route, as the operator; `url` is that of a member with a path."""
+        return await self._request(method, url, body, CHANGE_TIMEOUT_S)
+
     async def _change(self, url: str, body: bytes) -> ChangeResult:
         answer = await self._request("POST", url, body, CHANGE_TIMEOUT_S)
         if isinstance(answer, Unknown):
@@ -186,19 +190,13 @@ class NodeClient:
         if answer.code == 307:
             # Only the leader takes it, and this node is not it any more: nothing was done.
             return Refused("not_leader", f"{url} does not lead any more", retryable=True)
-        problem = _decode(answer.body, _Problem)
-        if isinstance(problem, Unknown):
-            return Unknown(f"answered {answer.code} without a problem description: {problem.reason}")
-        if problem.outcome != "not_applied":
-            # Only an explicit "not applied" is a refusal: everything else may still commit.
-            return Unknown(problem.detail or problem.title or f"answered {answer.code}")
-        return Refused(problem.code, problem.detail or problem.title, problem.retryable)
+        return refusal(answer)
 
-    async def _request(self, method: str, url: str, body: bytes | None, timeout_s: float) -> _Answer | Unknown:
+    async def _request(self, method: str, url: str, body: bytes | None, timeout_s: float) -> Answer | Unknown:
         if self._session is None:
             raise RuntimeError("NodeClient is used outside its async with block")
         headers = {"Content-Type": "application/json"} if body is not None else {}
-        if body is not None and self._token:
+        if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         span = active.get()
         if span is not None:
@@ -215,11 +213,22 @@ class NodeClient:
                     allow_redirects=False,
                 ) as response:
                     validity = response.validity if isinstance(response, _Response) else (0.0, 0.0)
-                    return _Answer(response.status, await _read_limited(response), validity)
+                    return Answer(response.status, await _read_limited(response), validity)
         except TimeoutError:
             return Unknown(f"no answer from {url} within {timeout_s:g} s")
         except (aiohttp.ClientError, OSError, _TooLarge) as error:
             return Unknown(_describe(error))
+
+
+def refusal(answer: Answer) -> Refused | Unknown:
+    """Return what an answer that is no success says: only an explicit "not applied" is a refusal."""
+    problem = _decode(answer.body, _Problem)
+    if isinstance(problem, Unknown):
+        return Unknown(f"answered {answer.code} without a problem description: {problem.reason}")
+    if problem.outcome != "not_applied":
+        # Everything else may still commit.
+        return Unknown(problem.detail or problem.title or f"answered {answer.code}")
+    return Refused(problem.code, problem.detail or problem.title, problem.retryable)
 
 
 def server_name(url: str) -> str | None:

@@ -177,6 +177,12 @@ def issuer_identifier(pem: bytes) -> str:
         return ""
 
 
+def serial_and_end(pem: bytes) -> tuple[str, float]:
+    """Return the serial number of a certificate, hexadecimal, and when it expires, in Unix seconds."""
+    certificate = x509.load_pem_x509_certificate(pem)
+    return f"{certificate.serial_number:x}", certificate.not_valid_after_utc.timestamp()
+
+
 def _leaf(
     authority: KeyPair,
     key: ec.EllipticCurvePublicKey,

@@ -27,6 +27,23 @@ class Monitoring(Part, frozen=True):
         int,
         Meta(ge=5, le=3_600, description="intervalSeconds is the scrape interval, in seconds. Defaults to 30."),
     ] = 30
+    # No default in the definition: an operator of a version that does not know the field would refuse it.
+    tls: (
+        Annotated[
+            Literal["Required", "Disabled"],
+            Meta(
+                description="tls determines whether the metrics port has TLS, and asks for a credential with the verb "
+                "monitor. The PodMonitor then uses a token of the user <name>-monitor, which the operator makes and "
+                "rotates. A change restarts the members, one at a time. Ignored by csctl local. If absent, Disabled."
+            ),
+        ]
+        | None
+    ) = None
+
+    @property
+    def secured(self) -> bool:
+        """Whether the metrics port asks for a credential."""
+        return self.tls == "Required"
 
 
 SlowMilliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=600_000)]

@@ -149,6 +149,11 @@ def lease(cluster: str) -> str:
     return f"{cluster}-operator"
 
 
+def user_identity(cluster_id: str, user: str) -> str:
+    """Return the URI SAN that names a user of a cluster to its members. No member is called so."""
+    return f"collectionstore://{cluster_id}/users/{user}"
+
+
 def client_service(cluster: str) -> str:
     """Return the name of the Service for clients, which balances over ready members."""
     return cluster

@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from collectionstore_operator.errors import FieldError
+from collectionstore_operator.resource import access_rules as access
 from collectionstore_operator.resource import bootstrap, capacities, environment, labels, pod_security, repository
+from collectionstore_operator.resource.access_control import ClaimRule, JwtIssuer, ServiceAccountRule, UnsafeAccess
+from collectionstore_operator.resource.access_specs import FieldMask, RoleRule, UserSpec
 from collectionstore_operator.resource.bootstrap import Origin
 from collectionstore_operator.resource.compute import Resources
 from collectionstore_operator.resource.deletion import Deletion
@@ -234,6 +237,11 @@ def _fixed(field: str, violation: Violation, *, value: bool) -> Rule:
     return Rule(field, f"!has(self.{field}) || self.{field} == {str(value).lower()}", violation, violated)
 
 
+def _grants(field: str, roles: Callable[[Any], tuple[str, ...] | None]) -> Rule:
+    """Return the rule of a field with roles that are granted."""
+    return Rule(field, access.operator_cel(field), access.OPERATOR_ROLE, lambda one: access.granted(roles(one)))
+
+
 def _values(requirement: LabelRequirement | NodeRequirement) -> Violation | None:
     if requirement.operator in ("In", "NotIn"):
         return None if requirement.values else _NO_VALUES
@@ -425,6 +433,20 @@ RULES: Final[Mapping[type[Part], tuple[Rule, ...]]] = {
         Rule("repository", bootstrap.ONE_SOURCE_CEL, bootstrap.ONE_SOURCE, Origin.ambiguous),
         Rule("volumeSnapshot", bootstrap.OF_A_BACKUP_CEL, bootstrap.OF_A_BACKUP, Origin.overdetermined),
     ),
+    JwtIssuer: (Rule("jwksUrl", access.ONE_SOURCE_CEL, access.ONE_SOURCE, access.undiscovered),),
+    ClaimRule: (_grants("roles", lambda one: one.roles),),
+    ServiceAccountRule: (_grants("roles", lambda one: one.roles),),
+    UnsafeAccess: (_grants("anonymous", lambda one: one.anonymous),),
+    UserSpec: (
+        _grants("roles", lambda one: one.roles),
+        Rule("overlapSeconds", access.OVERLAP_CEL, access.OVERLAP, access.overlap),
+    ),
+    RoleRule: (
+        Rule("collections", access.NO_PLACE_CEL, access.NO_PLACE, access.placeless),
+        Rule("filter", access.NOT_SELECTIVE_CEL, access.NOT_SELECTIVE, access.unselective),
+        Rule("verbs", access.ALL_VERBS_CEL, access.ALL_VERBS, access.all_verbs),
+    ),
+    FieldMask: (Rule("show", access.ONE_MASK_CEL, access.ONE_MASK, access.one_mask),),
 }
 """Rules for every runtime, by struct."""
 

@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
+from collectionstore_operator.resource.access_control import Access
 from collectionstore_operator.resource.bootstrap import Beginning, Source
 from collectionstore_operator.resource.compute import DEFAULT_RESOURCES, Resources
 from collectionstore_operator.resource.deletion import Deletion
@@ -322,6 +323,18 @@ class Spec(Part, frozen=True):
                 description="restore replaces what the cluster has by a backup, in place, once the nonce of "
                 "status.restore acknowledges it: all members stop, the first is made of the backup under another "
                 "cluster ID, and the others join it on empty volumes. Refused by csctl local: csctl restore."
+            ),
+        ]
+        | None
+    ) = None
+    access: (
+        Annotated[
+            Access,
+            Meta(
+                description="access configures who may do what, by which credentials. A change restarts no member. If "
+                "absent, a new cluster on Kubernetes refuses every request without the right to what it asks; a "
+                "cluster that is older than this field serves every request (Permissive), as csctl local does "
+                "(Disabled)."
             ),
         ]
         | None

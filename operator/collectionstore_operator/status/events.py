@@ -15,6 +15,7 @@ from collectionstore_operator.model.actions import (
     ApplyObject,
     Bootstrap,
     ChangeVoters,
+    ConfigureAccess,
     CreateClaim,
     CreateFinalBackup,
     DeleteIdentity,
@@ -86,7 +87,7 @@ def subject_of(action: Action, desired: Desired) -> str:
             return desired.name
         case RestoreIdentity() | RecordProtectedDeletion() | RecordPlannedWork() | RecordRestore():
             return desired.name
-        case RecordRestoreClaim() | RecordRevision():
+        case RecordRestoreClaim() | RecordRevision() | ConfigureAccess():
             return desired.name
         case DiscardVolumes():
             return ", ".join(one.name for one in action.volumes)

@@ -29,6 +29,7 @@ from collectionstore_operator.model.recovery import published_as
 from collectionstore_operator.model.released import delete_at, kept_because, released
 from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.resource import labels
+from collectionstore_operator.status.access.condition import ACCESS_CONFIGURED, access_configured
 from collectionstore_operator.status.ailments import ailments
 from collectionstore_operator.status.backup_condition import BACKUP_READY, backup_ready
 from collectionstore_operator.status.condition_state import ConditionState
@@ -65,6 +66,9 @@ def report(assessment: Assessment, plan: Plan, previous: Status | None) -> Statu
     if safe is not None and electing(assessment, history):
         # Only the leader knows who is in sync: what it said last counts until the next one is expected.
         states["QuorumSafe"] = ConditionState(safe.status, safe.reason, safe.message)
+    access = access_configured(assessment, plan, _state_of(before, ACCESS_CONFIGURED))
+    if access is not None:
+        states[ACCESS_CONFIGURED] = access
     backups = backup_ready(observed.schedules, _state_of(before, BACKUP_READY))
     if backups is not None:
         states[BACKUP_READY] = backups

@@ -194,7 +194,7 @@ class Rocks:
         # The maximum: syncs of two threads may complete in either order.
         self._synced_number = max(self._synced_number, number)
 
-    def flush(self) -> None:
+    def flush_all(self) -> None:
         """Flush all families, after which no WAL file has anything that a table file does not. Blocks."""
         for family in self._families.values():
             family.flush()

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
 
 from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.access.names import ROLE_PLURAL, USER_PLURAL
 from collectionstore_operator.resource.backups.names import BACKUP_PLURAL, SCHEDULE_PLURAL
 
 Body: TypeAlias = dict[str, Any]
@@ -40,6 +41,7 @@ class Kind(enum.Enum):
     POD = _Place("v1", "pods")
     POD_DISRUPTION_BUDGET = _Place("policy/v1", "poddisruptionbudgets")
     POD_MONITOR = _Place("monitoring.coreos.com/v1", "podmonitors")
+    ROLE = _Place(labels.API_VERSION, ROLE_PLURAL)
     SECRET = _Place("v1", "secrets")
     SERVICE = _Place("v1", "services")
     SERVICE_ACCOUNT = _Place("v1", "serviceaccounts")
@@ -47,6 +49,7 @@ class Kind(enum.Enum):
     STORAGE_CLASS = _Place("storage.k8s.io/v1", "storageclasses", namespaced=False)
     STATEFUL_SET = _Place("apps/v1", "statefulsets")
     VOLUME_SNAPSHOT = _Place("snapshot.storage.k8s.io/v1", "volumesnapshots")
+    USER = _Place(labels.API_VERSION, USER_PLURAL)
     ACCESS_REVIEW = _Place("authorization.k8s.io/v1", "selfsubjectaccessreviews", namespaced=False)
 
     @property

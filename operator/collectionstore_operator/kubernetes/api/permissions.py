@@ -15,6 +15,7 @@ import structlog
 from collectionstore_operator.kubernetes.api.api_errors import Unavailable
 from collectionstore_operator.kubernetes.api.client import Kube
 from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.access.names import ROLE_PLURAL, USER_PLURAL
 from collectionstore_operator.resource.backups.names import BACKUP_PLURAL, SCHEDULE_PLURAL
 
 SIGNER: Final = f"{labels.GROUP}/node"
@@ -39,6 +40,11 @@ PERMISSIONS: Final = (
     Permission(labels.GROUP, f"{BACKUP_PLURAL}/status", ("get", "patch"), everywhere=True),
     Permission(labels.GROUP, SCHEDULE_PLURAL, ("get", "list", "watch"), everywhere=True),
     Permission(labels.GROUP, f"{SCHEDULE_PLURAL}/status", ("get", "patch"), everywhere=True),
+    # create and delete: that of Prometheus, which comes and goes with the PodMonitor.
+    Permission(labels.GROUP, USER_PLURAL, ("get", "list", "watch", "create", "patch", "delete"), everywhere=True),
+    Permission(labels.GROUP, f"{USER_PLURAL}/status", ("get", "patch"), everywhere=True),
+    Permission(labels.GROUP, ROLE_PLURAL, ("get", "list", "watch", "patch"), everywhere=True),
+    Permission(labels.GROUP, f"{ROLE_PLURAL}/status", ("get", "patch"), everywhere=True),
     Permission("", "namespaces", ("get",), everywhere=True),
     Permission(labels.GROUP, f"{labels.PLURAL}/finalizers", ("update",)),
     Permission("apps", "statefulsets", ("get", "list", "watch", "create", "patch", "update", "delete")),

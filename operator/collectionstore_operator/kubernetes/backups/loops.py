@@ -1,4 +1,4 @@
-"""One loop for each backup and schedule: woken by events, ended when there is nothing left to do.
+"""One loop for each backup, schedule, user and role: woken by events, ended when there is nothing left to do.
 
 There is no daemon of kopf for them, and so no finalizer of it: thousands of backups that are complete cost nothing, and
 an operator that is not running keeps none of them from being deleted. An event starts the loop of what has changed; on
@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import structlog
 
 from collectionstore_operator.errors import OperatorError
 from collectionstore_operator.kubernetes.api import Kind
-from collectionstore_operator.kubernetes.backups.rounds import Rounds
+from collectionstore_operator.kubernetes.backups.rounds import Outcome
 from collectionstore_operator.resource.backups import names
 
 AT_ONCE: Final = 4
@@ -29,13 +29,22 @@ BACKOFF_MAX_S: Final = 60.0
 
 Key: TypeAlias = tuple[Kind, str, str]
 """Kind, namespace and name."""
-MakeRounds: TypeAlias = Callable[[Kind, str, str], Rounds[Any]]
+
+
+class Rounds(Protocol):
+    """The rounds of one resource."""
+
+    async def once(self) -> Outcome:
+        """Run one round."""
+
+
+MakeRounds: TypeAlias = Callable[[Kind, str, str], Rounds]
 
 log = structlog.get_logger(__name__)
 
 
 class BackupLoops:
-    """The loops of all backups and schedules that this operator watches."""
+    """The loops of all resources beside clusters that this operator watches."""
 
     def __init__(self, make: MakeRounds, *, forgotten: Callable[[Key], None] = lambda _key: None) -> None:
         """`forgotten` is called for a resource that is gone."""

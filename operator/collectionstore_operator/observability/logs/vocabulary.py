@@ -13,7 +13,7 @@ from collectionstore_telemetry.logs import LogEvent
 FIELDS: Final[dict[str, str]] = {
     "namespace": "namespace of the resource that the line is about, on Kubernetes",
     "cluster": "name of the resource",
-    "owner": "kind and name of the resource, if it is a backup or a schedule",
+    "owner": "kind and name of the resource, if it is a backup, schedule, user or role",
 }
 """Fields of every line about a resource, besides those that every program has."""
 
@@ -35,9 +35,11 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     # Backups
     LogEvent("backup.completed", ("info",), "A CollectionStoreBackup is complete.", ("subject", "detail")),
     LogEvent("backup.failed", ("warning",), "A CollectionStoreBackup has failed.", ("subject", "reason", "detail")),
-    LogEvent("backup_round.failed", ("warning", "error"), "A round of a backup or a schedule failed and is repeated; level error means a bug.", ("error", "detail"), error=True),
+    LogEvent("backup_round.failed", ("warning", "error"), "A round of a backup, schedule, user or role failed and is repeated; level error means a bug.", ("error", "detail"), error=True),
     LogEvent("backup_action.performed", ("info",), "An action for a backup or a schedule was performed, for this reason.", ("action", "subject", "reason")),
     LogEvent("backup_action.failed", ("warning",), "An action for a backup or a schedule was refused or did not finish; it is retried.", ("action", "subject", "detail")),
+    LogEvent("access_action.performed", ("info",), "An action for a user or a role was performed, for this reason.", ("action", "subject", "reason")),
+    LogEvent("access_action.failed", ("warning",), "An action for a user or a role was refused or did not finish; it is retried.", ("action", "subject", "detail")),
     LogEvent("backups.not_listed", ("warning",), "The backups of the namespace could not be read; status.restore does not say which revision would be restored.", ("reason",)),
     LogEvent("schedules.not_listed", ("warning",), "The schedules of backups could not be read; the condition BackupReady stays as it was.", ("reason",)),
     # Kubernetes

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from collectionstore_operator.observability.metrics.backups import BackupSeries
 from collectionstore_operator.observability.metrics.clusters import Clusters, Key
 from collectionstore_operator.observability.metrics.declared import Declared, family
+from collectionstore_operator.observability.metrics.users import UserSeries
 from collectionstore_operator.status.published import Status
 
 
@@ -42,9 +43,12 @@ class OperatorMetrics:
         self._clusters = Clusters()
         self.backups = BackupSeries()
         """The schedules of backups."""
+        self.users = UserSeries()
+        """The users of clusters."""
         registry.register(self._lease)
         registry.register(self._clusters)
         registry.register(self.backups)
+        registry.register(self.users)
 
     def loop(self, namespace: str, name: str) -> LoopSeries:
         """Return the series of the loop of a cluster."""

@@ -18,7 +18,15 @@ RESULTS: Final = ("Acted", "Waiting", "Settled", "Failed", "Refused", "Standby",
 ACTIONS: Final = tuple(sorted(kind.__name__ for kind in get_args(Action)))
 SPANS: Final = ("exported", "failed", "dropped")
 OUTCOMES: Final = ("Done", "Refused", "Unfinished")
-KINDS: Final = ("NetworkPolicy", "PodDisruptionBudget", "PodMonitor", "Service", "ServiceAccount", "StatefulSet")
+KINDS: Final = (
+    "CollectionStoreUser",
+    "NetworkPolicy",
+    "PodDisruptionBudget",
+    "PodMonitor",
+    "Service",
+    "ServiceAccount",
+    "StatefulSet",
+)
 ROLES: Final = ("Leader", "Voter", "Incoming", "Outgoing", "Learner", "ReadReplica", "None", "Unknown")
 STATUSES: Final = ("True", "False", "Unknown")
 
@@ -184,12 +192,25 @@ BACKUPS: Final = (
     ),
 )
 
+_USER: Final = (*_CLUSTER, Label("user", bound="CollectionStoreUser resources of the cluster"))
+USERS: Final = (
+    gauge(
+        "user_condition",
+        "1 for the current status of a condition of the user",
+        *_USER,
+        Label("condition", bound="conditions of the resource"),
+        Label("status", STATUSES),
+    ),
+    gauge("user_credential_expiry_timestamp_seconds", "Expiry of the user's credential; absent without one", *_USER),
+)
+
 CHAPTERS: Final[Chapters] = (
     ("Process", _PROCESS),
     ("Rounds and actions", _ROUNDS),
     ("Requests to the API server", _API),
     ("Clusters, exposed by the leading operator", CLUSTERS),
     ("Schedules of backups, exposed by the leading operator", BACKUPS),
+    ("Users, exposed by the leading operator", USERS),
 )
 """Title and series, in the order of the page."""
 

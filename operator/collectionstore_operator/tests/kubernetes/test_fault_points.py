@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from collectionstore_operator import faults
 from collectionstore_operator.__main__ import main
+from collectionstore_operator.model.access.actions import AccessAction
 from collectionstore_operator.model.backups.actions import BackupAction
 from collectionstore_operator.settings import InvalidSetting, OperatorSettings, Settings
 from collectionstore_operator.tests.kubernetes.test_faults import CLUSTER, Life, living
@@ -65,6 +66,11 @@ NEVER: Final = frozenset(
         *(f"{kind.__name__}.{edge}" for kind in get_args(BackupAction) for edge in ("before", "after")),
         "BackupRound.observed",
         "BackupRound.published",
+        # Of users and roles: `kubernetes.access` has their tests.
+        *(f"{kind.__name__}.{edge}" for kind in get_args(AccessAction) for edge in ("before", "after")),
+        "AccessRound.observed",
+        "AccessRound.published",
+        "IssueCredential.issued",
         "ApplyObject.adopted",
         "ApplyObject.cleaned",
         "DeleteIdentity.keys-deleted",

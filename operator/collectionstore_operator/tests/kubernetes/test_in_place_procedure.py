@@ -90,7 +90,8 @@ class InPlace(Procedure):
     def _ordinary(self) -> str:
         """Return the digest without a restore: the server in this process merges, and removes no field of an apply."""
         desired, world = parse(self.server.objects[CLUSTER]), self.world
-        return statefulset.build(desired, cluster_id=world.cluster_id, replicas=world.replicas).digest
+        built = statefulset.build(desired, cluster_id=world.cluster_id, replicas=world.replicas, access="Enforced")
+        return built.digest
 
     @property
     def told(self) -> Body:
@@ -152,7 +153,9 @@ def check(run: InPlace, old: str, kept: int = 3) -> None:
     claims = [body for path, body in run.server.objects.items() if "/persistentvolumeclaims/" in path]
     assert {one["metadata"]["annotations"][labels.CLUSTER_ID] for one in claims} == {run.world.cluster_id}
     assert "Bootstrap.before" not in run.reached, "an empty cluster was bootstrapped"
-    ordinary = statefulset.build(parse(run.server.objects[CLUSTER]), cluster_id=run.world.cluster_id, replicas=3)
+    ordinary = statefulset.build(
+        parse(run.server.objects[CLUSTER]), cluster_id=run.world.cluster_id, replicas=3, access="Enforced"
+    )
     assert run.server.objects[WORKLOAD]["metadata"]["annotations"][labels.DIGEST] == ordinary.digest
 
 

@@ -120,7 +120,9 @@ async def restored(kill_at: Collection[str] = ()) -> RestoreProcedure:
         assert run.world.disks[0].node_id in run.world.configuration.voters
         assert "Bootstrap.before" not in run.reached, "an empty cluster was bootstrapped"
         # By its digest: the server in this process merges, and removes no field as an apply does.
-        ordinary = statefulset.build(parse(run.server.objects[CLUSTER]), cluster_id=run.world.cluster_id, replicas=3)
+        ordinary = statefulset.build(
+            parse(run.server.objects[CLUSTER]), cluster_id=run.world.cluster_id, replicas=3, access="Enforced"
+        )
         assert run.server.objects[WORKLOAD]["metadata"]["annotations"][labels.DIGEST] == ordinary.digest
         assert "initContainers" not in ordinary.body["spec"]["template"]["spec"]
         return run

@@ -19,6 +19,7 @@ OPEN_BOUNDS = {
     "namespace": 1,
     "cluster": 1,
     "schedule": 1,
+    "user": 1,
     "version": 1,
     "condition": len(TYPES),
     "kind": 24,
@@ -38,7 +39,7 @@ def test_every_name_is_declared_once() -> None:
 
 @by_name
 def test_names_texts_and_labels_follow_the_rules(series: Series) -> None:
-    assert_follows_conventions(series, parts=r"(operator|cluster|tracing|backup)_[a-z0-9]+")
+    assert_follows_conventions(series, parts=r"(operator|cluster|tracing|backup|user)_[a-z0-9]+")
 
 
 @by_name

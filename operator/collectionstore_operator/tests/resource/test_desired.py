@@ -104,7 +104,7 @@ def test_defaults_are_explicit() -> None:
             "securityContext": None,
         },
         "networkPolicy": {"mode": "Enabled", "clients": (), "monitoring": ()},
-        "monitoring": {"podMonitor": "Disabled", "labels": {}, "intervalSeconds": 30},
+        "monitoring": {"podMonitor": "Disabled", "labels": {}, "intervalSeconds": 30, "tls": None},
         "diagnostics": {
             "logLevel": "info",
             "profiling": "Disabled",
@@ -119,6 +119,7 @@ def test_defaults_are_explicit() -> None:
         "recovery": None,
         "bootstrap": None,
         "restore": None,
+        "access": None,
         "unsafe": {"allowEvenReplicas": False, "allowSingleReplica": False},
         "local": {"basePort": 7_400, "portStep": 10},
     }

@@ -8,6 +8,7 @@ before or after they took effect, and the operator can die at each of them.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ from collectionstore_operator.model.actions import (
 )
 from collectionstore_operator.model.observed import Certificate, CertificateKind, Failure, NodeStatus, Unknown
 from collectionstore_operator.model.planned_work import decode
-from collectionstore_operator.reconcile.node_client import ChangeResult, Done, MemberChange, NodeClient, Refused
+from collectionstore_operator.reconcile.node_client import Answer, ChangeResult, Done, MemberChange, NodeClient, Refused
 from collectionstore_operator.resource import labels
 from collectionstore_operator.tests.kubernetes.fake_api_server import Body, FakeApiServer, status
 from collectionstore_operator.tests.simulation.simulated_actions import execute
@@ -79,6 +80,22 @@ class Members(NodeClient):
         self.cluster = cluster
         self.trouble = trouble
         self.epoch = 0
+        self.access: dict[str, Any] | None = None
+        """The configuration of access control; None before it has one."""
+
+    async def call(self, method: str, url: str, body: bytes | None = None) -> Answer | Unknown:
+        """Answer as to the configuration of access control, the only route that the loop of a cluster calls so."""
+        assert url.endswith("/api/v1/access"), url
+        if self.trouble.strikes(self.trouble.faults):
+            return Unknown("no answer in time")
+        if method == "PUT":
+            if self.trouble.death("before ConfigureAccess"):
+                await asyncio.Event().wait()
+            self.access = json.loads(body or b"{}")
+            if self.trouble.death("after ConfigureAccess"):
+                await asyncio.Event().wait()
+        told = {"mode": "Enforced", **(self.access or {}), "configured": self.access is not None}
+        return Answer(200, json.dumps(told).encode(), (0.0, 0.0))
 
     async def status(self, metrics_url: str) -> NodeStatus | Unknown:
         ordinal = int(metrics_url.partition("demo-")[2].partition(".")[0])

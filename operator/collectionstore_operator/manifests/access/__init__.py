@@ -1,0 +1,1 @@
+"""The Secrets of users, and the user that scrapes metrics. Pure."""
