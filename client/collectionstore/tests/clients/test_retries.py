@@ -166,19 +166,18 @@ async def test_a_draining_member_has_not_executed_what_is_behind_its_count() -> 
         # It accepted what came before this one, and closes.
         return {"event": "draining", "accepted": 1} if len(server.operations) == 2 else applied(operation)
 
-    async with FakeServer(script) as server:
-        async with AsyncClient(server.url, retries="off") as client:
-            await client.collection("c").put("a", {})
-            waiting = asyncio.create_task(client.collection("c").put("b", {}))
-            server.arrived.clear()
-            await server.arrived.wait()
+    async with FakeServer(script) as server, AsyncClient(server.url, retries="off") as client:
+        await client.collection("c").put("a", {})
+        waiting = asyncio.create_task(client.collection("c").put("b", {}))
+        server.arrived.clear()
+        await server.arrived.wait()
+        await asyncio.sleep(0)
+        while not client._runtime._parts.members.known()[0]._streams[0].leaving:  # type: ignore[union-attr]  # noqa: ASYNC110
             await asyncio.sleep(0)
-            while not client._runtime._parts.members.known()[0]._streams[0].leaving:  # type: ignore[union-attr]
-                await asyncio.sleep(0)
-            await server.cut()
-            with pytest.raises(ConnectionFailure) as caught:
-                await waiting
-            assert caught.value.outcome == "not_applied"
+        await server.cut()
+        with pytest.raises(ConnectionFailure) as caught:
+            await waiting
+        assert caught.value.outcome == "not_applied"
 
 
 async def test_requests_are_used_where_there_are_no_streams() -> None:
