@@ -46,7 +46,7 @@ def mask_of(fields: FieldMask) -> Mask:
 
 def shown(document: dict[str, Any], masks: Masks) -> dict[str, Any]:
     """Return the part of a document that one of `masks` shows, in its stored order."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, value in document.items():
         inner = _within(masks, name)
         if inner is None:
@@ -75,7 +75,7 @@ def shows(masks: Masks, path: Path) -> bool:
 
 def hidden(document: dict[str, Any], masks: Masks) -> dict[str, Any]:
     """Return the rest: what none of `masks` shows, with the objects and arrays around it."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, value in document.items():
         inner = _within(masks, name)
         if inner is None:
