@@ -11,6 +11,8 @@
 - `updates.py` `update_checks.py`  writes of what matches a filter, and many writes of one request
 - `document_exports.py` `imports.py`  collections as streams: all documents of one state, and batches of writes
 - `commits.py`        transactions with queries, which are planned, and the ends of interactive ones
+- `access.py` `access_requests.py` `policies.py`  users, roles, tokens and the configuration of access control; the
+  policy of the applied state
 - `tickets.py`        writes that are answered before their outcome is known, and what has become of them
 - `operations.py`     the requests: one frozen struct per operation
 - `results.py`        the results, with the revision at which they were read
