@@ -51,6 +51,7 @@ class EntryPointGroup(LazyGroup):
     lazy = catalogue.ALL
     sections: ClassVar = {
         **{title: tuple(section) for title, section in catalogue.SECTIONS.items()},
+        "Users and rights": (*catalogue.ACCESS, "audit"),
         "Look at a cluster": (*(str(one.name) for one in LOOKING), "report"),
         "Change a cluster": tuple(str(one.name) for one in CHANGING),
         "Clusters of this machine, and backups": tuple(KNOWN_COMMANDS),

@@ -141,9 +141,12 @@ def read(path: Path | None = None) -> Contexts:
         return Contexts()
     except OSError as error:
         raise ContextsInvalid(f"cannot read {path}: {error.strerror}") from error
-    with open(descriptor, "rb") as file:
-        _check(path, os.fstat(file.fileno()))
-        content = file.read(FILE_BYTES_MAX + 1)
+    try:
+        _check(path, os.fstat(descriptor))
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > FILE_BYTES_MAX:
         raise ContextsInvalid(f"{path} has more than {FILE_BYTES_MAX} bytes")
     try:

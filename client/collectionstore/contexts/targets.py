@@ -7,10 +7,13 @@ import binascii
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from collectionstore.cli.exit_codes import CommandError, ExitCode
 from collectionstore.contexts import file
@@ -19,6 +22,7 @@ from collectionstore.contexts.forwarding import HOST, Duplex, forwarded
 from collectionstore.errors import ConfigurationError
 from collectionstore.kubernetes import names
 from collectionstore.kubernetes.api_server import ApiError, ApiServer, Object, connect, find_kubeconfig
+from collectionstore.settings.credentials import Credentials
 from collectionstore.settings.options import Options, Tls
 from collectionstore.settings.sources import URL_VARIABLE, from_local, from_secret
 from collectionstore.settings.urls import parse_url, with_overrides
@@ -31,6 +35,12 @@ class TargetMissing(CommandError):
     """There is no cluster that the command could be about; the text says how to name one."""
 
     exit_code = ExitCode.NOT_FOUND
+
+
+class LoginEnded(CommandError):
+    """The token of a login has ended."""
+
+    exit_code = ExitCode.UNAUTHORIZED
 
 
 class TargetInvalid(CommandError):
@@ -110,12 +120,17 @@ def target(choice: Choice) -> Target:
 
 
 @contextlib.contextmanager
-def opened(found: Target, **overrides: Any) -> Iterator[Options]:
+def opened(found: Target, *, anonymous: bool = False, **overrides: Any) -> Iterator[Options]:
     """Yield the options of a client; a port-forward and files that they need are there until the block ends.
 
-    Raises TargetInvalid, or another CommandError of Kubernetes.
+    `anonymous`: without credentials. Raises TargetInvalid, LoginEnded, or another CommandError of Kubernetes.
     """
     context = found.context
+    if anonymous:
+        context = replace(context, user="", password="", token="", token_file="", token_expires=None)
+        overrides["credentials"] = Credentials()
+    elif context.token and context.token_expires is not None and context.token_expires <= time.time():
+        raise LoginEnded(f"the login of the context {found.name} has ended: csctl login")
     try:
         if context.kubernetes is not None:
             with _on_kubernetes(context, overrides) as options:

@@ -36,9 +36,19 @@ CONNECTION: Final[Mapping[str, Lazy]] = {
     "completion": Lazy(f"{_ROOM}.completing:completion", "Print the completion script of a shell."),
     "bench": Lazy(f"{_ROOM}.benching:bench", "Measure reads and writes of this cluster, from here."),
 }
+ACCESS: Final[Mapping[str, Lazy]] = {
+    "login": Lazy(f"{_ROOM}.logins:login", "Log in with a user and a password."),
+    "logout": Lazy(f"{_ROOM}.logins:logout", "End the login of a context."),
+    "whoami": Lazy(f"{_ROOM}.logins:whoami", "Show who the store takes you for, and your roles."),
+    "user": Lazy(f"{_ROOM}.users:user_group", "Users, their roles and passwords."),
+    "role": Lazy(f"{_ROOM}.roles:role_group", "Roles: what users may do."),
+    "token": Lazy(f"{_ROOM}.tokens:token_group", "Tokens of users, for programs."),
+    "access": Lazy(f"{_ROOM}.logins:access_group", "Whether and how access is controlled."),
+}
 SECTIONS: Final[Mapping[str, Mapping[str, Lazy]]] = {
     "Documents": DOCUMENTS,
     "Collections": COLLECTIONS,
+    "Users and rights": ACCESS,
     "Connection": CONNECTION,
 }
 ALL: Final[Mapping[str, Lazy]] = {name: one for section in SECTIONS.values() for name, one in section.items()}

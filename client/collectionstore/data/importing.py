@@ -228,8 +228,8 @@ class _Cut(CollectionStoreError):
 def _open(file: Path) -> IO[bytes]:
     if str(file) == "-":
         return open_stdin()
-    opened = file.open("rb")
-    return cast(IO[bytes], gzip.GzipFile(fileobj=opened)) if file.suffix == ".gz" else opened
+    # A gzip file that is given its name closes what it opens.
+    return cast(IO[bytes], gzip.GzipFile(file, "rb")) if file.suffix == ".gz" else file.open("rb")
 
 
 def _kind(file: Path) -> str:
@@ -286,7 +286,7 @@ def _show(collection: str, result: dict[str, Any], out: Output) -> None:
         if result["errors"]:
             rows = [
                 {"line": one.get("line"), "code": one.get("code"), "detail": one.get("detail")}
-                for one in result["errors"][:SHOWN_ERRORS]
+                for one in sorted(result["errors"], key=lambda one: int(one.get("line") or 0))[:SHOWN_ERRORS]
             ]
             out.rows(rows, titles={"line": "LINE", "code": "CODE", "detail": "WHAT IS WRONG"})
         parts = [f"{result[name]} {name}" for name in ("inserted", "replaced", "skipped") if result[name]]

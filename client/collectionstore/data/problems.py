@@ -30,6 +30,7 @@ _CODES: Final[tuple[tuple[type[errors.CollectionStoreError], ExitCode], ...]] = 
 _ADVICE: Final = {
     "unauthorized": "Log in: csctl login, or give credentials to the context: csctl context set",
     "collection_not_found": "Create it: csctl collection create NAME",
+    "unknown_route": "The cluster is of a version that does not have it.",
     "overloaded": "The store has too much to do; try again later.",
     "history_gone": "The history of that revision is not kept any more.",
     "upgrade_pending": "The cluster is being upgraded; try again when all members run one version.",
@@ -70,6 +71,9 @@ def exit_code_of(error: errors.CollectionStoreError) -> ExitCode:
     """Return the exit code of an error's class; what may have been applied comes first."""
     if error.outcome == "unknown" and not isinstance(error, errors.ConfigurationError):
         return ExitCode.UNKNOWN
+    if isinstance(error, errors.DeadlineExceeded) and error.last_error is not None:
+        # What kept it from being done says more than that the time was over.
+        return exit_code_of(error.last_error)
     return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.FAILED)
 
 

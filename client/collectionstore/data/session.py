@@ -22,8 +22,10 @@ USER_AGENT: Final = "csctl"
 class Session:
     """One cluster, by one way. Not for several threads; closed by `close`."""
 
-    def __init__(self, choice: Choice, *, timeout_s: float | None = None) -> None:
+    def __init__(self, choice: Choice, *, timeout_s: float | None = None, anonymous: bool = False) -> None:
+        """`anonymous`: without the credentials of the context, as before a login."""
         self.choice = choice
+        self._anonymous = anonymous
         self._overrides: dict[str, Any] = {"user_agent": USER_AGENT}
         if timeout_s is not None:
             self._overrides["timeout_s"] = timeout_s
@@ -53,7 +55,7 @@ class Session:
 
     async def _within(self, work: Callable[[Store], Awaitable[T]]) -> T:
         if self._store is None:
-            options = self._way.enter_context(opened(self.target, **self._overrides))
+            options = self._way.enter_context(opened(self.target, anonymous=self._anonymous, **self._overrides))
             self._store = Store(options)
         return await work(self._store)
 

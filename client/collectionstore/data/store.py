@@ -121,18 +121,26 @@ class Store:
             if cursor is None:
                 return
 
-    async def pages(self, path: str, name: str, *, prefix: str = "", limit: int | None = None) -> list[dict[str, Any]]:
+    async def pages(
+        self,
+        path: str,
+        name: str,
+        *,
+        prefix: str = "",
+        limit: int | None = None,
+        parameters: Mapping[str, str] | None = None,
+    ) -> list[dict[str, Any]]:
         """Return what a list of the API has, all of it or `limit` items."""
         found: list[dict[str, Any]] = []
         cursor: str | None = None
         while limit is None or len(found) < limit:
             size = PAGE_MAX if limit is None else min(PAGE_MAX, limit - len(found))
-            parameters = {"limit": str(size)}
+            asked = {**(parameters or {}), "limit": str(size)}
             if prefix:
-                parameters["prefix"] = prefix
+                asked["prefix"] = prefix
             if cursor:
-                parameters["cursor"] = cursor
-            page = await self.get(path, parameters)
+                asked["cursor"] = cursor
+            page = await self.get(path, asked)
             found += page[name]
             cursor = page.get("next_cursor")
             if cursor is None:
