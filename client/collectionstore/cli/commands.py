@@ -45,7 +45,7 @@ def report_errors() -> Iterator[None]:
         # The reader of a pipe has gone, as `head` does: click ends quietly then.
         if error.errno == errno.EPIPE:
             raise
-        text = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+        text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror or str(error)
         raise Failure(CommandError(text)) from error
 
 

@@ -52,17 +52,22 @@ def write(text: str) -> None:
         stream.write(text.encode(encoding, "replace").decode(encoding))
     except BrokenPipeError as error:
         raise gone() from error
+    except OSError:
+        _drop_stdout()
+        raise
 
 
 def write_bytes(content: bytes) -> None:
-    """Write bytes to stdout, behind the text before them. Raises ReaderGone, and OSError such as a full disk."""
+    """Write bytes to stdout, not between texts. Raises ReaderGone, and OSError such as a full disk."""
     if sys.stdout is None or sys.stdout.closed:
         return
-    flush()
     try:
         sys.stdout.buffer.write(content)
     except BrokenPipeError as error:
         raise gone() from error
+    except OSError:
+        _drop_stdout()
+        raise
 
 
 def flush() -> None:

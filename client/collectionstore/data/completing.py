@@ -25,9 +25,9 @@ def completion(context: click.Context, shell: str) -> None:
     Now:     eval "$(csctl completion bash)"
     """
     root = context.find_root()
-    program = (root.info_name or "csctl").partition(" ")[0]
+    if (root.info_name or "").startswith("kubectl"):
+        raise click.UsageError("kubectl completes its plugins by programs of its own; this is for csctl")
     made = get_completion_class(shell)
     if made is None:
         raise click.UsageError(f"there is no completion for {shell}")
-    variable = f"_{program.upper().replace('-', '_')}_COMPLETE"
-    streams.write(made(root.command, {}, program, variable).source())
+    streams.write(made(root.command, {}, "csctl", "_CSCTL_COMPLETE").source())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +92,7 @@ def export(
         body["fields"] = arguments.names_of(fields, "the fields")
     what = f"cannot export {collection}"
     if str(file) == "-":
-        lines = _Lines(sys.stdout.buffer.write if hasattr(sys.stdout, "buffer") else _text, kind)
+        lines = _Lines(streams.write_bytes, kind)
         session.run(lambda store: _run(store, collection, body, at_revision, lines, None, quiet=True), what)
         if kind == "ndjson" and not no_trailer:
             streams.write_bytes(lines.trailer())
@@ -149,10 +149,7 @@ class _Lines:
             self.quoted ^= line.count(b'"') % 2 == 1
         self.digest.update(line)
         self.digest.update(b"\n")
-        try:
-            self.write(line + b"\n")
-        except BrokenPipeError as error:
-            raise streams.gone() from error
+        self.write(line + b"\n")
         self.bytes += len(line) + 1
 
     def trailer(self) -> bytes:
@@ -165,10 +162,6 @@ class _Lines:
         if self.file is not None and not self.file.closed:
             self.file.flush()
             self.file.close()
-
-
-def _text(content: bytes) -> None:
-    streams.write(content.decode())
 
 
 def _continued(part: Path, earlier: ExportState | None, kind: str) -> _Lines:
@@ -214,8 +207,6 @@ async def _run(
     *,
     quiet: bool,
 ) -> None:
-    import asyncio
-
     if lines.revision:
         at_revision = lines.revision
     failures = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import IO, Any, Final, cast
@@ -134,6 +135,8 @@ class _Import:
         self._max_errors = max_errors
         self._before = {name: int(getattr(state, name)) for name in COUNTS}
         self._sent = 0
+        self._unreadable: Exception | None = None
+        """Why the input cannot be read: what sends it turns that into a lost connection."""
 
     async def run(self, store: Store) -> dict[str, Any]:
         """Return the result with the counts of all requests. Raises CollectionStoreError."""
@@ -145,6 +148,8 @@ class _Import:
                 try:
                     return await self._once(store, bar)
                 except CollectionStoreError as error:
+                    if self._unreadable is not None:
+                        raise self._unreadable from error
                     failures = 1 if self._state.lines > reached else failures + 1
                     if self._state_file is None or not error.retryable or failures > TRIES_MAX:
                         raise
@@ -202,14 +207,22 @@ class _Import:
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         """Yield the input. Reading is done in a thread: a pipe may have nothing for a long time."""
-        source = _open(self._file)
+        try:
+            source = _open(self._file)
+        except (OSError, ArgumentInvalid) as error:
+            self._unreadable = error
+            raise
         raw = getattr(source, "fileobj", None) or source
         try:
             while True:
                 try:
                     chunk = await asyncio.to_thread(source.read, CHUNK_BYTES)
-                except (gzip.BadGzipFile, EOFError) as error:
-                    raise ArgumentInvalid(f"{self._file} is no complete gzip file: {error}") from error
+                except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+                    self._unreadable = ArgumentInvalid(f"{self._file} is no complete gzip file: {error}")
+                    raise self._unreadable from error
+                except OSError as error:
+                    self._unreadable = error
+                    raise
                 if not chunk:
                     return
                 self._sent = raw.tell() if self._state_file is not None else self._sent + len(chunk)

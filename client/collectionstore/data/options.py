@@ -38,7 +38,7 @@ class DataCommand(click.Command):
         """Show the options of the connection below the others: they are the same everywhere."""
         own, shared = [], []
         for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record is not None:
                 (shared if parameter.name in CONNECTION else own).append(record)
         for title, records in (("Options", own), ("Which cluster", shared)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -11,7 +12,7 @@ import click
 from collectionstore.cli import streams
 from collectionstore.cli.yaml_reader import load_yaml
 from collectionstore.data.arguments import ArgumentInvalid, names_of
-from collectionstore.render.json_text import compact, printable
+from collectionstore.render.json_text import compact, parse, printable
 from collectionstore.render.writers import FORMATS, ColumnsNeeded, Look, Writer, json_document, writer
 
 OUTPUT: Final = "COLLECTIONSTORE_OUTPUT"
@@ -31,7 +32,7 @@ class Output:
 
     def documents(self, *, hidden: Sequence[str] = (), titles: Mapping[str, str] | None = None) -> Documents:
         """Return what takes documents, one after the other; `hidden` columns are shown only if they are named."""
-        return Documents(writer(self.format, self._look(hidden, titles or {})))
+        return self._documents(hidden, titles or {})
 
     def rows(
         self, found: Iterable[Mapping[str, Any]], *, titles: Mapping[str, str] | None = None, empty: str = ""
@@ -59,13 +60,17 @@ class Output:
             streams.write(json_document(text, look))
             return
         if self.format == "yaml" and look.dump_yaml is not None:
-            from collectionstore.render.json_text import parse
-
             streams.write(look.dump_yaml(parse(text)))
             return
-        shown = Documents(writer(self.format, look))
+        shown = self._documents((), {})
         shown.add(text)
         shown.end()
+
+    def _documents(self, hidden: Sequence[str], titles: Mapping[str, str]) -> Documents:
+        omitted: list[str] = []
+        look = self._look(hidden, titles)
+        look.omitted = omitted.extend
+        return Documents(writer(self.format, look), omitted)
 
     def _look(self, hidden: Sequence[str], titles: Mapping[str, str]) -> Look:
         return Look(
@@ -75,7 +80,6 @@ class Output:
             terminal=streams.is_terminal(sys.stdout),
             hidden=hidden,
             titles=titles,
-            omitted=_say_omitted,
             dump_yaml=_yaml() if self.format == "yaml" else None,
         )
 
@@ -83,8 +87,9 @@ class Output:
 class Documents:
     """Takes JSON texts of documents, and writes them as their format allows."""
 
-    def __init__(self, made: Writer) -> None:
+    def __init__(self, made: Writer, omitted: Sequence[str]) -> None:
         self._writer = made
+        self._omitted = omitted
         self.count = 0
 
     def add(self, text: str) -> None:
@@ -98,6 +103,9 @@ class Documents:
     def end(self) -> None:
         """Show the rest."""
         self._write(self._writer.end())
+        if self._omitted:
+            streams.flush()
+            _say_omitted(tuple(dict.fromkeys(self._omitted)))
 
     def _write(self, text: str) -> None:
         if text:
@@ -112,7 +120,6 @@ def note(text: str) -> None:
 
 def output_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add `-o` and `--columns`, and pass `out` in their stead."""
-    import functools
 
     @functools.wraps(function)
     def command(*args: Any, output: str, columns: str | None, **rest: Any) -> None:

@@ -30,12 +30,14 @@ class CommandCompleter(Completer):
         if not words:
             for one in self._words:
                 if one.startswith(incomplete):
-                    yield Completion(one, start_position=-len(incomplete))
+                    yield Completion(f"{one} ", start_position=-len(incomplete), display=one)
         complete = _Complete(self._root, {"obj": self._shared()}, "csctl", "")
         for item in complete.get_completions(words, incomplete):
             if item.type == "plain":
                 meta: Any = item.help or ""
-                yield Completion(str(item.value), start_position=-len(incomplete), display_meta=str(meta)[:60])
+                text = str(item.value)
+                # With a space behind it, as bash completes a word that is whole.
+                yield Completion(f"{text} ", -len(incomplete), display=text, display_meta=str(meta)[:60])
 
 
 class _Complete(ShellComplete):

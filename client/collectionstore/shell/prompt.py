@@ -122,7 +122,7 @@ def make_prompt(root: click.Command, shared: Callable[[], object]) -> PromptSess
         completer=CommandCompleter(root, OWN, shared),
         complete_in_thread=True,
         complete_while_typing=False,
-        complete_style=CompleteStyle.READLINE_LIKE,
+        complete_style=CompleteStyle.COLUMN,
         enable_history_search=True,
         multiline=Condition(lambda: not _complete(made.default_buffer.text)),
         prompt_continuation=lambda width, line, wrapped: "." * max(0, width - 1) + " ",

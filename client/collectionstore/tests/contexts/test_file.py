@@ -94,9 +94,14 @@ def test_writers_lose_nothing(path: Path) -> None:
 def test_an_error_in_the_middle_changes_nothing(path: Path) -> None:
     put(path, "a", Context(url="http://127.0.0.1:7400"))
     before = path.read_bytes()
-    with pytest.raises(RuntimeError), file.change(path) as change:
-        change.delete("a")
-        raise RuntimeError
+
+    def fail() -> None:
+        with file.change(path) as change:
+            change.delete("a")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert path.read_bytes() == before
 
 

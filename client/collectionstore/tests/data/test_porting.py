@@ -213,6 +213,16 @@ def test_a_damaged_export_is_refused(csctl: Csctl, books: str, tmp_path: Path, m
 
 
 @pytest.mark.parametrize(
+    "content", [b"nonsense", gzip.compress(b'{"_id":"z"}\n' * 5)[:-6], gzip.compress(b"x" * 10)[:12] + b"\xff" * 20]
+)
+def test_a_damaged_gzip_file_is_told(csctl: Csctl, books: str, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "x.ndjson.gz"
+    file.write_bytes(content)
+    outcome = csctl("import", books, str(file))
+    assert (outcome.code, "no complete gzip file" in outcome.err) == (2, True), outcome.err
+
+
+@pytest.mark.parametrize(
     ("words", "code"),
     [
         (("export", "BOOKS", "x.csv"), 2),
