@@ -220,22 +220,31 @@ class TransactionCollection(Generic[T]):
         self._put(found, encoded)
         return UpdateResult(1, 1, None, 0)
 
-    def update(self, document_id: str, update: Mapping[str, Any]) -> None:
-        """Change a document where it is, at the commit; one that is not there is a conflict of the commit."""
+    def update(self, document_id: str, update: Mapping[str, Any], *, upsert: bool = False) -> None:
+        """Change a document where it is, at the commit, which NotFound refuses if it is not there, unless `upsert`."""
         self._transaction.check()
         step = {"op": "update", "collection": self.name, "id": document_id, "update": dict(check_update(update))}
+        if upsert:
+            step["upsert"] = True
         self._transaction._writes.update(step, self.name, text("an ID", document_id))
 
     def update_one(
         self,
         filter: Mapping[str, Any],  # noqa: A002 - PyMongo's name
         update: Mapping[str, Any],
+        upsert: bool = False,  # noqa: FBT001, FBT002 - PyMongo's signature
     ) -> UpdateResult:
-        """Update the first match at the commit."""
+        """Update the first match at the commit; `upsert` needs a filter by `_id` alone."""
         check_update(update)
         found = self._first(filter)
         if found is None:
-            return UpdateResult(0, 0, None, 0)
+            by_id = named_id(filter_text(filter))
+            if not upsert:
+                return UpdateResult(0, 0, None, 0)
+            if by_id is None or by_id[1]:
+                raise InvalidOperation("an upsert in a transaction names its document by _id alone")
+            self.update(by_id[0], update, upsert=True)
+            return UpdateResult(0, 0, by_id[0], 0)
         self.update(found, update)
         return UpdateResult(1, 1, None, 0)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 import aiohttp
 import yarl
@@ -16,6 +16,7 @@ from collectionstore.wire.requests import Request
 
 PREFIX = "/api/v1"
 GRACE_S = 0.25
+LARGE_BYTES = 256 << 10
 BODY_MAX = 64 << 20
 """A larger answer is no answer of a Collection Store."""
 
@@ -40,7 +41,7 @@ async def send(
             session.request(
                 request.method,
                 target(url, request, timeout_s),
-                data=request.body,
+                data=_payload(request.body),
                 headers={**headers, **request.headers},
                 allow_redirects=False,
             ) as response,
@@ -55,6 +56,11 @@ async def send(
         raise AttemptFailed(f"the connection was lost: {type(error).__name__}", sent=True) from None
 
 
+def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
+    # As a file a large body is sent piece by piece; in one, it would hold the event loop.
+    return io.BytesIO(body) if body is not None and len(body) > LARGE_BYTES else body
+
+
 async def _body(response: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
     async for piece in response.content.iter_chunked(1 << 16):
@@ -66,13 +72,13 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
 
 @asynccontextmanager
 async def open_response(
-    session: aiohttp.ClientSession, url: str, request: Request, headers: Mapping[str, str], body: Any = None
+    session: aiohttp.ClientSession, url: str, request: Request, headers: Mapping[str, str]
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Send a request whose answer, or body, is a stream. Raises AttemptFailed for what fails before the answer."""
+    """Send a request whose answer is a stream. Raises AttemptFailed for what fails before the answer."""
     opened = session.request(
         request.method,
         target(url, request, None),
-        data=request.body if body is None else body,
+        data=_payload(request.body),
         headers={**headers, **request.headers},
         allow_redirects=False,
     )
