@@ -181,8 +181,6 @@ def _check_verbs(rule: Rule, kinds: tuple[Kind, ...], pointer: str) -> None:
 def _check_filter(given: dict[str, Any], pointer: str, patterns_max: int) -> int:
     try:
         text = msgspec.json.encode(given)
-    except OverflowError:
-        raise invalid(pointer, "a number of the filter has more than 64 bits") from None
     except RecursionError:
         raise invalid(pointer, "the filter is nested too deeply") from None
     if len(text) > FILTER_BYTES_MAX:

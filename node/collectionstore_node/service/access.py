@@ -187,6 +187,8 @@ class Access:
 
         `request` identifies it under an idempotency key, where the action differs from one attempt to the next.
         """
+        # BEFORE the time is asked for: a change that is not admitted reaches nothing.
+        self._door.admit(action)
         if not isinstance(action, CreateToken | UseTokens):
             action = replace(action, asked=self.asked())
         return await self._propose(action, key, timeout_s, request=request)
