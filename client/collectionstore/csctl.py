@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points, version
-from typing import Final
+from typing import ClassVar, Final
 
 import click
 
 from collectionstore.audit.commands import audit
 from collectionstore.cli.commands import run_root
+from collectionstore.cli.lazy import LazyGroup
+from collectionstore.data import catalogue
 from collectionstore.operate.verbs import CHANGING, LOOKING
 from collectionstore.report.command import report
 
@@ -23,10 +25,14 @@ LOCAL_PACKAGE: Final = "collectionstore-local"
 KNOWN_COMMANDS: Final[Mapping[str, str]] = dict.fromkeys(("backup", "local", "log-level", "restore"), LOCAL_PACKAGE)
 """Commands of other packages of this project, and the package to install for each."""
 
-HELP = """Run and inspect Collection Store clusters.
+HELP = """Use, run and inspect Collection Store clusters.
 
 \b
 Examples:
+  csctl context set laptop --local        name a cluster; it is the current one
+  csctl put books dune title=Dune year=1965
+  csctl find books 'year>=1950' --sort -year
+  csctl shell                             a prompt for these commands
   csctl local up -f examples/local.yaml   start a cluster on this machine
   csctl local status                      members, leader, conditions and plan
   csctl local --help                      all commands for local clusters
@@ -36,13 +42,21 @@ Examples:
   csctl report                            gather the data for a bug report, redacted
   csctl version                           the installed version
 
-Shell completion, for bash: eval "$(_CSCTL_COMPLETE=bash_source csctl)"
-(zsh_source and fish_source for the other shells).
+Shell completion: csctl completion --help. Exit codes: docs/reference/cli.md.
 """
 
 
-class EntryPointGroup(click.Group):
-    """A click group that also has the commands of installed entry points, imported on first use."""
+class EntryPointGroup(LazyGroup):
+    """A group that also has the commands of installed entry points, imported on first use."""
+
+    lazy = catalogue.ALL
+    sections: ClassVar = {
+        **{title: tuple(section) for title, section in catalogue.SECTIONS.items()},
+        "Users and rights": (*catalogue.ACCESS, "audit"),
+        "Look at a cluster": (*(str(one.name) for one in LOOKING), "report"),
+        "Change a cluster": tuple(str(one.name) for one in CHANGING),
+        "Clusters of this machine, and backups": tuple(KNOWN_COMMANDS),
+    }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         added = (point.name for point in installed_commands())

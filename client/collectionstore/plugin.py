@@ -5,14 +5,15 @@ The verbs are those of csctl; only the place is another one: a cluster is on Kub
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Final
+from typing import ClassVar
 
 import click
 
 from collectionstore.cli.commands import run_root
+from collectionstore.cli.lazy import LazyGroup
 from collectionstore.cli.options import ON_KUBERNETES
+from collectionstore.data import catalogue
 from collectionstore.operate.verbs import CHANGING, LOOKING, SAVING
 from collectionstore.report.command import report
 
@@ -36,6 +37,11 @@ Operate:
   kubectl collectionstore hibernate demo            stop, and keep the data
 
 \b
+Use:
+  kubectl collectionstore find books 'year>=1950' --cluster demo
+  kubectl collectionstore shell --cluster demo      through a port-forward of its own
+
+\b
 Exit codes:
   0 done                   5 no such cluster or member
   1 failed                 6 timed out; the operator goes on
@@ -44,22 +50,16 @@ Exit codes:
 """
 
 
-SECTIONS: Final[Mapping[str, tuple[click.Command, ...]]] = {
-    "Look at a cluster": (*LOOKING, report),
-    "Change a cluster": CHANGING,
-    "Back up and restore": SAVING,
-}
+class Sections(LazyGroup):
+    """The verbs, and the commands on data."""
 
-
-class Sections(click.Group):
-    """A group that lists its commands by what they are for."""
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        listed = {one.name for commands in SECTIONS.values() for one in commands}
-        others = tuple(one for name, one in self.commands.items() if name not in listed)
-        for title, commands in {**SECTIONS, "Other commands": others}.items():
-            with formatter.section(title):
-                formatter.write_dl([(one.name or "", one.get_short_help_str(limit=60)) for one in commands])
+    lazy = catalogue.ALL
+    sections: ClassVar = {
+        "Look at a cluster": (*(str(one.name) for one in LOOKING), "report"),
+        "Change a cluster": tuple(str(one.name) for one in CHANGING),
+        "Back up and restore": tuple(str(one.name) for one in SAVING),
+        **{title: tuple(section) for title, section in catalogue.SECTIONS.items()},
+    }
 
 
 @click.group(cls=Sections, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})

@@ -6,8 +6,8 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import IO, Any, Final
 
 import click
 
@@ -28,6 +28,11 @@ class Failure(click.ClickException):
     def exit_code(self) -> int:  # type: ignore[override]  # click has a class variable here
         return int(self.error.exit_code)
 
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the message; of a reader that has gone there is nothing to say."""
+        if self.error.exit_code is not ExitCode.READER_GONE:
+            super().show(file)
+
 
 @contextlib.contextmanager
 def report_errors() -> Iterator[None]:
@@ -40,23 +45,32 @@ def report_errors() -> Iterator[None]:
         # The reader of a pipe has gone, as `head` does: click ends quietly then.
         if error.errno == errno.EPIPE:
             raise
-        text = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+        text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror or str(error)
         raise Failure(CommandError(text)) from error
 
 
 def run_root(root: click.Command, name: str) -> None:
     """Run a root command to its exit. No error of ours is shown as a traceback, which tells a user nothing."""
+    sys.exit(run_guarded(lambda: root(prog_name=name), name))
+
+
+def run_guarded(run: Callable[[], Any], name: str) -> int:
+    """Run a root command, which exits, and return its exit code."""
     try:
-        root(prog_name=name)
-    except Exception as error:  # a bug: whatever it is, it ends the program here
+        run()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else ExitCode.OK if ended.code is None else ExitCode.FAILED
+    except Exception as error:  # a bug: whatever it is, it ends the command here
         if os.environ.get(TRACEBACK):
             raise
+        # Its type alone: the text of an error that was not foreseen may hold anything, a credential too.
         click.echo(
-            f"Error: unexpected {type(error).__name__}: {error}\n"
+            f"Error: unexpected {type(error).__name__}\n"
             f"This is a bug of {name}. Please report it, with the output of {TRACEBACK}=1 {name} ...",
             err=True,
         )
-        sys.exit(ExitCode.FAILED)
+        return ExitCode.FAILED
+    return ExitCode.OK
 
 
 class Group(click.Group):

@@ -16,6 +16,15 @@ class ExitCode(IntEnum):
     NOT_FOUND = 5
     TIMED_OUT = 6
     REFUSED = 7
+    # 8 to 10 are those of collectionstore-backup, which `csctl backup` and `csctl restore` pass on.
+    UNAUTHORIZED = 11
+    FORBIDDEN = 12
+    CONFLICT = 13
+    UNAVAILABLE = 14
+    UNKNOWN = 15
+    PARTLY = 16
+    INTERRUPTED = 130
+    READER_GONE = 141
 
 
 class CommandError(Exception):

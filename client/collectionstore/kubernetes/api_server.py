@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -105,6 +106,23 @@ class ApiServer:
                 response.close()
         except urllib3.exceptions.HTTPError as error:
             raise ApiError(f"GET {path}: {error}") from error
+
+    def dial(self, namespace: str, pod: str, port: int) -> socket.socket:
+        """Open a connection to a port of a pod through the API server, as a socket. Raises ApiError.
+
+        Needs `create` and `get` of `pods/portforward`.
+        """
+        from kubernetes.client import ApiClient, ApiException, CoreV1Api
+        from kubernetes.stream import portforward
+
+        # A client of its own: the call replaces a method of it, and connections are opened in several threads.
+        client = ApiClient(self._client.configuration)
+        connect = CoreV1Api(client).connect_get_namespaced_pod_portforward
+        try:
+            found: socket.socket = portforward(connect, pod, namespace, ports=str(port)).socket(port)
+        except ApiException as error:
+            raise ApiError(f"port-forward to {pod}: {error.reason}", status=int(error.status or 0)) from error
+        return found
 
     def read(self, path: str, query: Mapping[str, str] | None = None, *, bytes_max: int) -> bytes:
         """Return the first `bytes_max` bytes of a log, or of a page of a pod whatever its status. Raises ApiError.

@@ -35,6 +35,7 @@ PERSISTENT_VOLUME_CLAIMS: Final = Resource("v1", "persistentvolumeclaims")
 PODS: Final = Resource("v1", "pods")
 POD_DISRUPTION_BUDGETS: Final = Resource("policy/v1", "poddisruptionbudgets")
 POD_MONITORS: Final = Resource("monitoring.coreos.com/v1", "podmonitors")
+SECRETS: Final = Resource("v1", "secrets")
 SERVICES: Final = Resource("v1", "services")
 SERVICE_ACCOUNTS: Final = Resource("v1", "serviceaccounts")
 STATEFUL_SETS: Final = Resource("apps/v1", "statefulsets")
@@ -64,6 +65,8 @@ LEASE_VARIABLE: Final = "COLLECTIONSTORE_LEASE"
 """Environment variable of the operator that holds the name of its Lease."""
 OPERATOR_PORT: Final = 8080
 """Probes, metrics and debug pages of the operator."""
+CLIENT_PORT: Final = 7400
+"""The API of a member."""
 METRICS_PORT: Final = 7402
 """Probes, metrics and debug pages of a member."""
 

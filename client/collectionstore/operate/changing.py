@@ -11,13 +11,14 @@ from typing import Any, Final
 
 import click
 
+from collectionstore.cli.asking import confirm
 from collectionstore.cli.commands import Command
 from collectionstore.cli.exit_codes import CommandError
 from collectionstore.kubernetes import names
 from collectionstore.operate import goals
 from collectionstore.operate.access import ChangedMeanwhile, ClusterAccess, Object, member_name, member_names
 from collectionstore.operate.goals import Goal, status_of
-from collectionstore.operate.options import Place, confirm, place_options, wait_options, yes_option
+from collectionstore.operate.options import Place, place_options, wait_options, yes_option
 from collectionstore.operate.waiting import wait_for
 
 FENCE_WRITES_MAX: Final = 5

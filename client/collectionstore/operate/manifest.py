@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import click
 
+from collectionstore.cli.yaml_reader import load_yaml
 from collectionstore.operate.access import Object, ResourceInvalid
-from collectionstore.operate.output import load_yaml
 
 FILE_BYTES_MAX: Final = 1 << 20
 KIND: Final = "CollectionStoreCluster"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -125,15 +124,6 @@ def wait_options(timeout_s: int) -> Callable[[Callable[..., None]], Callable[...
 
 
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
-
-
-def confirm(question: str, *, yes: bool) -> None:
-    """Ask before something is lost or stops serving. Raises UsageError where there is no terminal to ask on."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} Confirm with --yes: there is no terminal to ask on.")
-    click.confirm(question, abort=True, err=True)
 
 
 def _only_one(server: ApiServer, namespace: str) -> str:

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from collectionstore.cli.exit_codes import CommandError
 from collectionstore.cli.terminal import PLAIN_WIDTH
+from collectionstore.cli.yaml_reader import load_yaml
 
 NOTHING: Final = "-"
 COLUMNS: Final = "COLUMNS"
@@ -104,15 +104,3 @@ def print_document(document: object, output: str) -> None:
         return
     yaml = load_yaml()
     click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
-
-
-def load_yaml() -> Any:
-    """Return the module `yaml`, of the extra `collectionstore[kubernetes]`. Raises CommandError."""
-    try:
-        import yaml
-    except ModuleNotFoundError as error:
-        raise CommandError(
-            "YAML needs the package pyyaml, which is not installed. "
-            "Install it: pip install 'collectionstore[kubernetes]', or use -o json"
-        ) from error
-    return yaml

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from collectionstore.cli.asking import confirm
 from collectionstore.cli.commands import Command
 from collectionstore.cli.exit_codes import CommandError
 from collectionstore.kubernetes import names
@@ -15,7 +16,7 @@ from collectionstore.operate.access import Object
 from collectionstore.operate.goals import status_of
 from collectionstore.operate.kubernetes_access import KubernetesAccess, refusals
 from collectionstore.operate.looking import DOCUMENTS
-from collectionstore.operate.options import Place, confirm, place_options, wait_options, yes_option
+from collectionstore.operate.options import Place, place_options, wait_options, yes_option
 from collectionstore.operate.output import output_option, print_document
 from collectionstore.operate.saving import LATEST, restore_source
 from collectionstore.operate.waiting import wait_for

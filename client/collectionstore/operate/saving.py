@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
+from collectionstore.cli.asking import confirm
 from collectionstore.cli.commands import Command
 from collectionstore.cli.exit_codes import CommandError
 from collectionstore.cli.terminal import Progress
@@ -23,7 +24,7 @@ from collectionstore.operate.kubernetes_access import KubernetesAccess, refusals
 from collectionstore.operate.local_plugin import run_local
 from collectionstore.operate.looking import DOCUMENTS
 from collectionstore.operate.manifest import load_manifest
-from collectionstore.operate.options import Place, confirm, place_options, wait_options, yes_option
+from collectionstore.operate.options import Place, place_options, wait_options, yes_option
 from collectionstore.operate.output import output_option, print_document, printable, result_console
 from collectionstore.operate.waiting import POLL_S, wait_for
 
