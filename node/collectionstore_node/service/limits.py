@@ -145,6 +145,8 @@ def _check_validation(request: ValidateDocuments, limits: StoreLimits) -> None:
     ):
         if not least <= given <= most:
             raise InvalidPart("invalid_query", f"/{name}", f"{name} is {given}; allowed are {least} to {most}")
+    if request.draft is not None and len(request.draft) > limits.document_bytes_max:
+        raise TooLarge(f"the document has {len(request.draft)} bytes", limit_bytes=limits.document_bytes_max)
 
 
 def _check_list(request: List | FindDocuments | ListLeases, limits: StoreLimits) -> None:
