@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from collectionstore_testkit.browsers.console import DESKTOP, Console, Scheme, chromium_running, open_console
 from collectionstore_testkit.browsers.member import Member
@@ -17,6 +17,10 @@ from collectionstore_testkit.clusters.ports import free_base_port
 
 NAME = "console"
 MEMBERS = 3
+EXPECT_TIMEOUT_MS = 20_000
+"""For machines with much else to do."""
+
+expect.set_options(timeout=EXPECT_TIMEOUT_MS)
 
 
 class Opens(Protocol):

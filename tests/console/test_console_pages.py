@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Protocol
 
 import pytest
@@ -45,7 +44,7 @@ HOSTILE_IDS = [
 HOSTILE = {
     MARKUP.format("key"): MARKUP.format("value"),
     SCRIPT.format("key"): SCRIPT.format("value"),
-    "__proto__": {"polluted": True, "toString": MARKUP.format("proto")},
+    "inner": {"__proto__": {"polluted": True, "toString": MARKUP.format("proto")}},
     "constructor": {"prototype": {"polluted": True}},
     "${window.hacked=1}": "{{window.hacked=1}}",
     "url": "javascript:window.hacked='url'",
@@ -118,20 +117,23 @@ def test_the_sign_in_has_names_and_contrast(console: Console) -> None:
 
 
 @pytest.fixture(scope="module")
-def hostile(member: Member) -> Iterator[Member]:
+def hostile(member: Member) -> Member:
     member.fill("hostile", {one: HOSTILE for one in HOSTILE_IDS})
     field = MARKUP.format("field").replace(".", "")
     member.send("POST", "/api/v1/collections/hostile/indexes", {"name": "odd", "fields": {field: 1}})
     schema = {"title": SCRIPT.format("schema"), "required": [MARKUP.format("name")]}
     member.send("PATCH", "/api/v1/collections/hostile", {"schema": {"document": schema, "mode": "warn"}})
-    yield member
+    return member
 
 
 def _unharmed(page: Page) -> None:
     assert page.evaluate("window.hacked") is None
     assert page.evaluate("({}).polluted") is None
     # Every element is one that the console makes itself.
-    assert page.locator("main img, main iframe, main script, main svg[onload], main [onerror], main [onclick]").count() == 0
+    assert (
+        page.locator("main img, main iframe, main script, main svg[onload], main [onerror], main [onclick]").count()
+        == 0
+    )
     assert page.locator("a[href^='javascript' i]").count() == 0
 
 

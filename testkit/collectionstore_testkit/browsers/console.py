@@ -54,7 +54,7 @@ class Console:
         assert self.page.evaluate("window.violations ?? []") == []
 
     def check_names(self) -> None:
-        """Raise AssertionError for what axe finds serious: controls without a name, too little contrast, wrong roles."""
+        """Raise AssertionError for what axe finds serious: controls without names, too little contrast, wrong roles."""
         self.check()
         self.page.evaluate(AXE_SCRIPT)
         found = self.page.evaluate("axe.run()")["violations"]

@@ -1,4 +1,4 @@
-"""A member, asked by plain HTTP as any client asks it: what a person does in the console is compared with what is stored."""
+"""A member, asked by plain HTTP: what a person does in the console is compared with what is stored."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class Member:
         """Send JSON, or bytes as they are, and return that of the answer. Raises AssertionError if it is refused."""
         data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         given = {"Content-Type": "application/json"} if data is not None else {}
-        request = urllib.request.Request(f"{self.url}{path}", data=data, method=method, headers={**given, **(headers or {})})
+        request = urllib.request.Request(
+            f"{self.url}{path}", data=data, method=method, headers={**given, **(headers or {})}
+        )
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
                 text = answer.read()

@@ -1,5 +1,7 @@
-"""Finds a headless Chromium: the one on the PATH, else Debian's, which root may install: it has too many libraries to be
-unpacked into a folder."""
+"""Finds a headless Chromium: the one on the PATH, else Debian's, which root may install.
+
+It has too many libraries to be unpacked into a folder.
+"""
 
 from __future__ import annotations
 

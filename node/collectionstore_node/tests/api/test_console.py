@@ -149,6 +149,13 @@ def test_the_page_has_no_script_or_style_of_its_own() -> None:
         assert target == "/openapi.json" or target.removeprefix("/console/") in ASSETS, target
 
 
+def test_the_page_asks_for_all_modules_at_once() -> None:
+    """One after the other, as each names the next, they would take several round trips."""
+    preloaded = re.findall(r'<link rel="modulepreload" href="/console/([^"]+)">', text(PAGE))
+
+    assert sorted([*preloaded, "console.js", "theme.js"]) == [one for one in PARTS if one.endswith(".js")]
+
+
 @pytest.mark.parametrize("name", [one for one in PARTS if one.endswith(".js")])
 def test_scripts_make_no_markup_of_text_and_use_no_other_host(name: str) -> None:
     script = text(name)
@@ -171,7 +178,9 @@ def test_scripts_make_no_markup_of_text_and_use_no_other_host(name: str) -> None
 
 
 def test_credentials_are_kept_in_the_session_storage_alone() -> None:
-    users = [name for name in PARTS if re.search(r"sessionStorage|localStorage|indexedDB|\bcookie\b|caches\.", text(name))]
+    users = [
+        name for name in PARTS if re.search(r"sessionStorage|localStorage|indexedDB|\bcookie\b|caches\.", text(name))
+    ]
 
     assert users == ["session.js", "theme.js"]
     assert "localStorage" not in text("session.js")

@@ -22,9 +22,7 @@ async def test_a_document_that_is_not_stored_is_checked(people: Client) -> None:
 async def test_a_draft_is_checked_digit_by_digit(people: Client) -> None:
     body = b'{"schema":{"document":{"properties":{"n":{"multipleOf":0.01}}}},"document":{"n":%s}}'
     for number, invalid in ((b"0.07", 0), (b"0.075", 1)):
-        reply = await people.send(
-            "POST", f"{PEOPLE}:validate", body % number, {"Content-Type": "application/json"}
-        )
+        reply = await people.send("POST", f"{PEOPLE}:validate", body % number, {"Content-Type": "application/json"})
         assert (reply.status, reply.json["invalid"]) == (200, invalid), number
 
 

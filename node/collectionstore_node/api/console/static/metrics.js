@@ -1,7 +1,7 @@
 // What sparklines show, from two scrapes of /metrics. Only requests for data count: not probes, pages and watches.
 
 const HISTORY = 60;
-const SAMPLE = /^(collectionstore_http_requests_total|collectionstore_http_request_duration_seconds_bucket|collectionstore_revision)(?:\{([^}]*)\})? ([^ ]+)/;
+const SAMPLE = /^(collectionstore_http_requests_total|collectionstore_http_request_duration_seconds_bucket|collectionstore_revision)(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*")*)\})? ([^ ]+)/;
 const LABEL = /([a-z_]+)="((?:[^"\\]|\\.)*)"/g;
 
 function counted(route) {

@@ -63,6 +63,7 @@ export async function attempt(control, outcome, run, options = {}) {
     await run();
   } catch (error) {
     show(outcome, trouble(error, options));
+    outcome.scrollIntoView({ block: "nearest" });
   } finally {
     control.disabled = false;
   }

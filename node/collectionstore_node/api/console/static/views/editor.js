@@ -139,7 +139,7 @@ export async function editor(target, context, name, id) {
     const { merged, conflicts } = merge(was, mine, now);
     const yours = new Map(changes(was, mine).map((one) => [one.pointer, one]));
     const others = new Map(changes(was, now).map((one) => [one.pointer, one]));
-    const shown = (one) => (one === undefined ? "–" : one.after === undefined ? h("i", {}, "removed") : h("code", {}, summary(one.after, 80)));
+    const shown = (one) => (one === undefined ? h("span", { class: "quiet" }, "as it was") : one.after === undefined ? h("i", {}, "removed") : h("code", {}, summary(one.after, 80)));
     const rows = [...new Set([...yours.keys(), ...others.keys()])].map((pointer) => [h("code", {}, pointer || "the whole"), shown(yours.get(pointer)), shown(others.get(pointer))]);
     const onto = (value) => {
       text.value = value;
@@ -170,6 +170,7 @@ export async function editor(target, context, name, id) {
         )
       )
     );
+    outcome.scrollIntoView({ block: "nearest" });
   };
 
   const gone = () =>

@@ -29,13 +29,18 @@ function connection(member, status) {
   return state("good", peer.round_trip_p50_ms === null ? "connected" : `${peer.round_trip_p50_ms} ms`);
 }
 
+function compared(check) {
+  if (!check) return "–";
+  return state({ Agrees: "good", Inconclusive: "warn" }[check.result] ?? "bad", check.result.toLowerCase());
+}
+
 function members(cluster, status) {
   const rows = cluster.members.map((member) => [
     outside(member.name || member.node_id, `${member.http_address}/console`),
     role(member, cluster),
     lag(member),
     connection(member, status),
-    member.state_check === null || member.state_check === undefined ? "–" : String(member.state_check),
+    compared(member.state_check),
   ]);
   const leads = status && cluster.leader?.node_id === status.node_id;
   return [
@@ -159,8 +164,8 @@ export async function overview(target, context) {
             "div",
             { class: "sparks" },
             spark("Throughput", history.series("requests"), "/s"),
-            spark("Latency, median", history.series("median"), "ms"),
-            spark("Latency, 99 %", history.series("high"), "ms"),
+            spark("Median latency", history.series("median"), "ms"),
+            spark("99 % latency", history.series("high"), "ms"),
             spark("Errors (5xx)", history.series("failed"), "/s"),
             spark("Refused (4xx)", history.series("refused"), "/s")
           )
