@@ -5,12 +5,15 @@
   filter, reads of everything
 - `indexes.py` `index_builder.py`  creating and dropping indexes; what builds them, on the leader
 - `leases.py` `locks.py` `lives.py` `expirer.py`  leases and locks; how long something lives, and what removes it then
+- `token_uses.py`     what notes when tokens were used
 - `history_keeper.py` what bounds the history of changes while a member is short of space, on the leader
 - `past.py` `tokens.py`  reads of past revisions; what signs cursors and tokens
 - `door.py`           what every operation passes, and the state behind it
 - `updates.py` `update_checks.py`  writes of what matches a filter, and many writes of one request
 - `document_exports.py` `imports.py`  collections as streams: all documents of one state, and batches of writes
 - `commits.py`        transactions with queries, which are planned, and the ends of interactive ones
+- `access.py` `access_requests.py` `policies.py`  users, roles, tokens and the configuration of access control; the
+  policy of the applied state
 - `tickets.py`        writes that are answered before their outcome is known, and what has become of them
 - `operations.py`     the requests: one frozen struct per operation
 - `results.py`        the results, with the revision at which they were read
@@ -45,6 +48,7 @@ from collectionstore_node.service.operations import BoundedStaleness, Consistenc
 from collectionstore_node.service.pending import Pending
 from collectionstore_node.service.store import Store
 from collectionstore_node.service.store_replica import StoreReplica
+from collectionstore_node.service.token_uses import TokenUses
 from collectionstore_node.service.turns import Work
 
 __all__ = [
@@ -59,5 +63,6 @@ __all__ = [
     "Store",
     "StoreLimits",
     "StoreReplica",
+    "TokenUses",
     "Work",
 ]

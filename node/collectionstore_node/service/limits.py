@@ -12,6 +12,20 @@ from typing import Any, Final
 
 from collectionstore_node.errors import InvalidPart, InvalidRequest, TooLarge
 from collectionstore_node.schemas import DEFAULTS_BYTES_MAX, SCHEMA_BYTES_MAX
+from collectionstore_node.service.access_requests import (
+    ConfigureAccess,
+    CreateToken,
+    DeleteRole,
+    DeleteUser,
+    ListRoles,
+    ListTokens,
+    ListUsers,
+    PutRole,
+    PutUser,
+    RevokeToken,
+    RotateToken,
+    SetPassword,
+)
 from collectionstore_node.service.operations import (
     Commit,
     Expiring,
@@ -33,6 +47,8 @@ from collectionstore_node.service.operations import (
     Update,
     ValidateDocuments,
 )
+from collectionstore_node.statemachine.access_checks import check_access
+from collectionstore_node.statemachine.access_commands import AccessAction
 from collectionstore_node.statemachine.admissible import (
     RESERVED_NAMES,
     CommandLimits,
@@ -150,7 +166,13 @@ def _check_validation(request: ValidateDocuments, limits: StoreLimits) -> None:
         raise TooLarge(f"the document has {len(request.draft)} bytes; at most {bytes_max}", limit_bytes=bytes_max)
 
 
-def _check_list(request: List | FindDocuments | ListLeases, limits: StoreLimits) -> None:
+def _check_access(request: AccessAction, limits: StoreLimits) -> None:
+    check_access(request)
+
+
+def _check_list(
+    request: List | FindDocuments | ListLeases | ListUsers | ListRoles | ListTokens, limits: StoreLimits
+) -> None:
     if not 1 <= request.limit <= limits.list_items_max:
         raise InvalidRequest("invalid_parameter", f"limit is {request.limit}; allowed are 1 to {limits.list_items_max}")
 
@@ -174,4 +196,16 @@ _CHECKS: Final[dict[type, Callable[[Any, StoreLimits], None]]] = {
     RevokeLease: _check_lease,
     ReadLease: _check_lease,
     ValidateDocuments: _check_validation,
+    ListUsers: _check_list,
+    ListRoles: _check_list,
+    ListTokens: _check_list,
+    PutUser: _check_access,
+    DeleteUser: _check_access,
+    PutRole: _check_access,
+    DeleteRole: _check_access,
+    CreateToken: _check_access,
+    RotateToken: _check_access,
+    RevokeToken: _check_access,
+    ConfigureAccess: _check_access,
+    SetPassword: _check_access,
 }

@@ -18,6 +18,7 @@ from collectionstore_node.documents.paths import Path
 from collectionstore_node.query.aggregation import Pipeline
 from collectionstore_node.query.find import Find
 from collectionstore_node.query.sorting import Position
+from collectionstore_node.service.access_requests import AccessAction, AccessRead
 from collectionstore_node.service.exports import ReadLog, ReadState
 from collectionstore_node.service.membership import Bootstrap, MembersRequest, ReadCluster, TransferLeadership
 from collectionstore_node.statemachine.admissible import (
@@ -295,6 +296,8 @@ Operation: TypeAlias = (
     | Bootstrap
     | MembersRequest
     | TransferLeadership
+    | AccessAction
+    | AccessRead
 )
 """Everything that is admitted at the door."""
 

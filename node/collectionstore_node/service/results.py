@@ -23,6 +23,8 @@ from collectionstore_node.statemachine.commands import (
     item_warned,
     refused_document,
     refused_index,
+    refused_part,
+    rotated,
     warned,
 )
 from collectionstore_node.statemachine.index_catalog import Index, IndexState, Statistics
@@ -245,5 +247,7 @@ __all__ = [
     "item_warned",
     "refused_document",
     "refused_index",
+    "refused_part",
+    "rotated",
     "warned",
 ]

@@ -19,9 +19,11 @@ from typing import Final, TypeVar
 import msgspec
 import uuid_utils
 
+from collectionstore_node.access.modes import Mode
 from collectionstore_node.errors import InvalidRequest, Overloaded
 from collectionstore_node.replica.node_ids import show_id
 from collectionstore_node.replica.observation.command import Waiter, tell
+from collectionstore_node.service.access import Access
 from collectionstore_node.service.admission import WriteAdmission
 from collectionstore_node.service.backups import Backups
 from collectionstore_node.service.commits import Commits
@@ -65,6 +67,7 @@ from collectionstore_node.service.operations import (
     pinned_revision,
 )
 from collectionstore_node.service.past import Past
+from collectionstore_node.service.policies import AppliedPolicy
 from collectionstore_node.service.queries import Queries
 from collectionstore_node.service.results import (
     Code,
@@ -107,6 +110,7 @@ class Store:
         "_past",
         "_replica",
         "_turns",
+        "access",
         "backups",
         "commits",
         "consumers",
@@ -133,8 +137,12 @@ class Store:
         limits: StoreLimits,
         clock: Callable[[], float] = perf_counter,
         check: Callable[[Operation, StoreLimits], None] = check_operation,
+        access: Mode = Mode.DISABLED,
     ) -> None:
-        """`clock` is monotonic, in seconds; that of the event loop, which a simulation moves. `check`: see `Door`."""
+        """`clock` is monotonic, in seconds; that of the event loop, which a simulation moves. `check`: see `Door`.
+
+        `access` is the mode of access control until it is configured.
+        """
         self._door = door = Door(replica, limits, clock, check)
         self.limits = limits
         self._replica = replica
@@ -144,6 +152,7 @@ class Store:
         """The writes in flight, and how many there may be."""
         self.stream_writes = door.stream_writes
         """Those of `submit` and `execute`."""
+        self.access = Access(door, self._propose, AppliedPolicy(replica, access))
         self.queries = Queries(door)
         self._past = Past(door, self.queries.thread)
         self.lists = Lists(door, self._past)

@@ -9,6 +9,8 @@ Data model
 - A *raw value* is bytes with a content type, identified by a bucket and a key. Buckets need no creation.
 - The *idempotency table* stores the outcomes of requests with an idempotency key, for 24 hours unless it is full.
 - The *history* stores what was changed in the last hours, with the records before and behind each change; `history`.
+- *Users*, *roles*, *tokens* and the *access configuration* say who may do what. Of a token the state has the SHA-256
+  of its secret, of a password its argon2id hash; `access`.
 - The *membership record* stores name and addresses of the members, and the node IDs that must not return.
 
 Key layout. The first byte is the family; numbers are 8 bytes, big-endian; texts are UTF-8, whose byte order is the
@@ -21,6 +23,7 @@ another.
     01 meta           "membership"                       membership record
     01 meta           "history"                          segments of the history
     01 meta           "token"                            key of the cursors and tokens that members sign
+    01 meta           "access"                           access configuration, numbers of users, roles and tokens
     02 catalog        collection name                    collection ID
     03 documents      collection ID, document ID         stored record
     04 raw values     bucket (escaped), key              stored record
@@ -40,6 +43,11 @@ another.
     0e history        last revision of an entry          time and changes of the entry
     0f consumers      name of a consumer                 what it asks for, and its position
     11 sequences      collection ID                      the last number that a document was given
+    13 users          name of a user                     its roles, and the hash of its password
+    14 roles          name of a role                     its rules
+    15 tokens         01, ID of a token                  its user, the digest of its secret, when it expires
+    15 tokens         02, name of a user (escaped),      empty
+                      ID of a token
 
 Revision
 - One number for the whole store: the number of applied commands. Every command takes the next one, also one that fails
@@ -62,11 +70,12 @@ Invariants
 
 Modules, from the outside in: `apply` is the meaning of `commands`, with `commits` (transactions that depend on queries,
 or on what a client has read), `searching`, `transactions`, `updates`, `index_commands`, `configuring`, `consumers`,
-`expiry_commands`, `dedupe`, `conforming`, `indexing`, `history`, `expiry_queue`, `leases`, `catalog` and `writing`;
-`members` applies membership changes; `reads` serves clients; `past` undoes what was changed; `digest` and `header`
-close every entry; `tokens` has the key of what is signed; `view` is the port to storage; `options`, `ttl`, `keys`,
-`stored`, `index_catalog` and `codec` are the layout.
+`access_changes` (with `access_commands`, `access_checks` and `lockout`), `expiry_commands`, `dedupe`, `conforming`,
+`indexing`, `history`, `expiry_queue`, `leases`, `catalog` and `writing`; `members` applies membership changes; `reads`
+serves clients; `past` undoes what was changed; `digest` and `header` close every entry; `tokens` has the key of what is
+signed; `view` is the port to storage; `access`, `options`, `ttl`, `keys`, `stored`, `index_catalog` and `codec` are the
+layout.
 
-Thirty-one modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
+Thirty-six modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
 feature level.
 """

@@ -20,6 +20,19 @@ import msgspec
 from collectionstore_node.documents.updates.dates import TIME_MS_MAX
 from collectionstore_node.errors import InvalidRequest, TooLarge
 from collectionstore_node.indexes.definition import definition_violation
+from collectionstore_node.statemachine.access_checks import check_access
+from collectionstore_node.statemachine.access_commands import (
+    ConfigureAccess,
+    CreateToken,
+    DeleteRole,
+    DeleteUser,
+    PutRole,
+    PutUser,
+    RevokeToken,
+    RotateToken,
+    SetPassword,
+    UseTokens,
+)
 from collectionstore_node.statemachine.commands import (
     AckConsumer,
     Action,
@@ -188,6 +201,8 @@ def check_command(command: Command, limits: CommandLimits) -> None:
     """
     if command.idempotency is not None:
         _check_idempotency(command.idempotency)
+    if not 0 <= (command.access or 0) < 1 << 63:
+        raise InvalidRequest("invalid_body", "an access revision is out of range")
     _check_action(command.action, limits)
 
 
@@ -221,6 +236,19 @@ def _check_action(action: Action, limits: CommandLimits) -> None:
             _check_document(value)
         case PutConsumer() | AckConsumer() | DeleteConsumer():
             _check_consumer(action)
+        case (
+            PutUser()
+            | DeleteUser()
+            | PutRole()
+            | DeleteRole()
+            | CreateToken()
+            | RotateToken()
+            | RevokeToken()
+            | UseTokens()
+            | ConfigureAccess()
+            | SetPassword()
+        ):
+            check_access(action)
         case CreateCollection() | DropCollection():
             _check_name(action.name, "collection")
         case GuardedTransaction():

@@ -12,6 +12,8 @@ from typing import Final
 import msgspec
 
 from collectionstore_node.errors import InvariantViolated, NodeError
+from collectionstore_node.statemachine.access_changes import apply_access
+from collectionstore_node.statemachine.access_commands import ACCESS_ACTIONS
 from collectionstore_node.statemachine.catalog import Catalog
 from collectionstore_node.statemachine.commands import (
     AckConsumer,
@@ -147,8 +149,11 @@ def apply_batch(
             # BEFORE the command, and at most a few records: see `dedupe`.
             if queue.first != queue.next:
                 table.expire()
+            # BEFORE its idempotency key is looked up: the answer of before may be no more the caller's to see.
+            if command.access is not None and command.access != header.access_revision:
+                outcome = Outcome(Code.ACCESS_CHANGED, revision)
             # By far the most frequent command, without the calls that lead to the others.
-            if type(action) is Put and command.idempotency is None:
+            elif type(action) is Put and command.idempotency is None:
                 outcome = _put(overlay, catalog, keys[position - first] or catalog.key(action.ref), action, revision)
             else:
                 outcome = _apply_once(overlay, catalog, table, command, header, values)
@@ -257,6 +262,8 @@ def _apply(overlay: Overlay, catalog: Catalog, action: Action, header: Header, v
         return apply_guarded(overlay, catalog, action, revision, values)
     if isinstance(action, Commit):
         return apply_commit(overlay, catalog, action, revision, values)
+    if isinstance(action, ACCESS_ACTIONS):
+        return apply_access(overlay, catalog, action, header)
     if isinstance(action, Settle):
         # With the key of another command: there is no outcome of that one, and this is it from now on.
         forgotten = header.queue.first > action.sequence

@@ -20,6 +20,7 @@ from typing import Annotated, Final, NamedTuple, TypeAlias
 import msgspec
 
 from collectionstore_node.indexes.definition import Definition
+from collectionstore_node.statemachine.access_commands import ACCESS_ACTIONS, AccessAction
 from collectionstore_node.statemachine.codec import decode
 from collectionstore_node.statemachine.levels import CHANGES, ENGINE, FIRST, HIGHEST
 from collectionstore_node.statemachine.options import CollectionOptions
@@ -473,6 +474,7 @@ ClientAction: TypeAlias = (
     | PutConsumer
     | AckConsumer
     | DeleteConsumer
+    | AccessAction
 )
 Action: TypeAlias = ClientAction | BuildIndex | Expire | LimitHistory
 
@@ -489,6 +491,9 @@ class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     action: Action
     idempotency: Idempotency | None = None
+    access: int | None = None
+    """The access revision by which it was authorized: ACCESS_CHANGED if it is another one when it is applied. None, and
+    then not encoded, if nothing was asked."""
 
 
 def answers_values(command: Command) -> bool:
@@ -521,6 +526,7 @@ _LEVELS: Final[dict[type, int]] = {
     **dict.fromkeys(
         (GuardedTransaction, Commit, Settle, LimitHistory, PutConsumer, AckConsumer, DeleteConsumer), CHANGES
     ),
+    **dict.fromkeys(ACCESS_ACTIONS, CHANGES),
 }
 """The level of each kind of action that is not of the first one."""
 
@@ -665,6 +671,24 @@ class Code(enum.IntEnum):
     """What has become of the command is no longer known: see `Settle`."""
     INVALID_LIMIT = 80
     """The history cannot be bounded so; members propose no such bound."""
+    ACCESS_CHANGED = 100
+    """Users, roles or tokens have changed since the command was authorized; nothing was done, and its idempotency key
+    was not looked up. It is authorized again, and proposed again if that succeeds."""
+    USER_NOT_FOUND = 101
+    ROLE_NOT_FOUND = 102
+    TOKEN_NOT_FOUND = 103
+    ACCESS_INVALID = 104
+    """The user, role, token or configuration is not allowed in any state; members check it before they propose."""
+    ACCESS_UNKNOWN = 105
+    """It names a role or a collection that does not exist: `refused_part`."""
+    ROLE_CIRCULAR = 106
+    """A role would inherit itself, at `refused_part`."""
+    ACCESS_FULL = 107
+    """There are too many users, roles, tokens or rules: `refused_part`."""
+    LOCKED_OUT = 108
+    """Nobody could administer the store after the change; nothing was changed."""
+    ROLE_IN_USE = 109
+    """A user, a role or the configuration names the role: `refused_part`."""
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -752,6 +776,45 @@ def refused_index(outcome: Outcome) -> RefusedBy:
     """Return which index refused the command, for the codes UNIQUE_VIOLATION and INDEX_ENTRIES."""
     (item,) = outcome.items
     return RefusedBy(item.content_type, (item.value or b"").decode())
+
+
+class RefusedPart(NamedTuple):
+    """The part of a body of access control that cannot be stored as the state is."""
+
+    pointer: str
+    name: str
+    """What is not there, or what names it."""
+
+
+def refused_part_item(pointer: str, name: str) -> Item:
+    """Return the item that says which part of a body is refused."""
+    return Item(0, value=name.encode(), content_type=pointer)
+
+
+def refused_part(outcome: Outcome) -> RefusedPart:
+    """Return it, for the codes that say so."""
+    (item,) = outcome.items
+    return RefusedPart(item.content_type, (item.value or b"").decode())
+
+
+class Rotated(NamedTuple):
+    """A token that has another secret; times of day in milliseconds since 1970 UTC."""
+
+    user: str
+    expires_ms: int
+    """0 for never."""
+    previous_until_ms: int
+
+
+def rotated_item(rotated: Rotated) -> Item:
+    """Return the item that says what has become of a token."""
+    return Item(rotated.expires_ms, value=rotated.user.encode(), previous_revision=rotated.previous_until_ms)
+
+
+def rotated(outcome: Outcome) -> Rotated:
+    """Return it, for a `RotateToken` that is OK."""
+    (item,) = outcome.items
+    return Rotated((item.value or b"").decode(), item.revision, item.previous_revision)
 
 
 def conflicting(outcome: Outcome) -> str:
@@ -845,6 +908,9 @@ def encode_command(command: Command) -> bytes:
 
     Raises `OverflowError` for a number beyond 64 bits and `UnicodeEncodeError` for a text with lone surrogates.
     """
+    # As before there was access control, unless it was asked: entries and what is forwarded keep their bytes.
+    if command.access is None:
+        return _encoder.encode((command.action, command.idempotency))
     return _encoder.encode(command)
 
 

@@ -67,6 +67,8 @@ class Header(msgspec.Struct, array_like=True):
     """Feature level of the state; see `levels`. Stored, and in the digest, from level 2 on only."""
     history: History | None = None
     """Stored from level `CHANGES` on only, and there from its first entry on."""
+    access_revision: int = 0
+    """Of the last change of users, roles, tokens or the access configuration; stored only once there was one."""
 
     def advance(self, time_ms: int) -> None:
         """Advance the replicated time towards that of a batch."""
@@ -89,9 +91,11 @@ class Header(msgspec.Struct, array_like=True):
     def stored(self) -> object:
         """Return what is encoded of it, in the state and for the digest."""
         # At each level the fields that it began with: their digests must be the same.
-        if self.level >= CHANGES:
+        if self.access_revision:
             return self
         common = (self.revision, self.time_ms, self.queue, self.digest)
+        if self.level >= CHANGES:
+            return (*common, self.level, self.history)
         return common if self.level == FIRST else (*common, self.level)
 
 

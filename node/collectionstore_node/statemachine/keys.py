@@ -27,16 +27,22 @@ OPTIONS: Final = b"\x0b"
 HISTORY: Final = b"\x0e"
 CONSUMERS: Final = b"\x0f"
 SEQUENCES: Final = b"\x11"
+USERS: Final = b"\x13"
+ROLES: Final = b"\x14"
+TOKENS: Final = b"\x15"
 
 HEADER_KEY: Final = META + b"header"
 MEMBERSHIP_KEY: Final = META + b"membership"
 SEGMENTS_KEY: Final = META + b"history"
 TOKEN_KEY: Final = META + b"token"
+ACCESS_KEY: Final = META + b"access"
 EXPIRY_SUMMARY_KEY: Final = EXPIRY + b"\x00"
 DUE_RECORDS: Final = EXPIRY + b"\x01"
 DUE_LEASES: Final = EXPIRY + b"\x02"
 LEASE_RECORDS: Final = LEASES + b"\x01"
 ATTACHED: Final = LEASES + b"\x02"
+TOKEN_RECORDS: Final = TOKENS + b"\x01"
+USERS_TOKENS: Final = TOKENS + b"\x02"
 
 _NUMBER = struct.Struct(">Q")
 _ESCAPED_ZERO = b"\x00\xff"
@@ -158,6 +164,26 @@ def options_key(collection_id: int) -> bytes:
 def sequence_key(collection_id: int) -> bytes:
     """Return the storage key of the last number of a collection's sequence."""
     return SEQUENCES + _NUMBER.pack(collection_id)
+
+
+def user_key(name: str) -> bytes:
+    """Return the storage key of a user."""
+    return USERS + name.encode()
+
+
+def role_key(name: str) -> bytes:
+    """Return the storage key of a role."""
+    return ROLES + name.encode()
+
+
+def token_record_key(token_id: str) -> bytes:
+    """Return the storage key of a token of a user."""
+    return TOKEN_RECORDS + token_id.encode()
+
+
+def tokens_prefix(user: str) -> bytes:
+    """Return the prefix under which the tokens of a user are listed; append the ID for one of them."""
+    return USERS_TOKENS + escaped(user)
 
 
 def last_text(key: bytes, prefix: bytes) -> str:

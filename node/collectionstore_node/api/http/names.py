@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from collectionstore_node.access.bodies import ROLE_NAME, ROLE_NAME_RULE, USER_NAME, USER_NAME_RULE
 from collectionstore_node.api.http.problems import Problem
 from collectionstore_node.service.operations import NAME, key_violation, text_violation
 
@@ -55,6 +56,21 @@ def consumer_name(text: str) -> str:
 def bucket_name(text: str) -> str:
     """Return `text` if it is a valid bucket name. Raises `Problem`."""
     return _checked_name(text, "bucket")
+
+
+def user_name(raw: str) -> str:
+    """Return the name of a user that the path text `raw` encodes. Raises `Problem`."""
+    text = _decoded(raw)
+    if USER_NAME.fullmatch(text):
+        return text
+    raise Problem("invalid_name", f"{quoted(text)} names no user; allowed are {USER_NAME_RULE}")
+
+
+def role_name(text: str) -> str:
+    """Return `text` if it is a valid name of a role. Raises `Problem`."""
+    if ROLE_NAME.fullmatch(text):
+        return text
+    raise Problem("invalid_name", f"{quoted(text)} names no role; allowed are {ROLE_NAME_RULE}")
 
 
 def lock_name(text: str) -> str:

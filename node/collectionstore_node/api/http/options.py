@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from collectionstore_node.access.bodies import USER_NAME, USER_NAME_RULE
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.lives import lease_id, ttl_ms
 from collectionstore_node.api.http.names import check_text, quoted
@@ -46,6 +47,8 @@ EXPORT_LOG: Final = TIMED | {"after"}
 EXPORT: Final = READ_PAST | {"format"}
 EXPORT_FOUND: Final = EXPORT | {"filter", "fields", "after_id", "hint"}
 IMPORT: Final = WRITE | {"mode", "types", "max_errors", "skip", "progress", "trailer"}
+PUT_ROLE: Final = WRITE | {"missing"}
+LIST_TOKENS: Final = PAGE | {"user"}
 SAMPLED: Final = frozenset({"seconds"})
 NONE: Final[frozenset[str]] = frozenset()
 
@@ -137,6 +140,10 @@ class Options(msgspec.Struct, kw_only=True):
     """The kinds of changes that it tells."""
     before: bool = False
     """Whether it tells documents as they were before."""
+    missing: bool = False
+    """Whether a role may name collections that do not exist."""
+    user: str | None = None
+    """Whose tokens are listed."""
     wait_s: float | None = None
     """How long a page of changes waits for some; None for a stream."""
     consumer: str | None = None
@@ -389,6 +396,16 @@ def _trailer(options: Options, value: str, limits: HttpLimits) -> None:
     options.trailer_required = _choice("trailer", value, "optional", "required")
 
 
+def _missing(options: Options, value: str, limits: HttpLimits) -> None:
+    options.missing = _choice("missing", value, "refuse", "allow")
+
+
+def _user(options: Options, value: str, limits: HttpLimits) -> None:
+    if not USER_NAME.fullmatch(value):
+        raise Problem("invalid_parameter", f"user is {quoted(value)}; allowed are {USER_NAME_RULE}")
+    options.user = value
+
+
 def _whole(name: str, value: str, most: int) -> int:
     if not _LIMIT.fullmatch(value) or int(value) > most:
         raise Problem("invalid_parameter", f"{name} is {quoted(value)}; allowed are 0 to {most}")
@@ -427,6 +444,8 @@ _PARSERS: Final[dict[str, Callable[[Options, str, HttpLimits], None]]] = {
     "skip": _skip,
     "progress": _progress,
     "trailer": _trailer,
+    "missing": _missing,
+    "user": _user,
     "values": _values,
     "when": _when,
     "array_filters": _array_filters,

@@ -149,6 +149,13 @@ KINDS: Final[dict[str, Kind]] = {
     "too_many_consumers": Kind(422, "The cluster has too many consumers"),
     "invalid_consumer": Kind(400, "The consumer is not one"),
     "invalid_position": Kind(409, "The consumer cannot stand there"),
+    # Access control
+    "user_not_found": Kind(404, "There is no such user"),
+    "role_not_found": Kind(404, "There is no such role"),
+    "token_not_found": Kind(404, "There is no such token"),
+    "invalid_access": Kind(422, "The user, role, token or configuration is not allowed"),
+    "role_in_use": Kind(409, "The role is in use"),
+    "access_lockout": Kind(409, "No one could administer the store"),
     # The past
     "history_gone": Kind(410, "What was changed since this revision is not kept any more"),
     "revision_not_reached": Kind(504, "The member has not applied this revision in time", retryable=True),

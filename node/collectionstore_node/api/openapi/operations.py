@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from collectionstore_node.access.configuration import AccessConfiguration
+from collectionstore_node.access.roles import Role
+from collectionstore_node.access.users import User
 from collectionstore_node.api.handlers.aggregates import Aggregation
 from collectionstore_node.api.handlers.catalog import NewCollection
 from collectionstore_node.api.handlers.cluster import ClusterStatus, JointChange, NewCluster, SingleChange, Transfer
@@ -20,9 +23,23 @@ from collectionstore_node.api.handlers.indexes import NewIndex
 from collectionstore_node.api.handlers.leases import NewLease
 from collectionstore_node.api.handlers.locks import Acquisition, Release, Renewal
 from collectionstore_node.api.handlers.queries import Distinct, Search, Selection
+from collectionstore_node.api.handlers.tokens import NewToken, Rotation
 from collectionstore_node.api.handlers.transaction_bodies import TransactionBody
 from collectionstore_node.api.handlers.validation import ValidationRequest
 from collectionstore_node.api.handlers.watching import ScopedWatching, Watching
+from collectionstore_node.api.openapi.access_answers import (
+    AccessFacts,
+    Changed,
+    Identity,
+    RoleFacts,
+    RolePage,
+    TokenFacts,
+    TokenMade,
+    TokenPage,
+    TokenRevoked,
+    UserFacts,
+    UserPage,
+)
 from collectionstore_node.api.openapi.answers import (
     AggregatedDocuments,
     Alive,
@@ -126,6 +143,13 @@ _LOCKS: Final = "/api/v1/locks"
 _CLUSTER: Final = "/api/v1/cluster"
 _CONSUMERS: Final = "/api/v1/consumers"
 _CONSUMER: Final = f"{_CONSUMERS}/{{name}}"
+_ACCESS: Final = "/api/v1/access"
+_USERS: Final = "/api/v1/users"
+_USER: Final = f"{_USERS}/{{user}}"
+_ROLES: Final = "/api/v1/roles"
+_ROLE: Final = f"{_ROLES}/{{role}}"
+_TOKENS: Final = "/api/v1/tokens"
+_TOKEN: Final = f"{_TOKENS}/{{token}}"
 
 # fmt: off
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
@@ -218,6 +242,24 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", f"{_CLUSTER}/bootstrap"): Operation("Cluster", {200: NodeStatus}, NewCluster),
     ("POST", f"{_CLUSTER}/members"): Operation("Cluster", {200: ClusterStatus}, (SingleChange, JointChange)),
     ("POST", f"{_CLUSTER}/transfer-leadership"): Operation("Cluster", {200: NodeStatus}, Transfer),
+    ("GET", "/api/v1/whoami"): Operation("Access control", {200: Identity}),
+    ("GET", _ACCESS): Operation("Access control", {200: AccessFacts}),
+    ("PUT", _ACCESS): Operation(
+        "Access control", {200: Changed, 201: Changed}, AccessConfiguration, WRITES
+    ),
+    ("GET", _USERS): Operation("Access control", {200: UserPage}),
+    ("GET", _USER): Operation("Access control", {200: UserFacts}),
+    ("PUT", _USER): Operation("Access control", {200: Changed, 201: Changed}, User, WRITES),
+    ("DELETE", _USER): Operation("Access control", {200: Changed}, None, UPDATES),
+    ("GET", _ROLES): Operation("Access control", {200: RolePage}),
+    ("GET", _ROLE): Operation("Access control", {200: RoleFacts}),
+    ("PUT", _ROLE): Operation("Access control", {200: Changed, 201: Changed}, Role, WRITES),
+    ("DELETE", _ROLE): Operation("Access control", {200: Changed}, None, UPDATES),
+    ("GET", _TOKENS): Operation("Access control", {200: TokenPage}),
+    ("POST", _TOKENS): Operation("Access control", {201: TokenMade}, NewToken),
+    ("GET", _TOKEN): Operation("Access control", {200: TokenFacts}),
+    ("DELETE", _TOKEN): Operation("Access control", {200: TokenRevoked}, None, KEYED),
+    ("POST", f"{_TOKEN}:rotate"): Operation("Access control", {200: TokenMade}, Rotation),
     ("GET", "/api/v1/backup/state"): Operation("Backups", {200: BYTES}),
     ("GET", "/api/v1/backup/log"): Operation("Backups", {200: BYTES}),
     ("GET", "/api/v1/stream"): Operation("Streams", {101: None}),

@@ -12,6 +12,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from collectionstore_node.errors import OutcomeUnknown
+from collectionstore_node.statemachine.access_commands import (
+    ConfigureAccess,
+    CreateToken,
+    DeleteRole,
+    DeleteUser,
+    PutRole,
+    PutUser,
+    RevokeToken,
+    RotateToken,
+    SetPassword,
+    UseTokens,
+)
 from collectionstore_node.statemachine.commands import (
     AckConsumer,
     Action,
@@ -71,6 +83,16 @@ _OPERATIONS: Final[dict[type[Action], str]] = {
     PutConsumer: "put_consumer",
     AckConsumer: "ack_consumer",
     DeleteConsumer: "delete_consumer",
+    PutUser: "put_user",
+    DeleteUser: "delete_user",
+    PutRole: "put_role",
+    DeleteRole: "delete_role",
+    CreateToken: "create_token",
+    RotateToken: "rotate_token",
+    RevokeToken: "revoke_token",
+    UseTokens: "use_tokens",
+    ConfigureAccess: "configure_access",
+    SetPassword: "set_password",
 }
 
 
