@@ -23,9 +23,12 @@ import structlog
 from aiohttp import hdrs, web
 
 from collectionstore_node import __version__
+from collectionstore_node.access.modes import Mode
 from collectionstore_node.allocator import GIVE_BACK_S, give_back
 from collectionstore_node.api import make_client_server, make_probe_server, make_waiting_server
+from collectionstore_node.api.http.guard import Guard
 from collectionstore_node.api.http.instruments import Diagnostics
+from collectionstore_node.authentication import make_guard, tend
 from collectionstore_node.errors import NodeError, StorageFailed
 from collectionstore_node.lifecycle import (
     NO_MEMORY,
@@ -90,6 +93,7 @@ from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.security.admin_token import AdminToken
 from collectionstore_node.security.client_tls import ClientTls, is_operator
 from collectionstore_node.security.node_certificate import keep_certificate
+from collectionstore_node.security.temporary_certificate import temporary_context
 from collectionstore_node.service import Expirer, HistoryKeeper, IndexBuilder, Store, StoreLimits, TokenUses
 from collectionstore_node.settings import Settings
 from collectionstore_node.space import SpaceLimits
@@ -282,8 +286,16 @@ async def start(
     keeping = asyncio.create_task(HistoryKeeper(replica, asyncio.sleep).run(), name="history")
     keeping.add_done_callback(partial(_ended, local))
     stack.push_async_callback(cancel_and_wait, keeping)
-    await _serve(stack, settings, replica, metrics, exposition, tls, tracing, diagnostics, environment.serve)
-    reloading = asyncio.create_task(_reload_certificates(transport, tls), name="certificates")
+    store_limits = StoreLimits(
+        document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max
+    )
+    store = Store(replica, store_limits, loop.time, access=Mode(settings.access))
+    guard = await make_guard(stack, settings, store, metrics, tls, environment.wall_ms)
+    tending = asyncio.create_task(tend(guard), name="authentication")
+    tending.add_done_callback(partial(_ended, local))
+    stack.push_async_callback(cancel_and_wait, tending)
+    await _serve(stack, settings, store, guard, metrics, exposition, tls, tracing, diagnostics, environment.serve)
+    reloading = asyncio.create_task(_reload_certificates(transport, tls, guard), name="certificates")
     reloading.add_done_callback(partial(_ended, local))
     stack.push_async_callback(cancel_and_wait, reloading)
     return RunningMember(driving, local, replica, transport)
@@ -351,7 +363,8 @@ def _suspend_aware_clock() -> Callable[[], float]:
 async def _serve(
     stack: AsyncExitStack,
     settings: Settings,
-    replica: Replica,
+    store: Store,
+    guard: Guard,
     metrics: Metrics,
     exposition: Exposition,
     tls: ClientTls | None,
@@ -359,16 +372,13 @@ async def _serve(
     diagnostics: Diagnostics,
     serve: ServeHttp,
 ) -> None:
-    store_limits = StoreLimits(
-        document_bytes_max=settings.document_bytes_max, value_bytes_max=settings.document_bytes_max
-    )
-    store, limits = Store(replica, store_limits, asyncio.get_running_loop().time), http_limits(budget(settings))
+    limits = http_limits(budget(settings))
     # Stopped BEHIND the servers, whose requests it works for, and BEFORE storage, which it reads.
     stack.callback(store.queries.close)
     stack.callback(store.watches.close)
     noting = asyncio.create_task(TokenUses(store.access, asyncio.sleep).run(), name="tokens")
     stack.push_async_callback(cancel_and_wait, noting)
-    series = HttpSeries(metrics, inflight_max=store_limits.inflight_requests_max)
+    series = HttpSeries(metrics, inflight_max=store.limits.inflight_requests_max)
     WriteSeries(metrics, store.writes)
     WriteSeries(metrics, store.stream_writes, prefix="stream_")
     WatchSeries(metrics, store.watches)
@@ -384,20 +394,32 @@ async def _serve(
         trace_operation=operation_tracing(tracing),
         diagnostics=diagnostics,
         is_ours=client_hosts(settings),
+        guard=guard,
     )
-    probes = make_probe_server(store, limits, series, render_metrics=exposition.render, is_ours=metrics_hosts(settings))
+    metrics_tls = tls.listening if tls is not None and settings.metrics_tls == "Required" else None
+    probes = make_probe_server(
+        store,
+        limits,
+        series,
+        render_metrics=exposition.render,
+        is_ours=metrics_hosts(settings),
+        # Without TLS it takes no credentials: they would be read by others.
+        guard=guard if metrics_tls is not None else None,
+    )
     counted, shares = PortSeries(metrics), descriptors(settings)
     per_address = min(settings.address_connections_max, shares.clients_max)
     bounds = Bounds("clients", PortLimits(shares.clients_max, per_address), counted)
     await serve(stack, clients, settings.client_address, bounds, tls.listening if tls else None)
-    await serve(stack, probes, settings.metrics_address, metrics_bounds(shares, counted), None)
+    await serve(stack, probes, settings.metrics_address, metrics_bounds(shares, counted), metrics_tls)
 
 
 async def _serve_waiting(settings: Settings, stack: AsyncExitStack, reason: Callable[[], str]) -> None:
     """Serve the probes of a node that waits for its certificate."""
     server = make_waiting_server(reason, is_ours=metrics_hosts(settings))
     bounds = metrics_bounds(descriptors(settings), Uncounted())
-    await serve_http(stack, server, settings.metrics_address, bounds, None)
+    # Probes that are sent by TLS must not find another protocol: a node that waits is alive.
+    tls = temporary_context(settings.tls_dir) if settings.metrics_tls == "Required" else None
+    await serve_http(stack, server, settings.metrics_address, bounds, tls)
 
 
 def _in_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -408,7 +430,12 @@ def _in_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 def _client_tls(settings: Settings) -> ClientTls:
-    return ClientTls(settings.client_tls_dir, name=settings.name, given=settings.client_certificate_dir)
+    return ClientTls(
+        settings.client_tls_dir,
+        name=settings.name,
+        given=settings.client_certificate_dir,
+        users=settings.user_ca_file,
+    )
 
 
 def _is_operator(cluster_id: str, tls: ClientTls, request: web.BaseRequest) -> bool:
@@ -443,13 +470,16 @@ def _ended(local: LocalMember, task: asyncio.Task[None]) -> None:
         local.wakeup.fail(error)
 
 
-async def _reload_certificates(transport: Transport, clients: ClientTls | None) -> None:
+async def _reload_certificates(transport: Transport, clients: ClientTls | None, guard: Guard) -> None:
     while True:
         await asyncio.sleep(TLS_RELOAD_S)
         await transport.reload_tls()
         if clients is not None:
+            trusted = clients.authorities
             # In a thread: the files are read, and keys are parsed.
             await asyncio.to_thread(clients.reload)
+            if clients.authorities != trusted:
+                guard.authenticator.changed()
 
 
 async def _give_memory_back() -> None:

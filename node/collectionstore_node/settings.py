@@ -139,6 +139,14 @@ class Settings:
     """From the standard OpenTelemetry variables; the SDK reads the rest of them itself."""
     recover: str = ""
     """The instruction to recover the data directory BEFORE it is opened (see the room `recovery`); empty for none."""
+    access: Literal["Disabled", "Permissive", "Enforced"] = "Disabled"
+    """The mode of access control until the store has an access configuration."""
+    user_ca_file: Path | None = None
+    """CA bundle of the user's own, whose client certificates name users; None for none."""
+    keys_dir: Path | None = None
+    """Holds key sets of issuers of JWTs that the access configuration names as files; None for none."""
+    metrics_tls: Literal["Required", "Disabled"] = "Disabled"
+    """Required: the metrics port has the certificate for clients, and asks for credentials when access is enforced."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -228,6 +236,13 @@ class Settings:
             ),
             traces=read_trace_settings(environment),
             recover=read.optional("RECOVER", RECOVER_PATTERN, RECOVER_ALLOWED),
+            access=cast(
+                Literal["Disabled", "Permissive", "Enforced"],
+                read.choice("ACCESS", "Disabled", ("Disabled", "Permissive", "Enforced")),
+            ),
+            user_ca_file=_with_client_tls(read, "USER_CA_FILE", client_tls),
+            keys_dir=read.optional_path("KEYS_DIR"),
+            metrics_tls=_metrics_tls(read, client_tls),
         )
 
 
@@ -316,6 +331,22 @@ class _Reader:
         return Address(match[1] or match[2], int(match[3]))
 
 
+def _with_client_tls(read: _Reader, variable: str, client_tls: str) -> Path | None:
+    """Return a path that is of use with client TLS alone."""
+    found = read.optional_path(variable)
+    if found is not None and client_tls == "Disabled":
+        raise InvalidSetting(variable, str(found), "not to be set, because CLIENT_TLS is Disabled")
+    return found
+
+
+def _metrics_tls(read: _Reader, client_tls: str) -> Literal["Required", "Disabled"]:
+    """Parse it; the port's certificate is that of the client port."""
+    found = read.choice("METRICS_TLS", "Disabled", ("Required", "Disabled"))
+    if found == "Required" and client_tls == "Disabled":
+        raise InvalidSetting("METRICS_TLS", found, "Disabled, because CLIENT_TLS is Disabled")
+    return cast(Literal["Required", "Disabled"], found)
+
+
 def _client_trust_file(read: _Reader, tls_dir: Path) -> Path | None:
     """Return the CA bundle for clients; two certificates with one folder would replace each other."""
     found = read.optional_path("CLIENT_TRUST_FILE")
@@ -332,7 +363,11 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
     ("TLS_DIR", "required", "directory with ca.crt, tls.crt and tls.key for traffic between nodes"),
     ("CLIENT_ADDRESS", "127.0.0.1:7400", "listen address for clients; 0.0.0.0 or [::]: all addresses, IPv4 and IPv6"),
     ("PEER_ADDRESS", "127.0.0.1:7401", "listen address for other nodes"),
-    ("METRICS_ADDRESS", "127.0.0.1:7402", "listen address for metrics and probes, plain HTTP"),
+    (
+        "METRICS_ADDRESS",
+        "127.0.0.1:7402",
+        "listen address for metrics and probes, plain HTTP unless METRICS_TLS is Required",
+    ),
     ("CLIENT_ADVERTISE", "from CLIENT_ADDRESS", "URL of this node for clients"),
     ("PEER_ADVERTISE", "from PEER_ADDRESS", "host:port of this node for other nodes"),
     ("PEER_ROUTES", "none", "file that overrides peer addresses, for fault injection on one machine; loopback only"),
@@ -343,6 +378,18 @@ VARIABLES: Final[tuple[tuple[str, str, str], ...]] = (
         "ADMIN_TOKEN_FILE",
         "none",
         "without client TLS: file, mode 0600, with the token for requests that change the cluster",
+    ),
+    (
+        "ACCESS",
+        "Disabled",
+        "Disabled, Permissive or Enforced: access control until the store has an access configuration",
+    ),
+    ("USER_CA_FILE", "none", "CA bundle of your own, whose client certificates name users of the store"),
+    ("KEYS_DIR", "none", "directory with key sets (JWKS) of issuers that the access configuration names as files"),
+    (
+        "METRICS_TLS",
+        "Disabled",
+        "Required: TLS on the metrics port, and credentials with the right to monitor when access is enforced",
     ),
     ("ENROLMENT", "Disabled", "Kubernetes: generate a key in TLS_DIR and request certificates from the API server"),
     ("CERTIFICATE_NAMES", "none", "names that the requested certificate must have, DNS:<name> or IP:<address>"),

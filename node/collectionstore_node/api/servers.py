@@ -18,6 +18,7 @@ from collectionstore_node.api.console import CONSOLE
 from collectionstore_node.api.http.answers import Answer, json_answer
 from collectionstore_node.api.http.call import ApiContext, AuthorizeAdmin
 from collectionstore_node.api.http.dispatcher import Dispatcher
+from collectionstore_node.api.http.guard import Guard
 from collectionstore_node.api.http.instruments import (
     Diagnostics,
     HttpMetrics,
@@ -53,12 +54,14 @@ def make_client_server(
     diagnostics: Diagnostics | None = None,
     is_ours: IsOurs | None = None,
     hot: bool = True,
+    guard: Guard | None = None,
 ) -> ApiServer:
     """Return the server of the client port: the API, the probes and the debug pages.
 
     `tls` says whether clients reach the leader by https, `admin_token` whether a token authorizes admins; `trace` and
     `trace_operation` are None when tracing is disabled; `is_ours` is None when requests for every host are served.
-    Without `hot` every request takes the general path, as tests compare the two.
+    `guard` finds callers, None where nobody asks for them. Without `hot` every request takes the general path, as tests
+    compare the two.
     """
     clock = asyncio.get_running_loop().time
     api = ApiContext(
@@ -75,6 +78,7 @@ def make_client_server(
             Clients(max(1, int(store.limits.inflight_requests_max * limits.address_inflight_share))),
         ),
         diagnostics=diagnostics or Diagnostics(),
+        guard=guard,
     )
     metrics.long_requests(lambda: store.long_requests)
     endpoint = StreamEndpoint(api, trace_operation)
@@ -95,8 +99,12 @@ def make_probe_server(
     *,
     render_metrics: RenderMetrics,
     is_ours: IsOurs | None = None,
+    guard: Guard | None = None,
 ) -> ApiServer:
-    """Return the server of the metrics port: the probes, and the debug pages that are read-only."""
+    """Return the server of the metrics port: the probes, and the debug pages that are read-only.
+
+    `guard` is None where everybody who reaches the port may read all of that.
+    """
     api = ApiContext(
         store=store,
         limits=limits,
@@ -106,6 +114,7 @@ def make_probe_server(
         tls=False,
         budgets=_probe_budgets(),
         diagnostics=Diagnostics(),
+        guard=guard,
     )
     return _server(api, (*PROBES, *PAGES), is_ours)
 
@@ -159,6 +168,7 @@ def _server(
         is_ours=is_ours,
         hot=dispatcher if hot else None,
         stopping=stopping,
+        guard=api.guard,
     )
     api.metrics.connections(lambda: len(server.connections))
     return server

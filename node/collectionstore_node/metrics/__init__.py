@@ -5,7 +5,14 @@ Recorders are resolved at start, so that the hot path counts without a lookup.
 
 from __future__ import annotations
 
-from collectionstore_node.metrics.clients import ExpirySeries, HttpSeries, IndexSeries, WatchSeries, WriteSeries
+from collectionstore_node.metrics.clients import (
+    AuthenticationSeries,
+    ExpirySeries,
+    HttpSeries,
+    IndexSeries,
+    WatchSeries,
+    WriteSeries,
+)
 from collectionstore_node.metrics.ports import PortSeries
 from collectionstore_node.metrics.replica import (
     DigestSeries,
@@ -26,6 +33,7 @@ from collectionstore_node.metrics.transport import PeerSeries, TransportSeries
 __all__ = [
     "CHAPTERS",
     "SERIES",
+    "AuthenticationSeries",
     "DigestSeries",
     "DiskSeries",
     "ExpirySeries",

@@ -122,6 +122,56 @@ class HttpSeries:
         self._metrics.gauge(name).set_function(lambda: sum(one() for one in readers))
 
 
+class Issuers(Protocol):
+    """What is known of the keys of issuers."""
+
+    def ages_s(self) -> Mapping[str, float]:
+        """Return how old the keys of each issuer are that has answered."""
+
+    @property
+    def without_keys(self) -> int:
+        """How many issuers have no keys that may be used."""
+
+
+class AuthenticationSeries:
+    """Who was let in, and who was not. Implements `api.http.guard.AuthenticationMetrics`."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._known: tuple[str, ...] = ()
+
+    def follow(self, issuers: Issuers, waiting: Callable[[], int]) -> None:
+        """Read the state of issuers, and the number of passwords that wait, at every scrape."""
+        self._metrics.gauge("password_checks").set_function(waiting)
+        self._metrics.before_scrape(lambda: self._refresh(issuers))
+
+    def authenticated(self, method: str) -> None:
+        """Count a credential that was found valid."""
+        self._metrics.counter("authentications_total", method).inc()
+
+    def refused(self, reason: str, *, tolerated: bool) -> None:
+        """Count a request without a valid credential."""
+        self._metrics.counter("authentication_refusals_total", reason, "true" if tolerated else "false").inc()
+
+    def slowed(self) -> None:
+        """Count an attempt that came too early."""
+        self._metrics.counter("authentication_slowed_total").inc()
+
+    def expelled(self) -> None:
+        """Count what was ended with its credential."""
+        self._metrics.counter("authentication_expelled_total").inc()
+
+    def _refresh(self, issuers: Issuers) -> None:
+        ages = issuers.ages_s()
+        for name in self._known:
+            if name not in ages:
+                self._metrics.forget("issuer", name)
+        for name, age_s in ages.items():
+            self._metrics.gauge("issuer_keys_age_seconds", name).set(age_s)
+        self._known = tuple(ages)
+        self._metrics.gauge("issuers_without_keys").set(issuers.without_keys)
+
+
 class Writes(Protocol):
     """The writes in flight of a member, as `service.WriteAdmission` counts them."""
 

@@ -6,6 +6,7 @@
 - `key_pair.py`          the key and certificate on the volume: whether they are usable, until when; new requests
 - `admin_token.py`       the token of a local cluster, for requests that change it
 - `client_tls.py`        TLS of the client port, reloaded while running; which client is the operator
+- `temporary_certificate.py` what probes see as long as there is no certificate
 - `given_certificate.py` the certificate that the user gives for clients, instead of that of the cluster's authority
 
 Enrolment on Kubernetes: the node generates its own key, which never leaves the pod, and requests a certificate. The API

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 from cryptography import x509
 
+from collectionstore_node.authn.certificates import Authorities
 from collectionstore_node.security.given_certificate import GivenCertificate, covers, dns_names
 from collectionstore_node.transport import (
     CertificateFacts,
@@ -36,17 +37,21 @@ log = structlog.get_logger()
 class ClientTls:
     """The context of the client port. New handshakes get the newest files; open connections keep theirs."""
 
-    def __init__(self, folder: Path, *, name: str = "", given: Path | None = None) -> None:
+    def __init__(self, folder: Path, *, name: str = "", given: Path | None = None, users: Path | None = None) -> None:
         """Load ca.crt, tls.crt and tls.key. Raises `OSError`, of which `ssl.SSLError` is a part, or `ValueError`.
+
+        `users` is a CA bundle of the user's own: certificates that it signs are accepted, and prove no operator.
 
         `given` is a folder with another certificate for clients. `name` is the member's: who asks for a server by that
         name alone, as the operator does, gets the certificate of the cluster's authority always.
         """
         self._name = name
+        self._users = users
         self._files = tuple(folder / name for name in ("ca.crt", "tls.crt", "tls.key"))
         self._loaded = self._content()
         self._current = self._load()
         self.certificate, self._authority, self._authorities = self._facts()
+        self._user_authorities = self._load_users()
         """The certificate of the cluster's authority that new handshakes get."""
         self._names = dns_names(self._loaded[1])
         self._given = GivenCertificate(given, self._context) if given is not None else None
@@ -62,10 +67,10 @@ class ClientTls:
 
     def reload(self) -> None:
         """Load the files if they changed. Files that do not match are logged once, and the old ones stay in use."""
-        trusted = self.trusted
+        trusted = self.authorities
         self._reload_own()
         if self._given is not None:
-            self._given.reload(trust_changed=self.trusted != trusted)
+            self._given.reload(trust_changed=self.authorities != trusted)
 
     def _reload_own(self) -> None:
         try:
@@ -74,10 +79,11 @@ class ClientTls:
                 return
             # BEFORE they are tried: a pair that is only half written is tried again when its other half changes.
             self._loaded = content
-            current, facts = self._load(), self._facts()
+            current, facts, users = self._load(), self._facts(), self._load_users()
             if self._content() != content:
                 raise ValueError("the files changed while they were read")
             self._current, (self.certificate, self._authority, self._authorities) = current, facts
+            self._user_authorities = users
             self._names = dns_names(content[1])
         except (OSError, ValueError) as error:
             log.error("certificate.refused", purpose="clients", reason=str(error))
@@ -88,6 +94,11 @@ class ClientTls:
     def trusted(self) -> tuple[str, ...]:
         """Key identifiers of the authorities whose client certificates are accepted."""
         return tuple(key_identifier(one) for one in self._authorities)
+
+    @property
+    def authorities(self) -> Authorities:
+        """The authorities of client certificates that are trusted now."""
+        return Authorities(self._authorities, self._user_authorities)
 
     @property
     def authority(self) -> CertificateFacts:
@@ -115,10 +126,14 @@ class ClientTls:
         return self._current if covers(self._names, name) and not covers(given.names, name) else given.context
 
     def _content(self) -> tuple[bytes, ...]:
-        return tuple(path.read_bytes() for path in self._files)
+        users = () if self._users is None else (self._users.read_bytes(),)
+        return (*(path.read_bytes() for path in self._files), *users)
+
+    def _load_users(self) -> list[x509.Certificate]:
+        return [] if self._users is None else x509.load_pem_x509_certificates(self._users.read_bytes())
 
     def _facts(self) -> tuple[CertificateFacts, CertificateFacts, list[x509.Certificate]]:
-        authorities, certificate, _ = self._loaded
+        authorities, certificate = self._loaded[:2]
         return read_facts(certificate), read_facts(authorities), x509.load_pem_x509_certificates(authorities)
 
     def _load(self) -> ssl.SSLContext:
@@ -130,6 +145,8 @@ class ClientTls:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(certificate, key, password=_no_password)
         context.load_verify_locations(self._files[0])
+        if self._users is not None:
+            context.load_verify_locations(self._users)
         # Optional: a certificate that is sent must verify, and `is_operator` looks at it per request.
         context.verify_mode = ssl.CERT_OPTIONAL
         return context

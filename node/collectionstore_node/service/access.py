@@ -29,6 +29,7 @@ from collectionstore_node.service.access_requests import (
     ReadRole,
     ReadToken,
     ReadUser,
+    RevokeToken,
 )
 from collectionstore_node.service.door import Door, Propose
 from collectionstore_node.service.operations import ReadConsistency
@@ -192,6 +193,23 @@ class Access:
         if not isinstance(action, CreateToken | UseTokens):
             action = replace(action, asked=self.asked())
         return await self._propose(action, key, timeout_s, request=request)
+
+    async def open_session(self, session: CreateToken, *, timeout_s: float) -> Outcome:
+        """Make the token of a login. Returns the outcome, whatever its code. Raises what proposing raises.
+
+        By the replica: the member does it for a user whose password it has checked, and who has no rights to make
+        tokens.
+        """
+        if not session.session:
+            raise ValueError("only the token of a login is made without rights")
+        return await self._door.replica.propose(Command(session), timeout_s=timeout_s)
+
+    async def close_session(self, token_id: str, *, timeout_s: float) -> Outcome:
+        """Revoke the token that the current caller has shown, in the same way."""
+        caller = CALLER.get()
+        if caller is None or caller.method is not Method.TOKEN or caller.credential != token_id:
+            raise ValueError("a caller ends no token but its own")
+        return await self._door.replica.propose(Command(RevokeToken(token_id, self.asked())), timeout_s=timeout_s)
 
     async def read_user(self, name: str, *, consistency: ReadConsistency, timeout_s: float) -> tuple[UserFacts, int]:
         """Return a user, and the store's revision. Raises `InvalidRequest("user_not_found")`."""

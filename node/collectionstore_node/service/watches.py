@@ -115,6 +115,10 @@ class Watch:
         watches.told += len(told.events)
         return told
 
+    def expel(self) -> None:
+        """End it with an event: its client has no credential any more. The token is behind what `next` has returned."""
+        self._watches.expel(self)
+
     def close(self, reason: str = "left") -> None:
         """End it; a second time is nothing."""
         if not self.closed:
@@ -280,6 +284,11 @@ class Watches:
         """Return the end of a watch of a node that stops."""
         moved = event(MOVED, watch.token, reason="the member is stopping: go on with another one")
         return Told([moved], watch.position, ended=True)
+
+    def expel(self, watch: Watch) -> None:
+        """Tell a watch that its client is not admitted any more."""
+        ended = event(FAILED, watch.token, code="unauthorized", detail="the credential of the watch has ended")
+        self._tell(watch, Told([ended], watch.position, ended=True))
 
     # Rounds
 

@@ -10,6 +10,8 @@ from typing import Any, Final
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from collectionstore_node.api.connections.surroundings import Surroundings
+from collectionstore_node.api.http.answers import Lasting
+from collectionstore_node.authn.identities import Identity
 from collectionstore_node.errors import Overloaded
 from collectionstore_node.ports import PortProtocol
 
@@ -19,7 +21,7 @@ KEEPALIVE_S: Final = 75.0
 class Outgoing(PortProtocol):
     """A connection, as far as it writes; `connection.Connection` reads."""
 
-    __slots__ = ("_around", "_half_closed", "_last", "_rest")
+    __slots__ = ("_around", "_half_closed", "_last", "_rest", "identity")
 
     def __init__(self, around: Surroundings, **options: Any) -> None:
         super().__init__(around.server, loop=around.loop, **options)
@@ -27,6 +29,8 @@ class Outgoing(PortProtocol):
         self._last: StreamReader = EMPTY_PAYLOAD
         """The body of the newest request."""
         self._half_closed = False
+        self.identity: Identity | None = None
+        """Who has made the last request, as far as that was asked."""
         self._rest = 0
         """What is left of an answer that waits, beyond the transport's buffer."""
 
@@ -50,6 +54,26 @@ class Outgoing(PortProtocol):
         """The client's address, as aiohttp gives it for a request."""
         peer = self.peername
         return str(peer[0]) if isinstance(peer, (list, tuple)) else None if peer is None else str(peer)
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The client's certificate, in DER; None without one. Its key was shown in the handshake."""
+        tls = None if self.transport is None else self.transport.get_extra_info("ssl_object")
+        return None if tls is None else tls.getpeercert(binary_form=True)
+
+    def begin_lasting(self, lasting: Lasting) -> None:
+        """Have an answer ended with the credential of its request."""
+        if (guard := self._around.guard) is not None:
+            guard.follow(self, lasting)
+
+    def end_lasting(self) -> None:
+        """Note that it has ended."""
+        if (guard := self._around.guard) is not None:
+            guard.leave(self)
+
+    def expel(self) -> None:
+        """Close the connection at once: what it answers cannot be ended in any other way."""
+        self.abort()
 
     def write(self, data: bytes | memoryview) -> None:
         """Hand bytes to the transport. Raises `ConnectionError` when it is closed."""

@@ -24,6 +24,7 @@ from collectionstore_node.api.connections.intake import Intake
 from collectionstore_node.api.connections.surroundings import Arriving, Exchange, Surroundings
 from collectionstore_node.api.hot.heads import HeadBounds, Heads
 from collectionstore_node.api.hot.surroundings import HotExchange, HotSurroundings
+from collectionstore_node.api.http.guard import Guard
 from collectionstore_node.api.http.limits import HttpLimits
 
 SWEEP_S: Final = 1.0
@@ -42,6 +43,7 @@ class ApiServer(web.Server):
         is_ours: IsOurs | None = None,
         hot: HotExchange | None = None,
         stopping: Callable[[], None] | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """`is_ours` is None when requests for every host are served; `hot` answers those of the hot path, if any.
 
@@ -67,6 +69,7 @@ class ApiServer(web.Server):
             self._event_loop,
             Intake(self._event_loop, budgets.overdue),
             surroundings,
+            guard,
         )
         self._sweeping = self._event_loop.call_later(SWEEP_S, self._sweep)
 

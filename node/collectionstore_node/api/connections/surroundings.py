@@ -12,6 +12,7 @@ from collectionstore_node.api.budgets.budgets import Budgets
 from collectionstore_node.api.connections.checks import IsOurs
 from collectionstore_node.api.connections.intake import Intake
 from collectionstore_node.api.hot.surroundings import HotSurroundings
+from collectionstore_node.api.http.guard import Guard
 from collectionstore_node.api.http.limits import HttpLimits
 
 
@@ -61,3 +62,5 @@ class Surroundings:
     intake: Intake
     hot: HotSurroundings | None = None
     """None where every request takes the general path."""
+    guard: Guard | None = None
+    """Finds callers; None where nobody asks for them."""

@@ -56,11 +56,13 @@ class WatchedAnswer(Answer):
         outlet, watch = cast(Connected, request.protocol), self._watch
         old = request.version == HttpVersion10
         self._open = False
+        outlet.begin_lasting(watch)
         try:
             outlet.write(self.head(b"" if old else b"Transfer-Encoding: chunked\r\n", keep_open=False))
             if request.method != "HEAD":
                 await self._send(outlet, chunked=not old)
         finally:
+            outlet.end_lasting()
             watch.close()
         return None
 
@@ -106,7 +108,8 @@ class PolledAnswer(Answer):
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Wait, and write the response. Raises `ConnectionError` if the client has gone."""
-        watch = self._watch
+        outlet, watch = cast(Connected, request.protocol), self._watch
+        outlet.begin_lasting(watch)
         try:
             told = None if request.method == "HEAD" else await self._find()
             events = [] if told is None else told.events
@@ -116,6 +119,7 @@ class PolledAnswer(Answer):
                 watch.position.revision,
             )
         finally:
+            outlet.end_lasting()
             watch.close("page")
         self.header_lines += JSON + b"Cache-Control: no-store\r\n" + revision_line(self._store.revision)
         return await super().prepare(request)

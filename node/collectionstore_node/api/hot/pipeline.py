@@ -12,7 +12,9 @@ from contextvars import copy_context
 from typing import Any, Final
 
 import structlog
+from aiohttp import hdrs
 
+from collectionstore_node.access.callers import Caller
 from collectionstore_node.api.hot.driving import Drive
 from collectionstore_node.api.hot.heads import Head, Headers
 from collectionstore_node.api.hot.request import NO_BODY, Body, DirectRequest, HotRequest
@@ -99,10 +101,17 @@ class Pipeline:
         size = len(data)
         heads, traced, queue = self._around.heads, self._around.exchange.traced, self._queue
         read, read_direct = heads.read, heads.read_direct
+        guard, caller = self._around.exchange.guard, None
+        guarded = guard is not None and not guard.off
         self._taking = True
         try:
             while at < size:
                 direct = None if traced else read_direct(data, at)
+                if direct is not None and guarded:
+                    # One that is not known is found by the other way, which may have to wait for it.
+                    caller = guard.known(self._wire, direct[2].fields.get(hdrs.AUTHORIZATION))  # type: ignore[union-attr]
+                    if caller is None:
+                        direct = None
                 if direct is not None:
                     place, last, headers, key, begin = direct
                     alone = place.bytes_max > 0
@@ -125,7 +134,7 @@ class Pipeline:
                 started += 1
                 body = data[begin:end]
                 if direct is not None:
-                    self._begin(place, last, headers, key, body)
+                    self._begin(place, last, headers, key, body, caller)
                 else:
                     self._start(head, body, alone=alone)  # type: ignore[arg-type]  # it was read
                 if queue and queue[0].answer is not None:
@@ -161,13 +170,16 @@ class Pipeline:
             and self._around.exchange.has_room(self._wire.client)
         )
 
-    def _begin(self, place: Place, last: str, headers: Headers, key: str | None, body: bytes) -> None:
+    def _begin(
+        self, place: Place, last: str, headers: Headers, key: str | None, body: bytes, caller: Caller | None
+    ) -> None:
         exchange = self._around.exchange
         refusal = exchange.refusal_at(self._wire, place)
         if refusal is not None:
             self._refuse(refusal, place.method, headers, alone=body != b"")
             return
         request = DirectRequest(self._wire, place, last, headers.fields, key, body, self, exchange)
+        request.caller = caller
         self._queue.append(request)
         exchange.begin(request)
 
@@ -180,8 +192,8 @@ class Pipeline:
         content = Body(body) if body else NO_BODY
         request = HotRequest(wire, head.method, head.target, headers.fields, content, alone=alone)
         self._queue.append(request)
-        # A span is active in the context of its request, as on the general path in that of its task.
-        context = copy_context() if around.exchange.traced else None
+        # A span is active in the context of its request, as on the general path in that of its task; so is a caller.
+        context = copy_context() if around.exchange.traced or around.exchange.guard is not None else None
         # What the dispatcher and the handlers of these routes use of a request is what this one has.
         handling: Coroutine[Any, Any, Answer] = around.exchange.handle(request)  # type: ignore[arg-type]
         request.drive = drive = Drive(handling, self.ended, request, around.loop, context)

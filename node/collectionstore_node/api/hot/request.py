@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from aiohttp import HttpVersion11
 from multidict import CIMultiDictProxy
 
+from collectionstore_node.access.callers import Caller
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.hot.driving import Drive
 from collectionstore_node.api.http.answers import Answer
@@ -137,6 +138,7 @@ class DirectRequest(HotRequest):
         "asker",
         "began",
         "body",
+        "caller",
         "entered",
         "error",
         "key",
@@ -169,6 +171,7 @@ class DirectRequest(HotRequest):
         self.alone = body != b""
         self.drive = self.answer = None
         self.error: BaseException | None = None
+        self.caller: Caller | None = None
         self.task: asyncio.Task[Any] | None = None
         self.charged = self.admitted = self.again = self._done = False
         self.place = place

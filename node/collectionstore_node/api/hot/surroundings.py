@@ -16,6 +16,8 @@ from collectionstore_node.api.hot.heads import Heads
 from collectionstore_node.api.hot.request import Halves, Line
 from collectionstore_node.api.http.answers import Answer, Outlet
 from collectionstore_node.api.http.direct import Place
+from collectionstore_node.api.http.guard import Guard
+from collectionstore_node.api.http.guard import Line as GuardedLine
 
 
 class HotExchange(Halves, Protocol):
@@ -24,6 +26,10 @@ class HotExchange(Halves, Protocol):
     @property
     def traced(self) -> bool:
         """Whether spans are made, each in the context of its request."""
+
+    @property
+    def guard(self) -> Guard | None:
+        """What finds callers; None where nobody asks for them."""
 
     def has_room(self, client: Client | None) -> bool:
         """Return whether one more request of this client would be admitted now."""
@@ -57,7 +63,7 @@ class HotSurroundings:
     loop: asyncio.AbstractEventLoop
 
 
-class Wire(Line, Outlet, Reader, Protocol):
+class Wire(Line, Outlet, Reader, GuardedLine, Protocol):
     """The connection as its pipeline needs it."""
 
     @property

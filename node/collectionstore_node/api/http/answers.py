@@ -55,6 +55,22 @@ class Outlet(Protocol):
     def sent(self) -> None:
         """Give back the room that was taken for a large answer, which has been sent or dropped."""
 
+    def begin_lasting(self, lasting: Lasting) -> None:
+        """Have an answer ended with the credential of its request."""
+
+    def end_lasting(self) -> None:
+        """Note that it has ended."""
+
+    def expel(self) -> None:
+        """Close the connection at once."""
+
+
+class Lasting(Protocol):
+    """What is answered for as long as its client stays."""
+
+    def expel(self) -> None:
+        """Tell the client that its credential has ended, and end."""
+
 
 class Answer(web.StreamResponse):
     """A complete response: status, header lines (each ended by CRLF) and body.

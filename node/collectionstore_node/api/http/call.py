@@ -14,12 +14,14 @@ from collectionstore_node.api.budgets.budgets import Budgets
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.api.http.bodies import BodyStream, arrived, body_at_hand, receive_body, require_json
+from collectionstore_node.api.http.guard import Guard
 from collectionstore_node.api.http.instruments import Diagnostics, HttpMetrics, RenderMetrics
 from collectionstore_node.api.http.json_bodies import at_once, compact_json, compact_json_steps, decode
 from collectionstore_node.api.http.json_windows import Rules
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.options import TIMEOUT_MIN_S, Options
 from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.authn.passwords import Passwords
 from collectionstore_node.service import Store, Work
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -43,6 +45,15 @@ class ApiContext:
     diagnostics: Diagnostics
     admin_token: bool = False
     """Whether a token, and not a certificate, shows who may change the cluster."""
+    guard: Guard | None = None
+    """Who makes the requests; None where nobody asks."""
+
+    @property
+    def passwords(self) -> Passwords:
+        """What makes hashes of passwords. Raises `Problem` on a port that knows no users."""
+        if self.guard is None:
+            raise Problem("unavailable", "this port knows no users")
+        return self.guard.authenticator.passwords
 
     def enter(self, client: Client, *, write: bool = False) -> None:
         """Count a request in flight, of all and of its address. Raises `Overloaded`; call `leave` otherwise."""

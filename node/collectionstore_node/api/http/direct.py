@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from multidict import CIMultiDictProxy
 
+from collectionstore_node.access.callers import Caller
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.budgets.sending import Reader
 from collectionstore_node.api.http.answers import Answer
@@ -45,6 +46,8 @@ class DirectCall(Pending, Reader, Protocol):
     """The client's idempotency key."""
     admitted: bool
     """Whether it has a place among the requests in flight."""
+    caller: Caller | None
+    """Who makes it; None where access control is off."""
 
     @property
     def client(self) -> Client | None:

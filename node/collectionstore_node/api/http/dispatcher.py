@@ -12,11 +12,14 @@ from typing import Final, TypeAlias, cast
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
+from collectionstore_node.access.current import CALLER
+from collectionstore_node.access.verbs import Kind, Verb
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.budgets.sending import Reader
 from collectionstore_node.api.http.answers import PIECE_BYTES, Answer, staleness_lines
 from collectionstore_node.api.http.call import ApiContext, Call
 from collectionstore_node.api.http.direct import DirectCall, Place
+from collectionstore_node.api.http.guard import Guard, Line
 from collectionstore_node.api.http.idempotency import IDEMPOTENCY_KEY
 from collectionstore_node.api.http.instruments import TraceRequest
 from collectionstore_node.api.http.limits import HttpLimits
@@ -47,6 +50,8 @@ class Dispatcher:
         self._api = api
         self._store = api.store
         self._trace = trace
+        self.guard: Guard | None = api.guard
+        """Finds callers; None where nobody asks for them."""
         self.traced = trace is not None
         """Whether spans are made, each in the context of its request."""
         self._metrics = api.metrics
@@ -168,6 +173,8 @@ class Dispatcher:
                         raise self._overload_of(entry, overdue=True)
                 self._api.enter(connected, write=entry.write)
                 client = connected
+            if (guard := self.guard) is not None:
+                await self._find_caller(guard, request, entry)
             if len(target) > self._api.limits.target_bytes_max:
                 raise target_too_long(self._api.limits)
             options = parse_options(query, entry.parameters, self._api.limits) if query else self._defaults
@@ -192,6 +199,8 @@ class Dispatcher:
             raise
         finally:
             self._inflight -= 1
+            if self.guard is not None and request.protocol is not None:
+                self.guard.leave(cast(Line, request.protocol))
             if call is not None:
                 call.leave()
             elif client is not None:
@@ -212,6 +221,20 @@ class Dispatcher:
         if seconds >= self._slow_s and entry is not None and not (entry.probe or entry.lasting):
             self._log_slow(request, entry, call, answer.code, seconds)
         return answer
+
+    async def _find_caller(self, guard: Guard, request: web.BaseRequest, entry: Entry) -> None:
+        """Tell what runs now who calls. Raises `Problem` 401, 403 or 429, and `Overloaded`."""
+        line = cast(Line, getattr(request, "line", request.protocol))
+        if entry.access == "open" or guard.off:
+            # Set always: the context is that of the connection, and may hold the caller of the request before.
+            CALLER.set(await guard.caller_if_any(line, request) if entry.about_access else None)
+        else:
+            caller = await guard.caller(line, request)
+            CALLER.set(caller)
+            if entry.access == "monitor":
+                guard.require(caller, Verb.MONITOR, Kind.CLUSTER, "")
+        if line is request.protocol and entry.access == "caller":
+            guard.follow(line)
 
     # In halves, see `direct`
 
@@ -235,6 +258,16 @@ class Dispatcher:
         """Begin a request; `call.asker` is told the answer, perhaps before this returns. Raises nothing."""
         call.began = perf_counter()
         self._inflight += 1
+        if call.caller is None:
+            self._begin(call)
+            return
+        token = CALLER.set(call.caller)
+        try:
+            self._begin(call)
+        finally:
+            CALLER.reset(token)
+
+    def _begin(self, call: DirectCall) -> None:
         api, place = self._api, call.place
         try:
             connected: Client = call.client  # type: ignore[assignment]  # its connection was made
@@ -257,12 +290,16 @@ class Dispatcher:
     def _settle(self) -> None:
         settled, self._settled = self._settled, []
         for call in settled:
+            token = None if call.caller is None else CALLER.set(call.caller)
             try:
                 self._end(call)
             except NO_MEMORY as error:
                 end_without_memory("request", error)
             except Exception as error:  # the boundary: those behind it have results, too
                 call.asker.ended(call, error)
+            finally:
+                if token is not None:
+                    CALLER.reset(token)
 
     def _end(self, call: DirectCall) -> None:
         api = self._api

@@ -9,7 +9,7 @@ is not used: one match, with what it sets up around it, costs more than reading 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from collectionstore_node.api.http.call import Handler
 from collectionstore_node.api.http.direct import DirectHandler
@@ -19,6 +19,16 @@ from collectionstore_node.api.http.problems import Problem
 KNOWN_MAX: Final = 256
 KNOWN_BYTES_MAX: Final = 128
 """Where paths lead up to their last part is remembered, for so many of them, of up to this length."""
+
+
+Access: TypeAlias = Literal["caller", "monitor", "open"]
+"""Whom a route serves where access control is on: callers, those who may monitor the cluster, or everybody."""
+
+_OPEN: Final = ("/docs", "/console")
+"""Pages without data: who looks at them has no credential yet. `/` and `/openapi.json` are two more."""
+_OPEN_EXACTLY: Final = ("/", "/openapi.json")
+_ABOUT_ACCESS: Final = tuple(f"/api/v1/{name}" for name in ("access", "logout", "roles", "tokens", "users", "whoami"))
+"""What asks who its caller is although access control is off, as far as that can be said."""
 
 
 class Route(NamedTuple):
@@ -41,6 +51,7 @@ class Route(NamedTuple):
     """Whether it is for the operator: it is served although it waited, as a cluster is mended under load, too."""
     lasting: bool = False
     """Whether it lasts for as long as its client sends: then it is not slow."""
+    access: Access = "caller"
 
 
 class Entry(NamedTuple):
@@ -61,6 +72,9 @@ class Entry(NamedTuple):
     """Whether it is served however long it has waited."""
     lasting: bool
     """Whether it lasts for as long as its client sends."""
+    access: Access
+    about_access: bool
+    """Whether its caller is told to it also where access control is off."""
 
 
 class _Node:
@@ -99,6 +113,10 @@ class Router:
                     direct=route.direct,
                     patient=route.probe or route.management,
                     lasting=route.lasting,
+                    access="open"
+                    if route.pattern in _OPEN_EXACTLY or route.pattern.startswith(_OPEN)
+                    else route.access,
+                    about_access=route.pattern.startswith(_ABOUT_ACCESS),
                 )
 
     def find(self, method: str, path: str) -> tuple[Entry, list[str]]:

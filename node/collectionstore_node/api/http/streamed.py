@@ -48,11 +48,14 @@ class StreamedAnswer(Answer):
         outlet = cast(Outlet, request.protocol)
         self._open = request.keep_alive and request.content.is_eof() and not outlet.ending
         old = request.version == HttpVersion10
+        # A body that is cut has no other end: its client must see that it is not complete.
+        outlet.begin_lasting(outlet)
         try:
             outlet.write(self._head(old=old))
             if request.method != "HEAD":
                 await self._send(outlet, chunked=not old)
         finally:
+            outlet.end_lasting()
             self._source.close()
         return None
 

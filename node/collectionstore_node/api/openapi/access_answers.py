@@ -135,3 +135,28 @@ class TokenRevoked(msgspec.Struct):
 
     id: str
     revision: int
+
+
+class Session(msgspec.Struct):
+    """A token that stands for a login; `token` is shown here only."""
+
+    token: str
+    id: str
+    user: str
+    expires_ms: int
+    """Time of day, in milliseconds since 1970 UTC."""
+    expires_in_s: int
+    revision: int
+
+
+class LoggedOut(msgspec.Struct):
+    """The revision from which on the token is refused."""
+
+    revision: int
+
+
+class PasswordChanged(msgspec.Struct):
+    """Whose password was changed, and the revision of that."""
+
+    user: str
+    revision: int

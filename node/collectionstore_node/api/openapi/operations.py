@@ -22,6 +22,7 @@ from collectionstore_node.api.handlers.found_changes import Deletion, FindAndMod
 from collectionstore_node.api.handlers.indexes import NewIndex
 from collectionstore_node.api.handlers.leases import NewLease
 from collectionstore_node.api.handlers.locks import Acquisition, Release, Renewal
+from collectionstore_node.api.handlers.login import Login, NewPassword
 from collectionstore_node.api.handlers.queries import Distinct, Search, Selection
 from collectionstore_node.api.handlers.tokens import NewToken, Rotation
 from collectionstore_node.api.handlers.transaction_bodies import TransactionBody
@@ -31,8 +32,11 @@ from collectionstore_node.api.openapi.access_answers import (
     AccessFacts,
     Changed,
     Identity,
+    LoggedOut,
+    PasswordChanged,
     RoleFacts,
     RolePage,
+    Session,
     TokenFacts,
     TokenMade,
     TokenPage,
@@ -243,6 +247,10 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", f"{_CLUSTER}/members"): Operation("Cluster", {200: ClusterStatus}, (SingleChange, JointChange)),
     ("POST", f"{_CLUSTER}/transfer-leadership"): Operation("Cluster", {200: NodeStatus}, Transfer),
     ("GET", "/api/v1/whoami"): Operation("Access control", {200: Identity}),
+    ("POST", "/api/v1/login"): Operation("Access control", {201: Session}, Optional(Login)),
+    ("POST", "/api/v1/logout"): Operation("Access control", {200: LoggedOut}),
+    ("PUT", f"{_USERS}/{{user}}/password"): Operation("Access control", {200: PasswordChanged}, NewPassword),
+    ("DELETE", f"{_USERS}/{{user}}/password"): Operation("Access control", {200: PasswordChanged}),
     ("GET", _ACCESS): Operation("Access control", {200: AccessFacts}),
     ("PUT", _ACCESS): Operation(
         "Access control", {200: Changed, 201: Changed}, AccessConfiguration, WRITES

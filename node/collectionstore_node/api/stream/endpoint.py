@@ -10,7 +10,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import WebSocketReader
 
 from collectionstore_node.api.budgets.clients import Client
-from collectionstore_node.api.http.answers import Answer
+from collectionstore_node.api.http.answers import Answer, Outlet
 from collectionstore_node.api.http.call import ApiContext, Call
 from collectionstore_node.api.http.instruments import TraceOperation
 from collectionstore_node.api.stream import settings
@@ -36,11 +36,15 @@ class Opened(Answer):
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Return when the connection has ended: aiohttp closes it behind this."""
+        outlet = cast(Outlet, request.protocol)
+        outlet.begin_lasting(self._session)
         try:
             await self._session.finished
         except asyncio.CancelledError:
             self._session.feed_eof()
             raise
+        finally:
+            outlet.end_lasting()
         return None
 
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from aiohttp import WSMsgType
 
+from collectionstore_node.access.callers import Caller
+from collectionstore_node.access.current import CALLER
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.http.call import ApiContext
 from collectionstore_node.api.http.instruments import TraceOperation
@@ -82,6 +84,10 @@ class Session:
         self.finished: asyncio.Future[None] = streams.loop.create_future()
         """Done when the connection has ended."""
         self.client = client
+        self.caller: Caller | None = CALLER.get()
+        """Who has opened it, as of its last operations."""
+        self._connection = connection
+        self._guard = streams.api.guard
         self.heard_at = streams.loop.time()
         self.pinged = False
         self._streams = streams
@@ -175,6 +181,10 @@ class Session:
             self.pinged = True
             self._outgoing.write(frame(WSMsgType.PING, b""))
 
+    def expel(self) -> None:
+        """Close it: its credential has ended."""
+        self.close(Close.UNAUTHORIZED, "the credential of the stream has ended")
+
     def close(self, code: Close, reason: str) -> None:
         """Send what the client takes now and a close frame; it has `CLOSE_S` to answer that."""
         if self.ended or self._closing_at is not None:
@@ -193,9 +203,22 @@ class Session:
     # In
 
     def _advance(self) -> None:
-        """Take what has arrived, as much as fits into a turn of the loop."""
+        """Take what has arrived, as much as fits into a turn of the loop, for the caller of now."""
         if self._turn_due or self.ended:
             return
+        guard, self.caller = self._guard, None
+        if guard is not None and not guard.off:
+            self.caller = guard.current(self._connection)
+            if self.caller is None:
+                self.expel()
+                return
+        token = CALLER.set(self.caller)
+        try:
+            self._take_what_fits()
+        finally:
+            CALLER.reset(token)
+
+    def _take_what_fits(self) -> None:
         steps = size = 0
         incoming, outgoing = self._incoming, self._outgoing
         while not outgoing.paused:

@@ -57,6 +57,8 @@ class Close(enum.IntEnum):
     CREDITS_EXCEEDED = 4000
     DUPLICATE_TAG = 4001
     """The tag of an operation that is not answered yet."""
+    UNAUTHORIZED = 4002
+    """The credential of the stream has ended."""
 
 
 class Sink(WebSocketDataQueue):

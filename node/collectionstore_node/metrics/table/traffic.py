@@ -120,9 +120,49 @@ _WATCHES: Final = (
     ),
 )
 
+REFUSALS: Final = (
+    "missing",
+    "malformed",
+    "unknown",
+    "expired",
+    "not_yet",
+    "audience",
+    "signature",
+    "keys",
+    "unmapped",
+    "disabled",
+    "member",
+    "certificate",
+)
+"""Of credentials; `authn.refusals` says what they mean."""
+_AUTHENTICATION: Final = (
+    counter(
+        "authentications_total",
+        "Credentials that were checked and found valid; what a connection shows again is not counted",
+        Label("method", ("anonymous", "certificate", "jwt", "local", "password", "service_account", "token")),
+    ),
+    counter(
+        "authentication_refusals_total",
+        "Requests without a valid credential, by why; the client is not told. Tolerated ones went on without rights, "
+        "as access control is permissive",
+        Label("reason", REFUSALS),
+        Label("tolerated", ("false", "true")),
+    ),
+    counter("authentication_slowed_total", "Passwords that were not tried, as too many attempts had failed"),
+    counter("authentication_expelled_total", "Streams, watches and long requests ended with their credential"),
+    gauge("password_checks", "Passwords that are being checked, or wait for it"),
+    gauge(
+        "issuer_keys_age_seconds",
+        "Age of the keys of an issuer of tokens; absent as long as it has answered nothing",
+        Label("issuer", bound="issuers of the access configuration, at most 17"),
+    ),
+    gauge("issuers_without_keys", "Issuers none of whose tokens are accepted, as their keys are missing or too old"),
+)
+
 TRAFFIC: Final[Chapters] = (
     ("Peers", _PEERS),
     ("HTTP", _HTTP),
     ("Streams", _STREAMS),
     ("Watches", _WATCHES),
+    ("Authentication", _AUTHENTICATION),
 )
