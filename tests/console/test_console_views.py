@@ -11,7 +11,6 @@ from collectionstore_testkit.browsers.console import Console
 from collectionstore_testkit.browsers.member import Member, path_of
 
 POLL_MS = 5_000
-TOKEN = "cst_0123456789abcdef_secret"
 
 
 def test_the_overview_shows_members_conditions_and_requests(console: Console, member: Member) -> None:
@@ -181,65 +180,17 @@ def test_a_schema_is_tried_and_saved(console: Console, member: Member) -> None:
     assert member.send("GET", "/api/v1/collections/guests")["options"]["schema"]["mode"] == "strict"
 
 
+def test_access_that_is_off_is_said(console: Console) -> None:
+    console.open("access")
+
+    expect(console.page.get_by_text("Access control is off: whoever reaches this member")).to_be_visible()
+    expect(console.page.locator("#who")).to_have_text("access control is off")
+
+
 def test_the_audit_view_says_where_the_log_is(console: Console) -> None:
     console.open("audit")
 
     expect(console.page.get_by_text("csctl audit verify")).to_be_visible()
-
-
-def _guarded(console: Console, accepted: list[str]) -> None:
-    """Answer requests of the API as a member with access control does, by the credentials that are `accepted`."""
-
-    def guard(route: Route) -> None:
-        if route.request.headers.get("authorization") in accepted:
-            route.continue_()
-            return
-        problem = {"code": "unauthorized", "title": "Who asks is not known", "status": 401, "detail": "sign in"}
-        route.fulfill(status=401, content_type="application/problem+json", body=json.dumps(problem))
-
-    console.page.route("**/api/v1/**", guard)
-
-
-def test_a_token_signs_in_and_is_kept_in_the_tab_alone(console: Console, member: Member) -> None:
-    member.fill("secret", {})
-    page = console.page
-    _guarded(console, [f"Bearer {TOKEN}"])
-    console.open("collections")
-
-    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    page.get_by_role("textbox", name="Token").fill("wrong")
-    page.get_by_role("form", name="By token").get_by_role("button").click()
-    expect(page.get_by_role("alert")).to_contain_text("Who asks is not known")
-    assert page.evaluate("sessionStorage.length") == 0
-
-    page.get_by_role("textbox", name="Token").fill(TOKEN)
-    page.get_by_role("form", name="By token").get_by_role("button").click()
-    expect(page.get_by_role("link", name="secret", exact=True)).to_be_visible()
-    page.reload()
-    expect(page.get_by_role("link", name="secret", exact=True)).to_be_visible()
-    assert TOKEN not in page.evaluate("JSON.stringify(localStorage) + document.cookie + document.body.innerHTML")
-    assert TOKEN not in page.url
-
-    page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    assert page.evaluate("sessionStorage.length") == 0
-
-
-def test_credentials_that_end_lead_back_to_the_sign_in(console: Console, member: Member) -> None:
-    member.fill("secret", {})
-    page = console.page
-    accepted = [f"Bearer {TOKEN}"]
-    _guarded(console, accepted)
-    console.open("collections")
-    page.get_by_role("textbox", name="Token").fill(TOKEN)
-    page.get_by_role("form", name="By token").get_by_role("button").click()
-    expect(page.get_by_role("link", name="secret", exact=True)).to_be_visible()
-
-    accepted.clear()
-    page.get_by_role("button", name="Show").click()
-    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    expect(page.get_by_role("alert")).to_contain_text("not accepted any more")
-    assert page.evaluate("sessionStorage.length") == 0
 
 
 def test_keys_reach_everything(console: Console, member: Member) -> None:

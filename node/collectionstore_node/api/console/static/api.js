@@ -17,7 +17,7 @@ export class Problem extends Error {
   }
 }
 
-// What is told when the API no longer takes the credentials.
+// What is told when the API no longer takes the credentials; not of requests that try them, with `ends: false`.
 let expired = () => {};
 
 export function onExpired(run) {
@@ -42,7 +42,7 @@ export function newKey() {
   return Array.from(bytes, (one) => one.toString(16).padStart(2, "0")).join("");
 }
 
-export async function open(method, path, { body, type = "application/json", headers = {}, signal } = {}) {
+export async function open(method, path, { body, type = "application/json", headers = {}, signal, ends = true } = {}) {
   const sent = { ...headers };
   if (session.header) sent.Authorization = session.header;
   if (body !== undefined) sent["Content-Type"] = type;
@@ -72,7 +72,7 @@ export async function open(method, path, { body, type = "application/json", head
     // No problem details: a proxy has answered.
   }
   const problem = new Problem(answer.status, found, `the answer has the status ${answer.status}`);
-  if (answer.status === 401) expired(problem);
+  if (answer.status === 401 && ends) expired(problem);
   throw problem;
 }
 

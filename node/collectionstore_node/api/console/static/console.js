@@ -1,6 +1,6 @@
 // The console: finds the view of an address, and shows it to those who have signed in.
 
-import { get, onExpired, Problem } from "./api.js";
+import { call, get, onExpired, Problem } from "./api.js";
 import { h, link, say, show } from "./dom.js";
 import { ask, trouble } from "./parts.js";
 import { session } from "./session.js";
@@ -20,6 +20,7 @@ const main = document.getElementById("main");
 const sections = document.getElementById("sections");
 const who = document.getElementById("who");
 const out = document.getElementById("sign-out");
+const enter = document.getElementById("sign-in");
 
 const SECTIONS = [
   ["Overview", []],
@@ -76,6 +77,7 @@ async function render() {
   const signedIn = session.kind !== "none";
   sections.hidden = !signedIn;
   out.hidden = !signedIn || session.kind === "ambient";
+  enter.hidden = session.kind !== "ambient";
   if (!signedIn) {
     show(who);
     await view(current, signIn, [start, refused]);
@@ -111,36 +113,50 @@ async function view(current, run, rest) {
   document.title = title ? `${title.textContent} – Collection Store` : "Collection Store";
 }
 
+// What is shown of who uses the console. Throws where the API knows nobody by these credentials.
+async function identify() {
+  const found = await get("/api/v1/whoami", { ends: false });
+  const known = found.user && found.method !== "anonymous" ? found.user : "";
+  const without = found.mode === "Disabled" ? "access control is off" : "";
+  show(who, [known, without].filter(Boolean).join(", "));
+}
+
 async function start() {
-  refused = null;
   await identify();
+  refused = null;
   await render();
 }
 
-// Says who the API takes this person for. Not every member has to know: an older one has no such route.
-async function identify() {
-  try {
-    const found = await get("/api/v1/whoami");
-    show(who, found.user ?? "");
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    if (error.status === 401) throw error;
-    show(who);
-  }
-}
-
 onExpired((problem) => {
-  if (session.kind === "none") return;
+  // Without a credential a refusal is about that request, and there is nothing to end.
+  if (!session.header) return;
   session.end();
   refused = problem;
   queueMicrotask(render);
 });
 
-out.addEventListener("click", () => {
+function leave() {
   session.end();
-  refused = null;
   // The page is loaded anew, so that nothing of the session is left in memory.
   location.replace("/console");
+}
+
+out.addEventListener("click", async () => {
+  if (session.kind === "login") {
+    try {
+      await call("POST", "/api/v1/logout");
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      const text = "The member could not end the session. It ends by itself, and nothing of it is kept here.";
+      if (error.status !== 401 && !(await ask("Sign out here alone?", h("p", {}, text), { confirm: "Sign out" }))) return;
+    }
+  }
+  leave();
+});
+
+enter.addEventListener("click", () => {
+  session.end();
+  render();
 });
 
 document.getElementById("skip").addEventListener("click", (event) => {
@@ -201,25 +217,20 @@ window.addEventListener("unhandledrejection", (event) => {
 });
 
 async function begin() {
-  if (session.kind === "none") {
-    // Where no credential is needed, none is asked for.
-    try {
-      await get("/api/v1/collections?limit=1");
-      session.withoutCredentials();
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      if (error.status !== 401) {
-        show(main, trouble(error, { again: begin }));
-        return;
-      }
+  const before = session.kind;
+  // Where no credential is needed, none is asked for.
+  if (before === "none") session.withoutCredentials();
+  try {
+    await identify();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    if (error.status !== 401) {
+      if (before === "none") session.end();
+      show(main, trouble(error, { again: begin }));
+      return;
     }
-  }
-  if (session.kind !== "none") {
-    try {
-      await identify();
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-    }
+    session.end();
+    refused = before === "none" ? null : error;
   }
   await render();
 }

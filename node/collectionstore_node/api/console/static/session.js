@@ -1,5 +1,5 @@
 // Who uses the console. Credentials are in the session storage alone: they end with the tab, and no other origin and
-// no later visit has them.
+// no later visit has them. Of a password only the token is kept that the API gave for it.
 
 const KEY = "collectionstore.session";
 
@@ -19,19 +19,19 @@ function keep(session) {
 }
 
 export const session = {
-  // `none` before a sign-in, `bearer`, `basic`, or `ambient`: a client certificate, or no credential where none is needed.
+  // `none` before a sign-in, `token`, `login` (a token that ends when the person signs out), or `ambient`: a client
+  // certificate, or no credential where none is needed.
   get kind() {
     return current.kind;
   },
   get header() {
-    return current.header;
+    return current.token && `Bearer ${current.token}`;
   },
   withToken(token) {
-    keep({ kind: "bearer", header: `Bearer ${token}` });
+    keep({ kind: "token", token });
   },
-  withPassword(user, password) {
-    const bytes = new TextEncoder().encode(`${user}:${password}`);
-    keep({ kind: "basic", header: `Basic ${btoa(String.fromCharCode(...bytes))}` });
+  withLogin(token) {
+    keep({ kind: "login", token });
   },
   withoutCredentials() {
     keep({ kind: "ambient" });

@@ -1,6 +1,6 @@
-// The sign-in: by a token, by user and password, or by the client certificate that the browser has.
+// The sign-in: by user and password, by a token, or by the client certificate that the browser has.
 
-import { Problem, send } from "../api.js";
+import { call } from "../api.js";
 import { button, field, h, show } from "../dom.js";
 import { attempt } from "../parts.js";
 import { session } from "../session.js";
@@ -11,19 +11,15 @@ export async function signIn(target, context, start, refused) {
   const user = h("input", { name: "user", autocomplete: "username", required: true, spellcheck: "false", autocapitalize: "none" });
   const password = h("input", { name: "password", type: "password", autocomplete: "current-password", required: true });
 
-  // Tries credentials before they are kept for good.
+  // Keeps credentials only if the API takes them.
   const tried = async (keep) => {
-    keep();
+    await keep();
     try {
-      await send("GET", "/api/v1/collections?limit=1");
+      await start();
     } catch (error) {
-      // One that may not list collections is in nevertheless.
-      if (!(error instanceof Problem && error.status === 403)) {
-        session.end();
-        throw error;
-      }
+      session.end();
+      throw error;
     }
-    await start();
   };
 
   const form = (label, fields, keep) => {
@@ -46,6 +42,11 @@ export async function signIn(target, context, start, refused) {
     );
   };
 
+  // The password is sent once, and not kept.
+  const withPassword = async () => {
+    const made = await call("POST", "/api/v1/login", { body: { user: user.value, password: password.value }, ends: false });
+    session.withLogin(made.token);
+  };
   const certificate = button("Use a client certificate", () => attempt(certificate, outcome, () => tried(() => session.withoutCredentials())));
 
   show(
@@ -56,7 +57,7 @@ export async function signIn(target, context, start, refused) {
     h(
       "div",
       { class: "cards" },
-      form("By user and password", [field("User", user), field("Password", password)], () => session.withPassword(user.value, password.value)),
+      form("By user and password", [field("User", user), field("Password", password)], withPassword),
       form("By token", [field("Token", token)], () => session.withToken(token.value.trim()))
     ),
     h("p", {}, certificate, " that this browser has for this address."),
