@@ -128,13 +128,13 @@ def test_users_roles_and_tokens_are_administered(
 
     page.get_by_role("button", name="New role").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_label("Name").fill("librarian")
+    dialog.get_by_role("textbox", name="Name", exact=True).fill("librarian")
     dialog.get_by_label("As JSON").fill('{"rules": [{"verbs": ["read", "write"], "collections": ["books"]}]}')
     dialog.get_by_role("button", name="Save").click()
     expect(roles.locator("tr").filter(has_text="librarian")).to_be_visible()
 
     page.get_by_role("button", name="New user").click()
-    dialog.get_by_label("Name").fill("grace")
+    dialog.get_by_role("textbox", name="Name", exact=True).fill("grace")
     dialog.get_by_label("As JSON").fill('{"roles": ["librarian"]}')
     dialog.get_by_role("button", name="Save").click()
     expect(users.locator("tr").filter(has_text="grace")).to_contain_text("librarian")
