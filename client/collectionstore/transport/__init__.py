@@ -1,0 +1,1 @@
+"""How answers are got: streams and requests to one member, and what failed of them."""
