@@ -5,8 +5,11 @@ It has too many libraries to be unpacked into a folder.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import tempfile
+from pathlib import Path
 from typing import Final
 
 from collectionstore_testkit.commands import run
@@ -14,8 +17,8 @@ from collectionstore_testkit.errors import ToolUnavailable
 
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 _INSTALL_TIMEOUT_S: Final = 600.0
-_APT: Final = ("apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300")
-"""Concurrent test processes may all install: each waits for the others."""
+_LOCK: Final = Path(tempfile.gettempdir()) / "collectionstore-chromium.lock"
+"""Concurrent test processes may all have to install: the first does, and the others wait for it."""
 FLAGS: Final = (
     "--disable-gpu",
     "--disable-quic",
@@ -31,10 +34,10 @@ def program() -> str:
     """Return the path of a Chromium. Raises `ToolError` when there is none and none can be installed."""
     found = _found()
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        run([*_APT, "update"], environment=environment, timeout_s=_INSTALL_TIMEOUT_S)
-        install = [*_APT, "-y", "--no-install-recommends", "install", "chromium", "fonts-dejavu-core"]
-        run(install, environment=environment, timeout_s=_INSTALL_TIMEOUT_S)
+        with _LOCK.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _found() is None:
+                _install()
         found = _found()
     if found is None:
         raise ToolUnavailable("Chromium is not on the PATH: install the package chromium")
@@ -45,6 +48,13 @@ def flags() -> list[str]:
     """Return the flags of this machine: `FLAGS`, and what root needs."""
     # Chromium cannot set its sandbox up for root; the pages are our own.
     return [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+
+
+def _install() -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    packages = ("chromium", "fonts-dejavu-core")
+    for command in (["update"], ["-y", "--no-install-recommends", "install", *packages]):
+        run(["apt-get", "-qq", *command], environment=environment, timeout_s=_INSTALL_TIMEOUT_S)
 
 
 def _found() -> str | None:
