@@ -183,7 +183,7 @@ def test_a_schema_is_tried_and_saved(console: Console, member: Member) -> None:
 def test_access_that_is_off_is_said(console: Console) -> None:
     console.open("access")
 
-    expect(console.page.get_by_text("Access control is off: whoever reaches this member")).to_be_visible()
+    expect(console.page.get_by_text("Access control is off: every client that reaches this member")).to_be_visible()
     expect(console.page.locator("#who")).to_have_text("access control is off")
 
 

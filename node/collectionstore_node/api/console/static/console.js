@@ -113,7 +113,7 @@ async function view(current, run, rest) {
   document.title = title ? `${title.textContent} – Collection Store` : "Collection Store";
 }
 
-// What is shown of who uses the console. Throws where the API knows nobody by these credentials.
+// What is shown of who uses the console. Throws where the API does not take these credentials.
 async function identify() {
   const found = await get("/api/v1/whoami", { ends: false });
   const known = found.user && found.method !== "anonymous" ? found.user : "";

@@ -7,7 +7,7 @@ import { BadJson } from "./json.js";
 const ADVICE = {
   unauthorized: "Sign in with a credential that may do this.",
   too_many_attempts: "Wait before you try again.",
-  access_lockout: "Nobody could administer the store any more.",
+  access_lockout: "Without this the store could not be administered any more.",
   forbidden: "Your roles do not allow this. An administrator can grant it.",
   upgrade_pending: "All members must run this version first.",
   no_leader: "The cluster has no leader at the moment. Try again soon.",

@@ -275,7 +275,7 @@ export async function access(target, context) {
     await get("/api/v1/access", { signal, ends: false });
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    const open = you.mode === "Disabled" && h("p", { class: "notice" }, "Access control is off: whoever reaches this member may read and write everything. To prepare it, sign in as an operator; on a local cluster, with the token in its file admin.token.");
+    const open = you.mode === "Disabled" && h("p", { class: "notice" }, "Access control is off: every client that reaches this member may read and write everything. To prepare it, sign in as an operator; on a local cluster, with the token in its file admin.token.");
     show(target, head, open || trouble(error));
     return;
   }
