@@ -189,6 +189,7 @@ def test_hostile_data_is_text_in_a_conflict_and_in_a_refusal(console: Console, h
     _unharmed(page)
     page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Take the stored one").click()
+    expect(text).to_have_value(re.compile("<i>other</i>"))
     console.go("collections/hostile", "hostile")
     page.get_by_label("Filter").fill('{"<img src=x onerror=window.hacked=1>": {"$<b>": 1}}')
     page.get_by_role("button", name="Find").click()
