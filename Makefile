@@ -6,7 +6,7 @@ MANIFEST ?= examples/local.yaml
 CSCTL := .venv/bin/csctl
 SYNCED := .venv/.synced
 
-.PHONY: help install up status scale logs down clean test test-clusters test-packages lint types contracts check format test-upgrade attack bench bench-compare bench-operator bench-queries account measure mutants soak chaos observe \
+.PHONY: console help install up status scale logs down clean test test-clusters test-packages lint types contracts check format test-upgrade attack bench bench-compare bench-operator bench-queries account measure mutants soak chaos observe \
 	kube-up kube-down e2e generate images release guards
 
 help: ## List the commands
@@ -60,6 +60,7 @@ TYPED_TESTS := tests e2e/tests charts/tests images/tests release/tests observe/t
 types: $(SYNCED) ## Check types
 	@.venv/bin/mypy
 	@for folder in $(TYPED_TESTS); do .venv/bin/mypy $$folder || exit 1; done # apart: their modules have the same names
+	@.venv/bin/mypy examples/*/*.py
 
 contracts: $(SYNCED) ## Check that the layers hold, and that docs/architecture.md shows the rooms as they are
 	@.venv/bin/lint-imports
@@ -114,6 +115,9 @@ test-upgrade: $(SYNCED) ## Upgrade a local cluster from an older commit to this 
 
 observe: $(SYNCED) ## Scrape a local cluster, ask every panel, see alerts fire and clear, draw the dashboards
 	@.venv/bin/python -m collectionstore_observe
+
+console: $(SYNCED) ## Measure how the console loads, and take pictures of all of its views
+	@.venv/bin/python -m collectionstore_observe.console
 
 kube-up: $(SYNCED) ## Start a real Kubernetes with three nodes on this machine (root; builds it the first time)
 	@.venv/bin/python -m collectionstore_e2e.kube up

@@ -23,6 +23,7 @@ from collectionstore_observe.server import Job, configuration, running_prometheu
 from collectionstore_observe.workload import Workload
 from collectionstore_testkit.clusters.local import HOST, local_cluster
 from collectionstore_testkit.clusters.node_status import Nodes
+from collectionstore_testkit.tools import chromium
 
 NAME: Final = "demo"
 SIZE: Final = 3
@@ -78,7 +79,7 @@ async def run(options: Options) -> Findings:
     pages = dashboards.load(options.dashboards.glob("*.json"))
     files = rules.load(options.alerts.glob("*.yaml"))
     if options.draw:
-        browser.browser()
+        chromium.program()
     findings = Findings(dashboards=len(pages), rules=sum(1 for _ in rules.rules(files)))
     async with _started(options, files) as session:
         async with session.workload.running():

@@ -3,6 +3,7 @@
 - `servers.py`    the servers of a node's ports
 - `url_table.py`  the URL table, one line per route
 - `openapi/`      the description of the API, and the page that shows it
+- `console/`      the page for people, a client of the API
 - `stream/`       many operations in flight on one WebSocket
 - `handlers/`     one module per resource; each handler parses, calls `service.Store` and renders
 - `connections/`  bytes and connections: framing, hosts, slow clients

@@ -14,6 +14,7 @@ from collectionstore_node.api.budgets.sending import Sending
 from collectionstore_node.api.budgets.uploads import Uploads
 from collectionstore_node.api.connections.checks import IsOurs
 from collectionstore_node.api.connections.server import ApiServer
+from collectionstore_node.api.console import CONSOLE
 from collectionstore_node.api.http.accounting import Accounting
 from collectionstore_node.api.http.answers import Answer, json_answer
 from collectionstore_node.api.http.call import ApiContext, AuthorizeAdmin
@@ -86,7 +87,7 @@ def make_client_server(
     endpoint = StreamEndpoint(api, trace_operation)
     return _server(
         api,
-        described((*CLIENT, *streams(endpoint), *PROBES, *DEBUG)),
+        described((*CLIENT, *streams(endpoint), *CONSOLE, *PROBES, *DEBUG)),
         is_ours,
         trace,
         hot=hot,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from collectionstore_node.errors import InvalidPart, InvalidRequest
+from collectionstore_node.errors import InvalidPart, InvalidRequest, TooLarge
 from collectionstore_node.schemas import DEFAULTS_BYTES_MAX, SCHEMA_BYTES_MAX
 from collectionstore_node.service.access_requests import (
     ConfigureAccess,
@@ -161,6 +161,9 @@ def _check_validation(request: ValidateDocuments, limits: StoreLimits) -> None:
     ):
         if not least <= given <= most:
             raise InvalidPart("invalid_query", f"/{name}", f"{name} is {given}; allowed are {least} to {most}")
+    if request.draft is not None and len(request.draft) > limits.document_bytes_max:
+        bytes_max = limits.document_bytes_max
+        raise TooLarge(f"the document has {len(request.draft)} bytes; at most {bytes_max}", limit_bytes=bytes_max)
 
 
 def _check_access(request: AccessAction, limits: StoreLimits) -> None:

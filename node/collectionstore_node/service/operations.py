@@ -246,7 +246,7 @@ class ExportDocuments(msgspec.Struct, frozen=True, gc=False):
 
 
 class ValidateDocuments(msgspec.Struct, frozen=True, gc=False):
-    """Check documents of a collection whose ID is greater than `after` against a schema."""
+    """Check documents of a collection whose ID is greater than `after` against a schema, or one that is not stored."""
 
     collection: str
     schema: Schema | None
@@ -256,6 +256,8 @@ class ValidateDocuments(msgspec.Struct, frozen=True, gc=False):
     """How many are checked at most."""
     shown: int
     """Of how many the result says what is wrong."""
+    draft: bytes | None = None
+    """A document that is not stored, as compact JSON: it is checked in place of those of the collection."""
 
 
 Write: TypeAlias = Put | Delete

@@ -1,9 +1,9 @@
-"""`Validation`: the documents of a collection against its schema, or against one that may become it."""
+"""`Validation`: documents against the schema of a collection, or against one that may become it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from time import monotonic
 from typing import Final, TypeVar
 
@@ -16,10 +16,12 @@ from collectionstore_node.service.past import in_thread
 from collectionstore_node.service.queries import Queries
 from collectionstore_node.service.results import InvalidDocument, Validated
 from collectionstore_node.statemachine.costs import SCHEMA_STEPS_MAX
-from collectionstore_node.statemachine.reads import Listed, scan_documents
+from collectionstore_node.statemachine.reads import scan_documents
 
 T = TypeVar("T")
 _Steps = Generator[None, None, T]
+_Text = tuple[str, int, bytes]
+"""ID, revision and JSON of a document."""
 
 PAUSE_STEPS: Final = 100_000
 """Steps of schemas between two pauses, and bytes, of which each counts as one: a few milliseconds."""
@@ -30,7 +32,7 @@ TIME_SHARE: Final = 0.5
 
 
 class Validation:
-    """Checks of old documents: part of `Store`, whose errors they raise."""
+    """Checks of documents that are stored, or may be: part of `Store`, whose errors they raise."""
 
     __slots__ = ("_door", "_queries")
 
@@ -40,6 +42,8 @@ class Validation:
 
     async def check(self, request: ValidateDocuments, *, consistency: ReadConsistency, timeout_s: float) -> Validated:
         """Check documents in the order of their IDs, as many as the request allows and half of its time.
+
+        Of a request with a draft that alone, as one without ID and revision.
 
         Raises `InvalidRequest("collection_not_found")`, `InvalidPart("invalid_schema")` if there is no schema, and
         `ReadTimedOut`.
@@ -56,8 +60,11 @@ class Validation:
             schema = request.schema or configured.options.schema
             if schema is None:
                 raise InvalidPart("invalid_schema", "/schema", "the collection has no schema: give one to try")
+            if request.draft is not None:
+                return self._run(request, schema, iter([("", 0, request.draft)]), revision, due)
             found = scan_documents(replica.view, request.collection, after=request.after)
-            return self._run(request, schema, (listed for _, listed in found), revision, due)
+            texts = ((one.id, one.stored.revision, one.stored.value) for _, one in found)
+            return self._run(request, schema, texts, revision, due)
 
         return await in_thread(door, self._queries.thread, begin, timeout_s=deadline - clock())
 
@@ -65,26 +72,25 @@ class Validation:
         self,
         request: ValidateDocuments,
         schema: Schema,
-        found: Generator[Listed, None, None],
+        found: Iterator[_Text],
         revision: int,
         due: float,
     ) -> _Steps[Validated]:
         compiled = compile_schema(schema.text)
         result = Validated(revision=revision, version=schema.version)
         work, last = 0, request.after
-        for listed in found:
+        for document_id, document_revision, text in found:
             # With what would come next: a page that ends with the last document has no next one.
             if result.checked == request.limit or monotonic() >= due:
                 result.next_after = last
                 break
-            last = listed.id
-            text = listed.stored.value
+            last = document_id
             result.checked += 1
             violations = violations_in(compiled, schema, text)
             if violations:
                 result.invalid += 1
                 if len(result.documents) < request.shown:
-                    result.documents.append(InvalidDocument(listed.id, listed.stored.revision, violations))
+                    result.documents.append(InvalidDocument(document_id, document_revision, violations))
             work += DOCUMENT_STEPS + len(text) + min(compiled.steps(text), SCHEMA_STEPS_MAX)
             if work >= PAUSE_STEPS:
                 work = 0

@@ -1,1 +1,1 @@
-"""Programs that tests and benchmarks run: Helm, Prometheus, promtool and wrk, and the wheels that uv builds."""
+"""Programs that tests and benchmarks run: Chromium, Helm, Prometheus, promtool and wrk; wheels that uv builds."""

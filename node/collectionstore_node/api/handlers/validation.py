@@ -1,4 +1,4 @@
-"""A check of the documents of a collection against its schema, or against one that may become it."""
+"""A check of documents against the schema of a collection, or against one that may become it."""
 
 from __future__ import annotations
 
@@ -30,21 +30,32 @@ class ValidationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     """How many documents are checked at most."""
     show: int = SHOWN
     """Of how many the answer says what is wrong."""
+    document: dict[str, Any] | None = None
+    """A document that is not stored: it is checked, and no other one."""
+
+
+class _Draft(msgspec.Struct, frozen=True):
+    """The document of the body as it was sent: its numbers are those that are to be checked."""
+
+    document: msgspec.Raw = msgspec.Raw()
 
 
 async def validate(call: Call) -> Answer:
-    """Check documents against the schema of their collection, or against the one in the body, before it is set."""
+    """Check documents against the schema of their collection, or against the one in the body."""
     collection = collection_name(call.arguments[0])
     limits = call.api.limits
     rules = Rules(limits.depth_max, names_depth=0)
-    body = decode(await call.json_text(SCHEMA_BYTES_MAX + limits.control_bytes_max, rules), ValidationRequest)
     store = call.api.store
+    bytes_max = store.limits.document_bytes_max + SCHEMA_BYTES_MAX + limits.control_bytes_max
+    text = await call.json_text(bytes_max, rules)
+    body = decode(text, ValidationRequest)
+    draft = None if body.document is None else bytes(decode(text, _Draft).document)
     schema: Schema | None = None
     if body.schema is not None:
         options = await store.options.parsed(lambda: parse_options({"schema": body.schema}), timeout_s=call.timeout_s)
         schema = options.schema
     after = None if body.after is None else check_key(body.after, limits.key_bytes_max, "document id")
-    request = ValidateDocuments(collection, schema, after, body.limit, body.show)
+    request = ValidateDocuments(collection, schema, after, body.limit, body.show, draft)
     found = await store.validation.check(request, consistency=call.options.consistency, timeout_s=call.timeout_s)
     members = {
         "checked": found.checked,

@@ -59,11 +59,16 @@ def read_failed(headers: CIMultiDictProxy[str], revision: int) -> bool:
 
 
 def read_unchanged(headers: CIMultiDictProxy[str], revision: int) -> bool:
-    """Return whether the client has this revision already, by `If-None-Match` (weak comparison). Raises `Problem`."""
+    """Return whether the client has this revision already, by `If-None-Match`. Raises `Problem`."""
+    return unchanged(headers, str(revision))
+
+
+def unchanged(headers: CIMultiDictProxy[str], tag: str) -> bool:
+    """Return whether the client has what has this tag, by `If-None-Match` (weak comparison). Raises `Problem`."""
     if hdrs.IF_NONE_MATCH not in headers:
         return False
     tags = _tags(headers, hdrs.IF_NONE_MATCH)
-    return tags == "*" or str(revision) in {text for _, text in tags}
+    return tags == "*" or tag in {text for _, text in tags}
 
 
 def _tags(headers: CIMultiDictProxy[str], name: str) -> list[Tag] | Literal["*"]:

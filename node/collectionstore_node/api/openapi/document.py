@@ -121,6 +121,7 @@ _ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     "name": _NAME,
     "id": _TEXT,
     "key": _TEXT,
+    "file": _TEXT,
     "lease": {"type": "integer", "minimum": 1},
     "lock": {"type": "string", "pattern": f"^{LOCK_NAME.pattern}$"},
     "user": _USER,

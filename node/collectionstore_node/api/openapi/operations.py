@@ -106,6 +106,7 @@ LINES: Final = "application/x-ndjson"
 TABLE: Final = "text/csv"
 BYTES: Final = "application/octet-stream"
 TEXT: Final = "text/plain"
+FILES: Final = {"text/css": None, "text/javascript": None, "image/svg+xml": None}
 
 EVENTS: Final = {"application/json": ChangePage, LINES: ChangeEvent, "text/event-stream": str}
 """Which of them: by `wait` and by the Accept header."""
@@ -113,6 +114,7 @@ EVENTS: Final = {"application/json": ChangePage, LINES: ChangeEvent, "text/event
 CREATES: Final = frozenset({"If-None-Match", "Idempotency-Key"})
 WRITES: Final = frozenset({"If-Match", "If-None-Match", "Idempotency-Key"})
 READS: Final = frozenset({"If-Match", "If-None-Match"})
+CACHED: Final = frozenset({"If-None-Match"})
 RESUMES: Final = frozenset({"Last-Event-ID"})
 KEYED: Final = frozenset({"Idempotency-Key"})
 UPDATES: Final = frozenset({"If-Match", "Idempotency-Key"})
@@ -157,9 +159,11 @@ _TOKEN: Final = f"{_TOKENS}/{{token}}"
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/"): Operation("Pages", {200: Index}),
     ("GET", "/openapi.json"): Operation("Pages", {200: DOCUMENT}),
-    ("GET", "/docs"): Operation("Pages", {200: "text/html"}),
-    ("GET", "/docs/page.css"): Operation("Pages", {200: "text/css"}),
-    ("GET", "/docs/page.js"): Operation("Pages", {200: "text/javascript"}),
+    ("GET", "/docs"): Operation("Pages", {200: "text/html", 304: None}, None, CACHED),
+    ("GET", "/docs/page.css"): Operation("Pages", {200: "text/css", 304: None}, None, CACHED),
+    ("GET", "/docs/page.js"): Operation("Pages", {200: "text/javascript", 304: None}, None, CACHED),
+    ("GET", "/console"): Operation("Pages", {200: "text/html", 304: None}, None, CACHED),
+    ("GET", "/console/{file...}"): Operation("Pages", {200: FILES, 304: None}, None, CACHED),
     ("GET", _COLLECTIONS): Operation("Collections", {200: CollectionPage}),
     ("POST", _COLLECTIONS): Operation("Collections", {201: CollectionFacts}, NewCollection, KEYED),
     ("GET", _COLLECTION): Operation("Collections", {200: CollectionFacts}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from importlib.resources import files
 from typing import Final
 
@@ -11,20 +10,14 @@ import orjson
 
 from collectionstore_node import __version__
 from collectionstore_node.api.http.answers import JSON, Answer, json_answer
+from collectionstore_node.api.http.assets import REVALIDATED, Asset
 from collectionstore_node.api.http.call import Call, Handler
 from collectionstore_node.api.http.options import NONE
 from collectionstore_node.api.http.router import Route
 from collectionstore_node.api.openapi.document import describe
 
-_KEPT: Final = b"Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n"
-_PAGE: Final = (
-    b"Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
-    b"Referrer-Policy: no-referrer\r\n"
-)
-"""Nothing from another host, and nothing written into the page itself."""
-
 _LINKS: Final = {
+    "console": "/console",
     "documentation": "/docs",
     "openapi": "/openapi.json",
     "collections": "/api/v1/collections",
@@ -39,9 +32,9 @@ def described(routes: Iterable[Route]) -> tuple[Route, ...]:
     pages = (
         Route("GET", "/", _index, NONE),
         Route("GET", "/openapi.json", _openapi_of(given), NONE),
-        Route("GET", "/docs", _file("page.html", b"text/html; charset=utf-8"), NONE),
-        Route("GET", "/docs/page.css", _file("page.css", b"text/css; charset=utf-8"), NONE),
-        Route("GET", "/docs/page.js", _file("page.js", b"text/javascript; charset=utf-8"), NONE),
+        Route("GET", "/docs", _part("page.html"), NONE),
+        Route("GET", "/docs/page.css", _part("page.css"), NONE),
+        Route("GET", "/docs/page.js", _part("page.js"), NONE),
     )
     return (*given, *pages)
 
@@ -50,7 +43,7 @@ async def _index(call: Call) -> Answer:
     """Return the name and version of what answers here, and where its pages are."""
     return json_answer(
         {"name": "Collection Store", "version": __version__, "member": call.api.store.name, "links": _LINKS},
-        headers=_KEPT,
+        headers=REVALIDATED,
     )
 
 
@@ -65,19 +58,16 @@ def _openapi_of(routes: tuple[Route, ...]) -> Handler:
         if not made:
             # Once, and in a thread: it takes tens of milliseconds.
             made.append(await call.api.store.queries.checked(make, timeout_s=call.timeout_s))
-        return Answer(200, JSON + _KEPT, made[0])
+        return Answer(200, JSON + REVALIDATED, made[0])
 
     return openapi
 
 
-def _file(name: str, content_type: bytes) -> Handler:
+def _part(name: str) -> Handler:
+    asset = Asset(files("collectionstore_node.api.openapi") / "page" / name)
+
     async def page(call: Call) -> Answer:
         """Return a part of the page that shows the description of the API."""
-        return Answer(200, b"Content-Type: %s\r\n%s%s" % (content_type, _KEPT, _PAGE), _content(name))
+        return asset.answer(call.request.headers)
 
     return page
-
-
-@lru_cache
-def _content(name: str) -> bytes:
-    return (files("collectionstore_node.api.openapi") / "page" / name).read_bytes()

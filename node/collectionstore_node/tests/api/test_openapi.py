@@ -20,6 +20,7 @@ from schemathesis.checks import CHECKS
 
 from collectionstore_node import __version__
 from collectionstore_node.api import make_client_server
+from collectionstore_node.api.console import CONSOLE
 from collectionstore_node.api.http.call import Handler
 from collectionstore_node.api.http.problems import KINDS
 from collectionstore_node.api.http.router import Route
@@ -35,7 +36,7 @@ from collectionstore_node.tests.api.http_clients import Client
 from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics, render_nothing
 
 STREAM = Route("GET", "/api/v1/stream", cast(Handler, StreamEndpoint.open), frozenset())
-ROUTES = described((*CLIENT, STREAM, *PROBES, *DEBUG))
+ROUTES = described((*CLIENT, STREAM, *CONSOLE, *PROBES, *DEBUG))
 DOCUMENT = describe(ROUTES)
 
 
@@ -157,6 +158,7 @@ KNOWN: dict[str, Any] = {
     "lock": "job",
     "user": "ada",
     "role": "helpers",
+    "file": "console.js",
 }
 BODIES: dict[str, Any] = {
     "post_collections": {"name": "cities"},
