@@ -101,6 +101,7 @@ from collectionstore_node.service import Expirer, HistoryKeeper, IndexBuilder, S
 from collectionstore_node.settings import Settings
 from collectionstore_node.space import SpaceLimits
 from collectionstore_node.storage import Database, Tuning
+from collectionstore_node.storage.encryption.sources import key_source
 from collectionstore_node.transport import (
     PeerSecurity,
     RouteOverrides,
@@ -224,7 +225,7 @@ def _open(settings: Settings) -> Database:
         name=settings.name,
         tuning=tuning,
         limits=limits,
-        source=settings.encryption.source(),
+        source=key_source(settings.encryption),
     )
 
 
@@ -235,7 +236,7 @@ def _recover(settings: Settings, tuning: Tuning, limits: SpaceLimits) -> None:
         return
     new = NewIdentity(settings.cluster_id, settings.peer_advertise, settings.client_advertise)
     recovered = recover(
-        settings.data_dir, instruction, new, tuning=tuning, limits=limits, source=settings.encryption.source()
+        settings.data_dir, instruction, new, tuning=tuning, limits=limits, source=key_source(settings.encryption)
     )
     log.info(
         "directory.recovered",

@@ -17,8 +17,7 @@ from urllib.parse import urlsplit
 
 from collectionstore_node.audit.settings import AUDIT_OFF, AuditSettings, read_audit_settings
 from collectionstore_node.audit.settings import VARIABLES as AUDIT_VARIABLES
-from collectionstore_node.storage.encryption.settings import NOT_ENCRYPTED, EncryptionSettings
-from collectionstore_node.storage.encryption.sources import is_service_url
+from collectionstore_node.encryption_settings import NOT_ENCRYPTED, EncryptionSettings, is_service_url
 from collectionstore_telemetry.tracing.settings import TRACES_OFF, TraceSettings, read_trace_settings
 
 T = TypeVar("T")

@@ -12,9 +12,10 @@ from collectionstore_e2e.harness.kinds import CLUSTER, SECRET, Object
 from collectionstore_e2e.harness.scenario import scenario
 from collectionstore_e2e.product.installation import operator
 from collectionstore_e2e.product.store import MEMBERS, READY_S, Store
-from collectionstore_operator.manifests.statefulset import KEYS, ROOT
-from collectionstore_operator.resource import labels
 
+ROOT: Final = "/var/lib/collectionstore"
+KEYS: Final = "/etc/collectionstore/encryption-keys"
+RESTART: Final = "collectionstore.io/restart"
 MARKER: Final = "d2b5f1c8-nobody-else-reads-this"
 SEALED_S: Final = 600.0
 LOADED_S: Final = 240.0
@@ -77,7 +78,7 @@ async def volumes_are_encrypted_by_a_rolling_restart(context: Context) -> None:
             await context.client.patch(SECRET, "keys", _secret("2026-02"))
             for member in MEMBERS:
                 await context.kubectl.exec(member, "python3", "-c", WAITED, "2026-02", timeout_s=LOADED_S + 60)
-            restart = {"metadata": {"annotations": {labels.RESTART: "2026-02"}}}
+            restart = {"metadata": {"annotations": {RESTART: "2026-02"}}}
             await context.client.patch(CLUSTER, store.name, restart)
             await store.until_settled(3, timeout_s=SEALED_S)
             await load.working()

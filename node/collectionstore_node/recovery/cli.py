@@ -14,7 +14,7 @@ from collectionstore_node.recovery.adoption import adopt
 from collectionstore_node.recovery.instruction import Instruction
 from collectionstore_node.recovery.rewrite import BUMP_MAX, BUMP_REVISION, NewIdentity, recover
 from collectionstore_node.settings import InvalidSetting, encryption_settings
-from collectionstore_node.storage.encryption.sources import KeySource
+from collectionstore_node.storage.encryption.sources import KeySource, key_source
 
 _NONCE: Final = re.compile(r"[0-9a-f]{16,64}")
 
@@ -35,10 +35,10 @@ bump_revision_option = click.option(
 )
 
 
-def key_source() -> KeySource | None:
+def given_source() -> KeySource | None:
     """Return the source of keys that the node's variables name, for a directory that is encrypted."""
     try:
-        return encryption_settings(os.environ).source()
+        return key_source(encryption_settings(os.environ))
     except InvalidSetting as error:
         raise click.UsageError(str(error)) from error
 
@@ -69,7 +69,7 @@ def recover_command(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--survivor") from error
     new = NewIdentity(cluster_id, peer_address, client_address, bump_revision)
-    click.echo(msgspec.json.encode(recover(data_dir, instruction, new, source=key_source())._asdict()).decode())
+    click.echo(msgspec.json.encode(recover(data_dir, instruction, new, source=given_source())._asdict()).decode())
 
 
 @click.command("collectionstore-node adopt")
@@ -102,4 +102,4 @@ def adopt_command(
     if not _NONCE.fullmatch(request):
         raise click.BadParameter("16 to 64 hexadecimal digits are allowed", param_hint="--request")
     new = NewIdentity(cluster_id, peer_address, client_address, bump_revision, name=name, keeps_epoch=False)
-    click.echo(msgspec.json.encode(adopt(data_dir, request, new, source=key_source())._asdict()).decode())
+    click.echo(msgspec.json.encode(adopt(data_dir, request, new, source=given_source())._asdict()).decode())

@@ -29,6 +29,7 @@ from collectionstore_node.backup.stored import (
     open_backup,
 )
 from collectionstore_node.settings import InvalidSetting, encryption_settings
+from collectionstore_node.storage.encryption.sources import key_source
 
 
 @click.command()
@@ -87,7 +88,7 @@ def restore(
     A node that starts on it leads the cluster alone; other members join as usual. Nothing is ever restored over data.
     """
     try:
-        source = encryption_settings(os.environ).source()
+        source = key_source(encryption_settings(os.environ))
     except InvalidSetting as error:
         raise click.UsageError(str(error)) from error
     member = NewMember(cluster_id, name, peer_address, client_address, source)

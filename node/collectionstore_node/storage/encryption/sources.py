@@ -14,11 +14,11 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
-from urllib.parse import urlsplit
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
+from collectionstore_node.encryption_settings import EncryptionSettings
 from collectionstore_node.errors import DataDirectoryRefused
 from collectionstore_node.storage.encryption.key_files import KeyFiles
 
@@ -156,11 +156,13 @@ class KeyService:
         return _decoded(found.encode() if isinstance(found, str) else b"", f"the encryption service {where}")
 
 
-def is_service_url(url: str) -> bool:
-    """Return whether a service may be asked there: what is sent is a key, so not in the clear over a network."""
-    parts = urlsplit(url)
-    local = parts.hostname in ("127.0.0.1", "::1", "localhost")
-    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and local))
+def key_source(settings: EncryptionSettings) -> KeySource | None:
+    """Return the source that settings name; None for none."""
+    if settings.keys_dir is not None:
+        return DirectoryOfKeys(settings.keys_dir)
+    if settings.command:
+        return KeyCommand(settings.command)
+    return KeyService(settings.url, settings.token_file) if settings.url else None
 
 
 def _decoded(answer: bytes, where: str) -> bytes:

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import pytest
 
+from collectionstore_node.encryption_settings import is_service_url
 from collectionstore_node.errors import DataDirectoryRefused
 from collectionstore_node.settings import InvalidSetting, encryption_settings
 from collectionstore_node.storage.corruption import Corrupted
@@ -23,7 +24,7 @@ from collectionstore_node.storage.encryption.sources import (
     KeyCommand,
     KeyService,
     Wrapped,
-    is_service_url,
+    key_source,
 )
 
 KEY = bytes(range(32))
@@ -140,11 +141,11 @@ def test_a_key_goes_over_a_network_by_https_only(given: str, allowed: bool) -> N
 
 def test_settings_name_one_source(tmp_path: Path) -> None:
     """None without them; two are refused, and so is a service that keys would go to in the clear."""
-    assert encryption_settings({}).source() is None
+    assert key_source(encryption_settings({})) is None
     found = encryption_settings({"COLLECTIONSTORE_ENCRYPTION_COMMAND": "kms -k 'a b'"})
     assert found.command == ("kms", "-k", "a b")
-    assert isinstance(found.source(), KeyCommand)
-    directory = encryption_settings({"COLLECTIONSTORE_ENCRYPTION_KEYS_DIR": str(tmp_path)}).source()
+    assert isinstance(key_source(found), KeyCommand)
+    directory = key_source(encryption_settings({"COLLECTIONSTORE_ENCRYPTION_KEYS_DIR": str(tmp_path)}))
     assert isinstance(directory, DirectoryOfKeys)
     for wrong in (
         {"COLLECTIONSTORE_ENCRYPTION_URL": "http://kms.example"},
