@@ -367,6 +367,7 @@ async def _serve(
     stack.callback(store.queries.close)
     stack.callback(store.watches.close)
     noting = asyncio.create_task(TokenUses(store.access, asyncio.sleep).run(), name="tokens")
+    noting.add_done_callback(_report)
     stack.push_async_callback(cancel_and_wait, noting)
     series = HttpSeries(metrics, inflight_max=store_limits.inflight_requests_max)
     WriteSeries(metrics, store.writes)
@@ -441,6 +442,12 @@ def _ended(local: LocalMember, task: asyncio.Task[None]) -> None:
     """End the member when a task that should run as long as it does has failed: nobody would notice otherwise."""
     if not task.cancelled() and (error := task.exception()) is not None:
         local.wakeup.fail(error)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """Log the failure of a task without which the member serves as well."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        task.get_loop().call_exception_handler({"message": f"the task {task.get_name()} failed", "exception": error})
 
 
 async def _reload_certificates(transport: Transport, clients: ClientTls | None) -> None:
