@@ -438,16 +438,16 @@ def _anyone(_request: web.BaseRequest) -> bool:
     return True
 
 
-def _ended(local: LocalMember, task: asyncio.Task[None]) -> None:
-    """End the member when a task that should run as long as it does has failed: nobody would notice otherwise."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        local.wakeup.fail(error)
-
-
 def _report(task: asyncio.Task[None]) -> None:
     """Log the failure of a task without which the member serves as well."""
     if not task.cancelled() and (error := task.exception()) is not None:
         task.get_loop().call_exception_handler({"message": f"the task {task.get_name()} failed", "exception": error})
+
+
+def _ended(local: LocalMember, task: asyncio.Task[None]) -> None:
+    """End the member when a task that should run as long as it does has failed: nobody would notice otherwise."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        local.wakeup.fail(error)
 
 
 async def _reload_certificates(transport: Transport, clients: ClientTls | None) -> None:
