@@ -73,15 +73,26 @@ def hidden(document: dict[str, Any], masks: Masks) -> dict[str, Any]:
                 found[name] = rest
         elif type(value) is list and inner:
             elements = _hidden_elements(value, inner)
-            if any(one != _SHOWN for one in elements):
+            if elements:
                 found[name] = elements
         elif not _shows_scalars(inner):
             found[name] = value
     return found
 
 
-_SHOWN: Final[tuple[()]] = ()
+_SHOWN: Final = object()
 """Stands for an element of which nothing is hidden, so that the others keep their places."""
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two results of `hidden` are equal, types included: `1`, `1.0` and `true` are three values."""
+    if type(one) is not type(other):
+        return False
+    if type(one) is dict:
+        return one.keys() == other.keys() and all(same(value, other[name]) for name, value in one.items())
+    if type(one) is list:
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
 
 
 def _shown_elements(values: list[Value], masks: Masks) -> list[Value]:
@@ -98,16 +109,19 @@ def _shown_elements(values: list[Value], masks: Masks) -> list[Value]:
 
 
 def _hidden_elements(values: list[Value], masks: Masks) -> list[Any]:
+    """Return what is hidden of each element, up to the last of which something is; none if nothing is."""
     scalars = _shows_scalars(masks)
     found: list[Any] = []
     for one in values:
         if type(one) is dict:
             found.append(hidden(one, masks) or _SHOWN)
         elif type(one) is list:
-            inner = _hidden_elements(one, masks)
-            found.append(inner if any(each != _SHOWN for each in inner) else _SHOWN)
+            found.append(_hidden_elements(one, masks) or _SHOWN)
         else:
             found.append(_SHOWN if scalars else one)
+    # An element more of which everything is shown hides nothing.
+    while found and found[-1] is _SHOWN:
+        found.pop()
     return found
 
 
