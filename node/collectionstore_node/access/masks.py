@@ -60,7 +60,10 @@ def shown(document: dict[str, Any], masks: Masks) -> dict[str, Any]:
 
 
 def hidden(document: dict[str, Any], masks: Masks) -> dict[str, Any]:
-    """Return the rest: what none of `masks` shows, with the objects and arrays around it."""
+    """Return the rest: what none of `masks` shows, with the objects and arrays around it.
+
+    To compare with that of another document: values are with their types, as `1`, `1.0` and `true` are three.
+    """
     found: dict[str, Any] = {}
     for name, value in document.items():
         inner = _within(masks, name)
@@ -76,23 +79,12 @@ def hidden(document: dict[str, Any], masks: Masks) -> dict[str, Any]:
             if elements:
                 found[name] = elements
         elif not _shows_scalars(inner):
-            found[name] = value
+            found[name] = _typed(value)
     return found
 
 
 _SHOWN: Final = object()
 """Stands for an element of which nothing is hidden, so that the others keep their places."""
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two results of `hidden` are equal, types included: `1`, `1.0` and `true` are three values."""
-    if type(one) is not type(other):
-        return False
-    if type(one) is dict:
-        return one.keys() == other.keys() and all(same(value, other[name]) for name, value in one.items())
-    if type(one) is list:
-        return len(one) == len(other) and all(map(same, one, other))
-    return bool(one == other)
 
 
 def _shown_elements(values: list[Value], masks: Masks) -> list[Value]:
@@ -118,11 +110,18 @@ def _hidden_elements(values: list[Value], masks: Masks) -> list[Any]:
         elif type(one) is list:
             found.append(_hidden_elements(one, masks) or _SHOWN)
         else:
-            found.append(_SHOWN if scalars else one)
+            found.append(_SHOWN if scalars else _typed(one))
     # An element more of which everything is shown hides nothing.
     while found and found[-1] is _SHOWN:
         found.pop()
     return found
+
+
+def _typed(value: Value) -> Any:
+    """Return what equals that of another value only if their types are the same, too."""
+    if type(value) is dict:
+        return {name: _typed(one) for name, one in value.items()}
+    return [_typed(one) for one in value] if type(value) is list else (type(value), value)
 
 
 def _within(masks: Masks, name: str) -> Masks | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-from collectionstore_node.access.masks import EVERYTHING, Mask, Masks, hidden, mask_of, same, shown
+from collectionstore_node.access.masks import EVERYTHING, Mask, Masks, hidden, mask_of, shown
 from collectionstore_node.access.modes import Mode
 from collectionstore_node.access.roles import Effect, Role, Rule, kinds_of, names_of, verbs_of
 from collectionstore_node.access.verbs import VERBS_OF, Kind, Verb
@@ -83,7 +83,7 @@ class DocumentView:
         if not self.masked:
             return True
         return all(
-            same(hidden(before, masks), hidden(after, masks))
+            hidden(before, masks) == hidden(after, masks)
             for document in (before, after)
             for masks in self._hiders(document)
         )
