@@ -60,10 +60,7 @@ def shown(document: dict[str, Any], masks: Masks) -> dict[str, Any]:
 
 
 def hidden(document: dict[str, Any], masks: Masks) -> dict[str, Any]:
-    """Return the rest: what none of `masks` shows, with the objects and arrays around it.
-
-    To compare with that of another document: values are with their types, as `1`, `1.0` and `true` are three.
-    """
+    """Return the rest: what none of `masks` shows, with the objects and arrays around it."""
     found: dict[str, Any] = {}
     for name, value in document.items():
         inner = _within(masks, name)
@@ -118,7 +115,10 @@ def _hidden_elements(values: list[Value], masks: Masks) -> list[Any]:
 
 
 def _typed(value: Value) -> Any:
-    """Return what equals that of another value only if their types are the same, too."""
+    """Return what equals that of another value only if their types do, too: `1`, `1.0` and `true` are three.
+
+    What is hidden is for comparing: a write must leave it as it is.
+    """
     if type(value) is dict:
         return {name: _typed(one) for name, one in value.items()}
     return [_typed(one) for one in value] if type(value) is list else (type(value), value)
