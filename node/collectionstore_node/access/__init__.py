@@ -8,6 +8,7 @@
 - `masks.py` `rights.py`      what is shown of a document; the compiled rights of one caller
 - `tokens.py`                 the text of bearer tokens, and the digest of their secrets
 - `policy.py`                 from roles and users to the rights of a caller
+- `inheritance.py`            which roles may inherit which
 - `administration.py`         who could still administer after a change
 
 The evaluation, for a verb on a resource:

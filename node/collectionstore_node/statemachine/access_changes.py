@@ -14,6 +14,7 @@ import msgspec
 
 from collectionstore_node.access.builtin import BUILT_IN
 from collectionstore_node.access.configuration import parse_configuration, roles_named
+from collectionstore_node.access.inheritance import closure, flaw_of, rules_of
 from collectionstore_node.access.roles import exact_collections, parse_role
 from collectionstore_node.access.users import USER_RULES_MAX, parse_user
 from collectionstore_node.errors import InvalidRequest
@@ -50,7 +51,6 @@ from collectionstore_node.statemachine.costs import PARSE_COST, READ_COST_BYTES
 from collectionstore_node.statemachine.header import Header
 from collectionstore_node.statemachine.keys import ACCESS_KEY, role_key, token_record_key, tokens_prefix, user_key
 from collectionstore_node.statemachine.lockout import Change, locks_out
-from collectionstore_node.statemachine.role_graph import closure, flaw_of, rules_of
 from collectionstore_node.statemachine.view import Overlay
 
 USERS_MAX: Final = 1_000

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 from collectionstore_node.access.builtin import BUILT_IN
 from collectionstore_node.access.roles import ALL_RULES_MAX, DEPTH_MAX
-from collectionstore_node.statemachine.access import RoleRecord
+
+
+class Inheriting(Protocol):
+    """What is asked of a role here."""
+
+    @property
+    def inherits(self) -> tuple[str, ...]:
+        """Names of the roles whose rules count as well."""
+
+    @property
+    def rules(self) -> int:
+        """How many rules it has by itself."""
 
 
 class Flaw(NamedTuple):
@@ -21,12 +32,12 @@ class Flaw(NamedTuple):
     """The role by which it would, or how much there may be."""
 
 
-def flaw_of(roles: dict[str, RoleRecord], name: str, made: RoleRecord) -> Flaw | None:
-    """Return what is wrong with `roles` once the one called `name` is `made`; None for nothing.
+def flaw_of(others: Mapping[str, Inheriting], name: str, made: Inheriting) -> Flaw | None:
+    """Return what is wrong with all roles once the one called `name` is `made`; None for nothing.
 
     Roles that inherit it are looked at, too: their chains become longer by it, and their rules more.
     """
-    roles = roles | {name: made}
+    roles = {**others, name: made}
     inherits = {one: record.inherits for one, record in roles.items()}
     for at, parent in enumerate(made.inherits):
         if parent == name or name in closure((parent,), inherits.get):
@@ -64,7 +75,7 @@ def _height(name: str, inherits: dict[str, tuple[str, ...]], known: dict[str, in
     return height
 
 
-def rules_of(name: str, record: RoleRecord | None) -> int:
+def rules_of(name: str, record: Inheriting | None) -> int:
     """Return how many rules a role has by itself; `record` is None for one that is built in, or does not exist."""
     if name in BUILT_IN:
         return len(BUILT_IN[name].rules)
