@@ -273,6 +273,8 @@ async def test_permissive_lets_in_and_counts_what_it_would_refuse(
     assert (await client.get(ADA, Authorization="Bearer cst_x")).status == 200
     _, header = await members.token("ada")
     assert await whoami(client, header) == ("ada", "token")
+    for target in ("/status", "/metrics"):
+        assert (await client.get(target)).status == 200
     assert watched.metrics.counts["missing", True] >= 1
     assert watched.metrics.counts["unknown", True] >= 1
     await members.configure()
