@@ -265,6 +265,17 @@ async def test_anonymous_callers_get_in_where_they_have_roles(client: Client, me
     refused(await client.get(ADA))
 
 
+async def test_without_access_control_a_credential_is_looked_at_where_it_is_asked_for_alone(
+    client: Client, members: Members
+) -> None:
+    _, header = await members.token("ada")
+    await members.configure(mode="Disabled")
+    assert await whoami(client, header) == ("ada", "token")
+    assert (await client.get("/api/v1/whoami", Authorization="Bearer cst_x")).json["user"] is None
+    assert (await client.get("/api/v1/whoami")).json["user"] is None
+    assert (await client.get(ADA, Authorization="Bearer cst_x")).status == 200
+
+
 async def test_permissive_lets_in_and_counts_what_it_would_refuse(
     client: Client, members: Members, watched: Watched
 ) -> None:
