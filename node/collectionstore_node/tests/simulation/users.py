@@ -111,5 +111,5 @@ def check_access(hosts: list[Host]) -> None:
         view = one.database.state
         record = read_access(view)
         assert (record.users, record.roles) == (len(list(scan_users(view))), len(list(scan_roles(view))))
-        changed = [one.revision for _, one in (*scan_users(view), *scan_roles(view))]
+        changed = [user.revision for _, user in scan_users(view)] + [role.revision for _, role in scan_roles(view)]
         assert access_revision(view) >= max(changed, default=0)

@@ -206,7 +206,7 @@ class World:
         check_access(self.admin.expected)
         self.trace.note(b"indexer", *(part for one in sorted(self.indexer.answers.items()) for part in one))
         self.trace.note(b"mortals", *sorted(self.mortals.answers.values()))
-        self.trace.note(b"administrator", *(part for one in sorted(self.administrator.answers.items()) for part in one))
+        self.trace.note(b"administrator", *sorted(self.administrator.answers.values()))
         verdict = check(self.workload.history)
         assert verdict.ok, verdict.explanation
 
