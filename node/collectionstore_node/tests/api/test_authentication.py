@@ -378,6 +378,10 @@ async def test_a_password_is_set_by_administrators_and_ends_what_the_former_open
 ) -> None:
     target = "/api/v1/users/ada/password"
     refused(await client.put(target, {"password": "correct horse"}))
+    await members.user("bob", roles=["writer"])
+    _, writer = await members.token("bob")
+    (await client.put(target, {"password": "correct horse"}, Authorization=writer)).problem(403, "forbidden")
+    (await client.delete(target, Authorization=writer)).problem(403, "forbidden")
     await members.send("PUT", target, {"password": "correct horse"})
     header = basic("ada", "correct horse")
     assert await whoami(client, header) == ("ada", "password")
