@@ -24,7 +24,7 @@ from collectionstore_node.authn.authenticator import Authenticator
 from collectionstore_node.authn.headers import Basic
 from collectionstore_node.authn.identities import Identity, Presented
 from collectionstore_node.authn.refusals import Reason, Refused, TooManyAttempts
-from collectionstore_node.errors import NodeError, NotNow, Overloaded
+from collectionstore_node.errors import NodeError, NotNow
 from collectionstore_node.ports import LOOPBACK, network_of
 
 SWEEP_S: Final = 0.4
@@ -145,7 +145,7 @@ class Guard:
             return None
         if identity.epoch == self._epoch and self._now_s < identity.until_s:
             return identity.caller
-        return self.current(line)
+        return None if identity.tolerated else self.current(line)
 
     def known(self, line: Line, header: str | None) -> Caller | None:
         """Return the caller of a request with this header, if it is the one of the request before; None if not.
@@ -155,7 +155,10 @@ class Guard:
         identity = line.identity
         if identity is None or identity.header is not header:
             return None
-        return identity.caller if self.authenticator.is_current(identity) else self.current(line)
+        if self.authenticator.is_current(identity):
+            return identity.caller
+        # What was refused before may not be any more.
+        return None if identity.tolerated else self.current(line)
 
     def current(self, line: Line) -> Caller | None:
         """Return the caller of the last request of a connection, None if it is none any more."""
@@ -178,15 +181,12 @@ class Guard:
         except Refused as refused:
             line.identity = None
             identity = self._tolerated(line, refused.reason, header)
-        except TooManyAttempts as slowed:
-            self._metrics.slowed()
-            raise too_many_attempts(slowed) from None
-        except Overloaded:
-            raise
-        except NotNow:
-            # This member cannot learn whether a token is new. Where refusals are only told, that is no reason for one.
+        except (TooManyAttempts, NotNow) as later:
+            # Where refusals are only told, that it is not known now is no reason for one.
+            if isinstance(later, TooManyAttempts):
+                self._metrics.slowed()
             if self.authenticator.mode is Mode.ENFORCED:
-                raise
+                raise too_many_attempts(later) if isinstance(later, TooManyAttempts) else later from None
             line.identity = None
             identity = self._tolerated(line, Reason.UNKNOWN, header)
         else:
@@ -201,7 +201,7 @@ class Guard:
         values = request.headers.getall(hdrs.AUTHORIZATION, ())
         try:
             return (await self.authenticator.identify(self._presented(line, values))).caller
-        except (Refused, TooManyAttempts):
+        except (Refused, TooManyAttempts, NotNow):
             return None
 
     async def log_in(self, line: Line, given: Basic) -> Caller:

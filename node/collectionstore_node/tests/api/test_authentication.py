@@ -74,13 +74,17 @@ class Connection:
     async def ask(self, *requests: bytes) -> list[int]:
         """Send requests at once, and return the statuses of their answers."""
         self._writer.write(b"".join(requests))
-        found = []
-        for _ in requests:
-            head = (await read_head(self._reader)).decode()
-            length = next(line for line in head.split("\r\n") if line.lower().startswith("content-length:"))
-            await self._reader.readexactly(int(length.partition(":")[2]))
-            found.append(int(head.split(" ")[1]))
-        return found
+        return [(await self._answer())[0] for _ in requests]
+
+    async def read(self, request: bytes) -> Any:
+        """Send a request, and return the body of its answer."""
+        self._writer.write(request)
+        return orjson.loads((await self._answer())[1])
+
+    async def _answer(self) -> tuple[int, bytes]:
+        head = (await read_head(self._reader)).decode()
+        length = next(line for line in head.split("\r\n") if line.lower().startswith("content-length:"))
+        return int(head.split(" ")[1]), await self._reader.readexactly(int(length.partition(":")[2]))
 
 
 @pytest.fixture
@@ -574,6 +578,27 @@ async def test_the_metrics_port_asks_for_the_right_to_monitor(
             (await client.get(target, Authorization=reader)).problem(403, "forbidden")
             assert (await client.get(target, Authorization=monitor)).status == 200
     await runner.cleanup()
+
+
+async def test_permissive_slows_nobody_down(client: Client, members: Members) -> None:
+    await members.configure(mode="Permissive")
+    for at in range(12):
+        assert (await client.get(ADA, Authorization=basic("ada", f"guess-{at}"))).status == 200
+    await members.configure()
+    (await client.get(ADA, Authorization=basic("ada", "guess"))).problem(429, "too_many_attempts")
+
+
+async def test_who_was_tolerated_is_asked_again(members: Members, connection: Connection) -> None:
+    await members.configure(mode="Permissive")
+    _, header = await members.token("ada")
+    await members.user("ada", disabled=True)
+    request = f"GET /api/v1/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: {header}\r\n\r\n".encode()
+    document = f"GET {ADA} HTTP/1.1\r\nHost: x\r\nAuthorization: {header}\r\n\r\n".encode()
+    assert await connection.ask(document, document) == [200, 200]
+    assert (await connection.read(request))["method"] == "anonymous"
+    await members.user("ada")
+    assert await connection.ask(document, document) == [200, 200]
+    assert (await connection.read(request))["user"] == "ada"
 
 
 async def test_permissive_asks_no_leader_before_it_lets_in(client: Client, members: Members, watched: Watched) -> None:
