@@ -98,6 +98,11 @@ class Identity:
         self.header: str | None = None
         """The very object that held the header, as it is remembered by its bytes: compared by identity only."""
 
+    @property
+    def tolerated(self) -> bool:
+        """Whether its credential was refused, and it goes on as refusals are not enforced."""
+        return isinstance(self.proof, NoProof) and self.proof.tolerated
+
     def at(self, address: str) -> Identity:
         """Return the same for a connection from `address`: one of its own, as it keeps its header in it."""
         caller = self.caller

@@ -24,7 +24,7 @@ from collectionstore_node.authn.authenticator import Authenticator
 from collectionstore_node.authn.headers import Basic
 from collectionstore_node.authn.identities import Identity, Presented
 from collectionstore_node.authn.refusals import Reason, Refused, TooManyAttempts
-from collectionstore_node.errors import NotNow, Overloaded
+from collectionstore_node.errors import NodeError, NotNow
 from collectionstore_node.ports import LOOPBACK, network_of
 
 SWEEP_S: Final = 0.4
@@ -106,7 +106,10 @@ class Guard:
     ) -> None:
         """`allows` says whether a caller may do something now."""
         self.authenticator = authenticator
-        self._directory = authenticator.directory
+        self._policy = authenticator.directory.policy
+        self._epoch = 0
+        self._now_s = 0.0
+        """As of the last call of `on`."""
         self._metrics = metrics
         self._allows = allows
         self._loop = asyncio.get_running_loop()
@@ -117,9 +120,32 @@ class Guard:
     @property
     def off(self) -> bool:
         """Whether callers are of no interest."""
-        return self._directory.mode is Mode.DISABLED
+        return self._policy().mode is Mode.DISABLED
 
     # Callers
+
+    def on(self) -> bool:
+        """Return whether callers are asked for, and take the time: `known_now` goes by it, in the same turn."""
+        try:
+            policy = self._policy()
+        except NodeError:
+            # The state cannot be read. The general path says so: nobody is known here.
+            self._epoch = 0
+            return True
+        if policy.mode is Mode.DISABLED:
+            return False
+        self._epoch = self.authenticator.epoch_at(policy.revision)
+        self._now_s = self.authenticator.wall_s()
+        return True
+
+    def known_now(self, line: Line, header: str | None) -> Caller | None:
+        """Do as `known`, behind `on`: for many requests at once."""
+        identity = line.identity
+        if identity is None or identity.header is not header or not self._epoch:
+            return None
+        if identity.epoch == self._epoch and self._now_s < identity.until_s:
+            return identity.caller
+        return None if identity.tolerated else self.current(line)
 
     def known(self, line: Line, header: str | None) -> Caller | None:
         """Return the caller of a request with this header, if it is the one of the request before; None if not.
@@ -129,7 +155,10 @@ class Guard:
         identity = line.identity
         if identity is None or identity.header is not header:
             return None
-        return identity.caller if self.authenticator.is_current(identity) else self.current(line)
+        if self.authenticator.is_current(identity):
+            return identity.caller
+        # What was refused before may not be any more.
+        return None if identity.tolerated else self.current(line)
 
     def current(self, line: Line) -> Caller | None:
         """Return the caller of the last request of a connection, None if it is none any more."""
@@ -152,15 +181,12 @@ class Guard:
         except Refused as refused:
             line.identity = None
             identity = self._tolerated(line, refused.reason, header)
-        except TooManyAttempts as slowed:
-            self._metrics.slowed()
-            raise too_many_attempts(slowed) from None
-        except Overloaded:
-            raise
-        except NotNow:
-            # This member cannot learn whether a token is new. Where refusals are only told, that is no reason for one.
+        except (TooManyAttempts, NotNow) as later:
+            # Where refusals are only told, that it is not known now is no reason for one.
+            if isinstance(later, TooManyAttempts):
+                self._metrics.slowed()
             if self.authenticator.mode is Mode.ENFORCED:
-                raise
+                raise too_many_attempts(later) if isinstance(later, TooManyAttempts) else later from None
             line.identity = None
             identity = self._tolerated(line, Reason.UNKNOWN, header)
         else:
@@ -175,7 +201,7 @@ class Guard:
         values = request.headers.getall(hdrs.AUTHORIZATION, ())
         try:
             return (await self.authenticator.identify(self._presented(line, values))).caller
-        except (Refused, TooManyAttempts):
+        except (Refused, TooManyAttempts, NotNow):
             return None
 
     async def log_in(self, line: Line, given: Basic) -> Caller:
@@ -192,7 +218,9 @@ class Guard:
         return identity.caller
 
     def require(self, caller: Caller | None, verb: Verb, kind: Kind, name: str) -> None:
-        """Refuse a caller without this right. Raises `Problem` 403."""
+        """Refuse a caller without this right, where refusals are enforced. Raises `Problem` 403."""
+        if self.authenticator.mode is not Mode.ENFORCED:
+            return
         if caller is None or not self._allows(caller, verb, kind, name):
             raise Problem("forbidden", f"this needs the right to {verb.value} the {kind.value} {name}".rstrip())
 
@@ -235,17 +263,20 @@ class Guard:
 
     def _sweep(self) -> None:
         """Again and again, as long as there is something to look at."""
-        if self.off:
-            self._sweep_later()
-            return
         self._sweep_some(list(self._followed), 0)
 
     def _sweep_some(self, lines: list[Line], begin: int) -> None:
         end = begin + SLICE
-        for line in lines[begin:end]:
-            followed = self._followed.get(line)
-            if followed is not None:
-                self._look(line, followed)
+        try:
+            looked_at = () if self.off else lines[begin:end]
+            for line in looked_at:
+                followed = self._followed.get(line)
+                if followed is not None:
+                    self._look(line, followed)
+        except NodeError as error:
+            # The driver ends the node for what is wrong with its storage; until then it is looked at again.
+            log.debug("authentication.not_swept", reason=type(error).__name__)
+            end = len(lines)
         if end < len(lines):
             self._loop.call_soon(self._sweep_some, lines, end)
         else:

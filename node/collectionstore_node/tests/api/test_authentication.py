@@ -15,7 +15,7 @@ from collectionstore_node.access.modes import Mode
 from collectionstore_node.api import ApiServer, make_client_server, make_probe_server
 from collectionstore_node.api.http import guard as guards_module
 from collectionstore_node.api.stream.websocket import Close
-from collectionstore_node.errors import NotNow
+from collectionstore_node.errors import NotNow, StorageFailed
 from collectionstore_node.service import Store
 from collectionstore_node.tests.api.conftest import LIMITS, STORE_LIMITS, _render
 from collectionstore_node.tests.api.guards import AS_OWNER, OWNER, Watched
@@ -74,13 +74,17 @@ class Connection:
     async def ask(self, *requests: bytes) -> list[int]:
         """Send requests at once, and return the statuses of their answers."""
         self._writer.write(b"".join(requests))
-        found = []
-        for _ in requests:
-            head = (await read_head(self._reader)).decode()
-            length = next(line for line in head.split("\r\n") if line.lower().startswith("content-length:"))
-            await self._reader.readexactly(int(length.partition(":")[2]))
-            found.append(int(head.split(" ")[1]))
-        return found
+        return [(await self._answer())[0] for _ in requests]
+
+    async def read(self, request: bytes) -> Any:
+        """Send a request, and return the body of its answer."""
+        self._writer.write(request)
+        return orjson.loads((await self._answer())[1])
+
+    async def _answer(self) -> tuple[int, bytes]:
+        head = (await read_head(self._reader)).decode()
+        length = next(line for line in head.split("\r\n") if line.lower().startswith("content-length:"))
+        return int(head.split(" ")[1]), await self._reader.readexactly(int(length.partition(":")[2]))
 
 
 @pytest.fixture
@@ -265,6 +269,17 @@ async def test_anonymous_callers_get_in_where_they_have_roles(client: Client, me
     refused(await client.get(ADA))
 
 
+async def test_without_access_control_a_credential_is_looked_at_where_it_is_asked_for_alone(
+    client: Client, members: Members
+) -> None:
+    _, header = await members.token("ada")
+    await members.configure(mode="Disabled")
+    assert await whoami(client, header) == ("ada", "token")
+    assert (await client.get("/api/v1/whoami", Authorization="Bearer cst_x")).json["user"] is None
+    assert (await client.get("/api/v1/whoami")).json["user"] is None
+    assert (await client.get(ADA, Authorization="Bearer cst_x")).status == 200
+
+
 async def test_permissive_lets_in_and_counts_what_it_would_refuse(
     client: Client, members: Members, watched: Watched
 ) -> None:
@@ -273,6 +288,8 @@ async def test_permissive_lets_in_and_counts_what_it_would_refuse(
     assert (await client.get(ADA, Authorization="Bearer cst_x")).status == 200
     _, header = await members.token("ada")
     assert await whoami(client, header) == ("ada", "token")
+    for target in ("/status", "/metrics"):
+        assert (await client.get(target)).status == 200
     assert watched.metrics.counts["missing", True] >= 1
     assert watched.metrics.counts["unknown", True] >= 1
     await members.configure()
@@ -365,6 +382,10 @@ async def test_a_password_is_set_by_administrators_and_ends_what_the_former_open
 ) -> None:
     target = "/api/v1/users/ada/password"
     refused(await client.put(target, {"password": "correct horse"}))
+    await members.user("bob", roles=["writer"])
+    _, writer = await members.token("bob")
+    (await client.put(target, {"password": "correct horse"}, Authorization=writer)).problem(403, "forbidden")
+    (await client.delete(target, Authorization=writer)).problem(403, "forbidden")
     await members.send("PUT", target, {"password": "correct horse"})
     header = basic("ada", "correct horse")
     assert await whoami(client, header) == ("ada", "password")
@@ -559,6 +580,27 @@ async def test_the_metrics_port_asks_for_the_right_to_monitor(
     await runner.cleanup()
 
 
+async def test_permissive_slows_nobody_down(client: Client, members: Members) -> None:
+    await members.configure(mode="Permissive")
+    for at in range(12):
+        assert (await client.get(ADA, Authorization=basic("ada", f"guess-{at}"))).status == 200
+    await members.configure()
+    (await client.get(ADA, Authorization=basic("ada", "guess"))).problem(429, "too_many_attempts")
+
+
+async def test_who_was_tolerated_is_asked_again(members: Members, connection: Connection) -> None:
+    await members.configure(mode="Permissive")
+    _, header = await members.token("ada")
+    await members.user("ada", disabled=True)
+    request = f"GET /api/v1/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: {header}\r\n\r\n".encode()
+    document = f"GET {ADA} HTTP/1.1\r\nHost: x\r\nAuthorization: {header}\r\n\r\n".encode()
+    assert await connection.ask(document, document) == [200, 200]
+    assert (await connection.read(request))["method"] == "anonymous"
+    await members.user("ada")
+    assert await connection.ask(document, document) == [200, 200]
+    assert (await connection.read(request))["user"] == "ada"
+
+
 async def test_permissive_asks_no_leader_before_it_lets_in(client: Client, members: Members, watched: Watched) -> None:
     async def catch_up() -> None:
         raise NotNow("no leader")
@@ -568,3 +610,22 @@ async def test_permissive_asks_no_leader_before_it_lets_in(client: Client, membe
     assert (await client.get(ADA, Authorization=unknown)).status == 503
     await members.configure(mode="Permissive")
     assert (await client.get(ADA, Authorization=unknown)).status == 200
+
+
+async def test_what_lasts_is_looked_at_again_when_the_state_could_not_be_read(
+    members: Members, session: aiohttp.ClientSession, port: int, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token_id, header = await members.token("ada")
+    async with WatchClients(session, port).open("collections/people:watch", Authorization=header) as watch:
+        failed = asyncio.Event()
+        policy = watched.guard._policy
+
+        def broken() -> Any:
+            failed.set()
+            raise StorageFailed("the disk is gone")
+
+        monkeypatch.setattr(watched.guard, "_policy", broken)
+        await failed.wait()
+        monkeypatch.setattr(watched.guard, "_policy", policy)
+        await members.revoke(token_id)
+        assert (await watch.event())["code"] == "unauthorized"
