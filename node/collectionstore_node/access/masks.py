@@ -75,7 +75,7 @@ def shows(masks: Masks, path: Path) -> bool:
 
 def hidden(document: dict[str, Any], masks: Masks) -> dict[str, Any]:
     """Return the rest: what none of `masks` shows, with the objects and arrays around it."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, value in document.items():
         inner = _within(masks, name)
         if inner is None:

@@ -56,7 +56,7 @@ from collectionstore_node.service.operations import (
 )
 from collectionstore_node.service.operations import CompareField as Field
 from collectionstore_node.service.queries import parse_find
-from collectionstore_node.service.results import Code, refused_index
+from collectionstore_node.service.results import Code, ReadResult, refused_index
 from collectionstore_node.service.tickets import parse_ticket
 from collectionstore_node.service.updates import Changes
 from collectionstore_node.statemachine.access_commands import PutRole
@@ -187,7 +187,9 @@ async def test_a_document_of_others_looks_absent_in_every_read(scene: Scene) -> 
         )
         assert listed.items == ("ada", "cyd")
         # What a member has applied, without a confirmation, and what was confirmed for many.
-        assert store.read_at_once(ref("bob")).stored is None
+        at_once = store.read_at_once(ref("bob"))
+        assert isinstance(at_once, ReadResult)
+        assert at_once.stored is None
 
 
 async def test_a_document_of_others_looks_absent_to_writes_and_is_not_replaced(scene: Scene) -> None:
