@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from heapq import merge
-from itertools import islice
 from operator import itemgetter
 from typing import Final, NamedTuple, TypeVar
 
@@ -60,6 +59,8 @@ from collectionstore_node.statemachine.access_checks import (
 from collectionstore_node.statemachine.access_commands import Asked, UseTokens
 from collectionstore_node.statemachine.commands import Command
 
+PAGE_BYTES_MAX: Final = 256 << 10
+"""A page of users, roles or tokens ends with the one that reaches this: it is rendered at once."""
 USE_NOTED_MS: Final = 60 * 60 * 1000
 """The use of a token is noted in the state if the last note is older than this."""
 NOTE_TIMEOUT_S: Final = 10.0
@@ -74,6 +75,11 @@ class UserFacts(NamedTuple):
     name: str
     record: UserRecord
 
+    @property
+    def text(self) -> bytes:
+        """What is large of it."""
+        return self.record.body
+
 
 class RoleFacts(NamedTuple):
     """A role."""
@@ -82,12 +88,22 @@ class RoleFacts(NamedTuple):
     record: RoleRecord | None
     """None for one that every store has."""
 
+    @property
+    def text(self) -> bytes:
+        """What is large of it."""
+        return b"" if self.record is None else self.record.body
+
 
 class TokenFacts(NamedTuple):
     """A token."""
 
     id: str
     record: TokenRecord
+
+    @property
+    def text(self) -> bytes:
+        """What is large of it."""
+        return self.record.description.encode()
 
 
 P = TypeVar("P", UserFacts, RoleFacts, TokenFacts)
@@ -263,10 +279,15 @@ class Access:
         return self._page(of_user, request.limit)
 
     def _page(self, found: Iterable[P], limit: int) -> ListResult[P]:
-        """Return the first of `found`, which are named by their first element."""
-        items = tuple(islice(found, limit + 1))
-        more = items[limit - 1][0] if len(items) > limit else None
-        return ListResult(items[:limit], more, self._door.replica.revision)
+        """Return the first of `found`, which are named by their first element: at most `limit`, of bounded size."""
+        items: list[P] = []
+        size = 0
+        for one in found:
+            if len(items) == limit or size >= PAGE_BYTES_MAX:
+                return ListResult(tuple(items), items[-1][0], self._door.replica.revision)
+            items.append(one)
+            size += len(one.text)
+        return ListResult(tuple(items), None, self._door.replica.revision)
 
     async def read_access(self, *, consistency: ReadConsistency, timeout_s: float) -> AccessResult:
         """Return the access configuration, and how much there is of the rest."""
