@@ -30,6 +30,7 @@ from collectionstore_node.service.access_requests import (
     ReadUser,
 )
 from collectionstore_node.service.door import Door, Propose
+from collectionstore_node.service.idempotency import request_text
 from collectionstore_node.service.operations import ReadConsistency
 from collectionstore_node.service.policies import AppliedPolicy
 from collectionstore_node.service.results import ListResult, Outcome
@@ -202,15 +203,12 @@ class Access:
             return Asked(enforced=enforced, time_ms=now_ms)
         return Asked(caller.user, caller.roles, enforced, now_ms)
 
-    async def change(
-        self, action: AccessAction, *, key: str | None, timeout_s: float, request: bytes | None = None
-    ) -> Outcome:
-        """Make a change. Returns the outcome, whatever its code. Raises `OutcomeUnknown`.
-
-        `request` identifies it under an idempotency key, where the action differs from one attempt to the next.
-        """
+    async def change(self, action: AccessAction, *, key: str | None, timeout_s: float) -> Outcome:
+        """Make a change. Returns the outcome, whatever its code. Raises `OutcomeUnknown`."""
         # BEFORE the time is asked for: a change that is not admitted reaches nothing.
         self._door.admit(action)
+        # BEFORE it is said who asks, and when: a repeated request is the same one a second later.
+        request = None if key is None else request_text(action)
         if not isinstance(action, CreateToken | UseTokens):
             action = replace(action, asked=self.asked())
         return await self._propose(action, key, timeout_s, request=request)
