@@ -12,7 +12,8 @@ from collectionstore_node.changes.selection import Selection
 from collectionstore_node.changes.shown import Command, commands
 from collectionstore_node.changes.tokens import ALL, Position, Tokens
 from collectionstore_node.errors import InvalidRequest
-from collectionstore_node.statemachine.history import ChangeKind, kept_after, scan_changes
+from collectionstore_node.statemachine.history import ChangeKind, kept_after
+from collectionstore_node.statemachine.images import whole_changes
 from collectionstore_node.statemachine.reads import Listed
 from collectionstore_node.statemachine.view import View
 
@@ -81,7 +82,7 @@ class Cursor:
         after = self.position.revision if self.position.passed == ALL else self.position.revision - 1
         # Many records may have no changes at all.
         until = min(revision, after + STEP_REVISIONS)
-        return self._advance(commands(scan_changes(view, after, until), self._tokens), until, eyes)
+        return self._advance(commands(whole_changes(view, after, until), self._tokens), until, eyes)
 
     def _gone(self, view: View) -> Step | None:
         kept = kept_after(view)

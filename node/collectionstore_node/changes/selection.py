@@ -82,6 +82,8 @@ class Selection(msgspec.Struct, frozen=True):
         if asked is None or type(shown.change.ref) is not DocumentRef:
             # Of a collection, or a raw value: no filter is about those.
             return False
+        if shown.omitted:
+            return False  # it may have matched
         new, old = shown.new(), shown.old()
         if new is not None:
             check_values(new.value, asked)
@@ -99,7 +101,7 @@ class Selection(msgspec.Struct, frozen=True):
     def _event(self, shown: Shown, *, left: bool, last: bool) -> Event:
         if not left and not self.before and self.project is None:
             return Event("change", shown.token, shown.text(last=last))
-        if self.project is None or type(shown.change.ref) is not DocumentRef:
+        if self.project is None or shown.omitted or type(shown.change.ref) is not DocumentRef:
             images = shown.images(before=self.before)
         else:
             new, old = shown.new(), shown.old() if self.before else None

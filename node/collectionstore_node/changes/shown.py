@@ -12,13 +12,15 @@ import orjson
 from collectionstore_node.changes.tokens import ALL, Position, Tokens
 from collectionstore_node.documents.paths import ID, REVISION
 from collectionstore_node.statemachine.commands import DocumentRef, KeyRef
-from collectionstore_node.statemachine.history import Change, ChangeKind
+from collectionstore_node.statemachine.history import OMITTED, Change, ChangeKind
 from collectionstore_node.statemachine.index_catalog import decode_indexes
 from collectionstore_node.statemachine.stored import Stored, decode_stored
 
 OPS: Final[dict[ChangeKind, str]] = {kind: kind.name.lower() for kind in ChangeKind}
 """What a change is called in events: insert, replace, update, delete, expire, create_collection, ..."""
 LAST: Final = b',"last":true}'
+OMITTED_MEMBER: Final = b',"omitted":true'
+"""Stands for a document or value that is not there any more."""
 CHANGE_BYTES: Final = 512
 """What a change takes in memory beside its records."""
 
@@ -89,9 +91,14 @@ class Shown:
         change = self.change
         return CHANGE_BYTES + len(change.before or b"") + len(change.after or b"")
 
+    @property
+    def omitted(self) -> bool:
+        """Whether what it left is not known any more: it was large, and its collection has been dropped since."""
+        return self.change.after == OMITTED
+
     def new(self) -> Stored | None:
-        """Return the record that it left, None if there is none."""
-        if self._new is None and self.change.after is not None:
+        """Return the record that it left, None if there is none, or it is not there any more (`omitted`)."""
+        if self._new is None and self.change.after:
             self._new = decode_stored(self.change.after)
         return self._new
 
@@ -133,6 +140,8 @@ class Shown:
         ref = self.change.ref
         if ref is None:
             return b""  # the records are those of the catalog
+        if self.omitted:
+            return OMITTED_MEMBER
         if type(ref) is KeyRef:
             return value_members(b"value", self.new()) + (value_members(b"before", self.old()) if before else b"")
         new, old = self.new(), self.old() if before else None

@@ -9,7 +9,8 @@ from collectionstore_node.changes import Cursor, Event, Eyes, Recent, Tokens, co
 from collectionstore_node.changes.cursor import Step as Told
 from collectionstore_node.changes.events import FAILED
 from collectionstore_node.errors import InvalidRequest, ManyDeleted, NotNow
-from collectionstore_node.statemachine.history import kept_after, scan_changes
+from collectionstore_node.statemachine.history import kept_after
+from collectionstore_node.statemachine.images import whole_changes
 from collectionstore_node.statemachine.view import View
 
 RECENT_BYTES_MAX: Final = 4 << 20
@@ -92,7 +93,7 @@ class Round:
                 recent.clear(revision)
                 return
             found, size, until = [], 0, revision
-            for command in commands(scan_changes(view, recent.end, revision), self._tokens):
+            for command in commands(whole_changes(view, recent.end, revision), self._tokens):
                 found.append(command)
                 size += command.size_bytes
                 if size >= CATCH_UP_BYTES:

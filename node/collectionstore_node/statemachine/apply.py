@@ -171,7 +171,7 @@ def apply_batch(
             answers[position] = msgspec.structs.replace(outcome, items=tuple(values))
             values = []
     catalog.finish()
-    record = None if changes is None else keep(overlay, header, changes, len(commands))
+    record = None if changes is None else keep(overlay, header, changes, len(commands), catalog.key)
     # LAST: it takes all writes of the entry into the digest and stores the header, in the same batch as the writes, so
     # that a crash cannot leave one without the other.
     update_digest(overlay, header, chain, outcomes)

@@ -15,6 +15,8 @@ from functools import partial
 from itertools import chain, islice
 from typing import Final, NamedTuple
 
+import msgspec
+
 from collectionstore_node.documents.updates import Condition
 from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.statemachine.catalog import Catalog
@@ -38,7 +40,7 @@ from collectionstore_node.statemachine.costs import (
     TRANSACTION_PATTERNS_MAX,
     TRANSACTION_QUERIES_MAX,
 )
-from collectionstore_node.statemachine.history import Change, ChangeKind, kept_after, scan_changes
+from collectionstore_node.statemachine.history import OMITTED, Change, ChangeKind, kept_after, scan_changes
 from collectionstore_node.statemachine.searching import NoCollection, Search, TooCostly, patterns_in
 from collectionstore_node.statemachine.transactions import apply_transaction
 from collectionstore_node.statemachine.view import Overlay, View
@@ -230,6 +232,10 @@ def _unchanged(
         # Each record is counted as well: entries that have changed nothing have one.
         kept_changes = scan_changes(overlay, oldest, looked=partial(search.look_at, 0))
         for change in chain(kept_changes, _at_hand(catalog, oldest)):
+            if change.after == OMITTED and change.ref is not None and change.collection in asked:
+                # What it left is what the next change of it has met, or what is there now.
+                key = catalog.key(change.ref)
+                change = msgspec.structs.replace(change, after=None if key is None else overlay.get(key))
             search.look_at(len(change.before or b"") + len(change.after or b""))
             for query in asked.get(change.collection, ()):
                 if change.revision > query.since and _matters(search, query, change):

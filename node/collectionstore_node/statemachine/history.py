@@ -9,6 +9,9 @@ The history is bounded by the replicated time and by bytes (`Limits`). Records a
 once it has so many bytes, or has lasted so long, and the oldest ones are dropped whole, as one range. So an entry pays
 for its own record and a few comparisons, and now and then for one range, whatever the sizes of what goes.
 
+A large record behind a change is not in it: it is the record of now, or the one that the next change of its key has
+met. Which one that is, a key beside the history says, so that finding it takes three reads, however long ago it was.
+
 Dropping a collection is one change, whatever the number of its documents: what they were is not kept, so the collection
 cannot be read any more as it was before its drop.
 
@@ -28,8 +31,17 @@ from collectionstore_node.errors import InvariantViolated
 from collectionstore_node.statemachine.codec import decode_own
 from collectionstore_node.statemachine.commands import Code, DocumentRef, LimitHistory, Outcome, Ref
 from collectionstore_node.statemachine.header import Header, History, read_header
-from collectionstore_node.statemachine.keys import HISTORY, SEGMENTS_KEY, history_key, history_revision, prefix_end
+from collectionstore_node.statemachine.keys import (
+    HISTORY,
+    SEGMENTS_KEY,
+    SUCCESSORS,
+    history_key,
+    history_revision,
+    prefix_end,
+    successor_prefix,
+)
 from collectionstore_node.statemachine.levels import CHANGES
+from collectionstore_node.statemachine.stored import revisions_of
 from collectionstore_node.statemachine.view import Overlay, View
 
 
@@ -65,7 +77,7 @@ class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The stored record before the change, None if there was none: of the document or value (`stored`), of the
     collection in the catalog, or of the index (`index_catalog.encode_indexes`)."""
     after: bytes | None
-    """The same behind it."""
+    """The same behind it; OMITTED where it is large, and was not looked for or is not there any more."""
     time_ms: int = 0
     """Replicated time of its entry."""
 
@@ -86,6 +98,10 @@ class Limits(NamedTuple):
 LIMITS: Final = Limits()
 LIMIT_MIN_BYTES: Final = 8 << 20
 """The lowest bound that `LimitHistory` may set; the highest is that of LIMITS."""
+INLINE_BYTES: Final = 1 << 10
+"""A longer record behind a change is OMITTED from the history. Shorter ones are in it: to find one costs more than to
+write it again."""
+OMITTED: Final = b""
 _SEGMENTS_MIN: Final = 4
 """A lower bound of the whole lowers that of a segment: at least so many there are."""
 
@@ -111,6 +127,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
 
 
 _KEY_BYTES: Final = len(history_key(0))
+_REVISION_BYTES: Final = 8
 _encode: Final = msgspec.msgpack.Encoder().encode
 _entry_decoder: Final = msgspec.msgpack.Decoder(Entry)
 _segments_decoder: Final = msgspec.msgpack.Decoder(list[Segment])
@@ -127,12 +144,18 @@ def begin(header: Header) -> list[Row] | None:
 
 
 def keep(
-    overlay: Overlay, header: Header, changes: list[Row], commands: int, limits: Limits | None = None
+    overlay: Overlay,
+    header: Header,
+    changes: list[Row],
+    commands: int,
+    key_of: Callable[[Ref], bytes | None],
+    limits: Limits | None = None,
 ) -> bytes | None:
     """Count the changes of an entry in `header`, drop what is too old or too much, and return the record to store.
 
     `commands` is how many the entry has: without any it has no revision, and no record. Store the record with
-    `Overlay.put_unhashed`, under the header's revision. `limits` are LIMITS, except in tests.
+    `Overlay.put_unhashed`, under the header's revision. `key_of` returns where a document or value is stored, None if
+    its collection is gone. `limits` are LIMITS, except in tests.
     """
     limits = limits or LIMITS
     history, time_ms = header.history, header.time_ms
@@ -143,10 +166,11 @@ def keep(
         limits = limits._replace(bytes_max=most, segment_bytes=min(limits.segment_bytes, most // _SEGMENTS_MIN))
     record = None
     if commands:
+        linked = _omit(overlay, history.kept_after, changes, key_of)
         record = _encode((time_ms, changes))
         if not history.open_bytes:
             history.open_ms = time_ms
-        size = _KEY_BYTES + len(record)
+        size = _KEY_BYTES + len(record) + linked
         history.size_bytes += size
         history.open_bytes += size
     if (
@@ -159,6 +183,26 @@ def keep(
         if history.kept_after == header.revision:
             return None  # the record alone was more than may be kept
     return record
+
+
+def _omit(overlay: Overlay, kept: int, changes: list[Row], key_of: Callable[[Ref], bytes | None]) -> int:
+    """Take the large records behind changes out of them, and link to the change each that was met; return their bytes.
+
+    A record that was met is what an earlier change has left behind. Of those up to `kept` nothing is asked any more.
+    """
+    size = 0
+    for at, (revision, position, kind, ref, collection, before, after) in enumerate(changes):
+        if ref is None:
+            continue
+        if after is not None and len(after) > INLINE_BYTES:
+            changes[at] = revision, position, kind, ref, collection, before, OMITTED
+        if before is not None and len(before) > INLINE_BYTES:
+            left, key = revisions_of(before)[0], key_of(ref)
+            if left > kept and key is not None:
+                link = successor_prefix(left) + key
+                overlay.put_unhashed(link, revision.to_bytes(_REVISION_BYTES))
+                size += len(link) + _REVISION_BYTES
+    return size
 
 
 def limit_history(header: Header, limit: LimitHistory, revision: int) -> Outcome:
@@ -189,6 +233,7 @@ def _tidy(overlay: Overlay, header: Header, history: History, limits: Limits) ->
         last, closed_ms, _ = segments[dropped - 1]
         # From the beginning of all: what is kept may begin behind what is there (`Header.bump`).
         overlay.drop_range(HISTORY, history_key(last + 1))
+        overlay.drop_range(SUCCESSORS, successor_prefix(last + 1))
         if last > history.kept_after:
             history.kept_after, history.kept_ms = last, closed_ms
         del segments[:dropped]
@@ -238,7 +283,7 @@ def scan_changes(
 ) -> Iterator[Change]:
     """Yield the changes with `after < revision <= until`, in order, lazily; None for no end. As `scan_entries`.
 
-    `looked` is called behind each record that is read: many may have no changes.
+    `looked` is called behind each record that is read: many may have no changes. What is OMITTED is not looked for.
     """
     for key, data in view.scan(history_key(after + 1), prefix_end(HISTORY)):
         if looked is not None:

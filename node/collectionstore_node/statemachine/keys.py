@@ -26,6 +26,7 @@ LEASES: Final = b"\x0d"
 OPTIONS: Final = b"\x0b"
 HISTORY: Final = b"\x0e"
 CONSUMERS: Final = b"\x0f"
+SUCCESSORS: Final = b"\x12"
 SEQUENCES: Final = b"\x11"
 USERS: Final = b"\x13"
 ROLES: Final = b"\x14"
@@ -154,6 +155,11 @@ def history_revision(key: bytes) -> int:
     """Return the revision in a `history_key`."""
     number: int = _NUMBER.unpack_from(key, len(HISTORY))[0]
     return number
+
+
+def successor_prefix(revision: int) -> bytes:
+    """Return the prefix of what came next to the large records of a revision; append the storage key of one of them."""
+    return SUCCESSORS + _NUMBER.pack(revision)
 
 
 def options_key(collection_id: int) -> bytes:

@@ -10,7 +10,7 @@ import orjson
 from collectionstore_node.changes import Cursor, Event, Position, Recent, Selection, Tokens, commands
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import Action, Command, Outcome, encode_batch
-from collectionstore_node.statemachine.history import scan_changes
+from collectionstore_node.statemachine.images import whole_changes
 from collectionstore_node.statemachine.levels import CHANGES
 from collectionstore_node.statemachine.reads import read_revision
 from collectionstore_node.statemachine.view import Overlay
@@ -32,7 +32,7 @@ def recent_of(view: MemoryView, begin: int = 0, bytes_max: int = 1 << 20) -> Rec
     recent = Recent(bytes_max)
     recent.clear(begin)
     until = read_revision(view)
-    recent.add(commands(scan_changes(view, begin, until), TOKENS), until)
+    recent.add(commands(whole_changes(view, begin, until), TOKENS), until)
     return recent
 
 

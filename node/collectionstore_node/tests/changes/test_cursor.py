@@ -41,7 +41,8 @@ from collectionstore_node.statemachine.commands import (
     Update,
     UpdateForm,
 )
-from collectionstore_node.statemachine.history import kept_after, scan_changes
+from collectionstore_node.statemachine.history import kept_after
+from collectionstore_node.statemachine.images import whole_changes
 from collectionstore_node.statemachine.reads import read_revision, scan_documents, scan_keys
 from collectionstore_node.tests.changes.history import TOKENS, decoded, recent_of, run, told, watch
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
@@ -400,7 +401,11 @@ def test_from_every_token_the_rest_follows(
         run(view, *entry)
     begin = read_revision(view) // 2 if remembers else 0
     recent = recent_of(view, begin, recent_bytes)
-    expected = [one for command in commands(scan_changes(view, 0), TOKENS) for one in selection.events(command)]
+    expected = [
+        one
+        for command in commands(whole_changes(view, 0, read_revision(view)), TOKENS)
+        for one in selection.events(command)
+    ]
     ends = next(
         (at for at, one in enumerate(decoded(expected)) if selection.scope == BOOKS and one["op"] == "drop_collection"),
         None,
