@@ -48,7 +48,8 @@ class Eyes:
             return None
         op = shown.op
         if after is None:
-            op = op if shown.new() is None else OPS[ChangeKind.DELETE]
+            # Also what is not known any more: it may be hidden.
+            op = op if shown.change.after is None else OPS[ChangeKind.DELETE]
         elif before is None:
             op = OPS[ChangeKind.INSERT]
         return shown.as_seen(op, before, after)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Final
 
+from collectionstore_node.access.callers import Caller
+from collectionstore_node.access.current import CALLER, calling
+from collectionstore_node.raft.messages import SnapshotMetadata
 from collectionstore_node.service.door import Door
 from collectionstore_node.service.exports import (
     LOG_BYTES_MAX,
@@ -14,9 +19,36 @@ from collectionstore_node.service.exports import (
     encode_entries,
 )
 from collectionstore_node.service.operations import ReadConsistency
+from collectionstore_node.statemachine.header import Header
 from collectionstore_node.storage.exported_state import ExportedState
 
 _READ_STATE: Final = ReadState()
+
+
+class _Asked:
+    """An export that is cut when its caller may not read it any more."""
+
+    def __init__(self, export: StateExport, still: Callable[[], None]) -> None:
+        """`still` raises then; it is asked before each piece."""
+        self._export = export
+        self.still = still
+
+    @property
+    def metadata(self) -> SnapshotMetadata:
+        return self._export.metadata
+
+    @property
+    def header(self) -> Header:
+        return self._export.header
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        pieces = self._export.pieces()
+        async for piece in pieces:
+            self.still()
+            yield piece
+
+    def close(self) -> None:
+        self._export.close()
 
 
 class Backups:
@@ -32,9 +64,15 @@ class Backups:
 
         Linearizable, it holds everything that was acknowledged before the call.
         """
-        await self._door.view(_READ_STATE, consistency, timeout_s)
-        replica = self._door.replica
-        export = await replica.open_state()
+        door, caller = self._door, CALLER.get()
+        await door.view(_READ_STATE, consistency, timeout_s)
+        replica, asked_at = door.replica, door.access.revision
+        export = _Asked(await replica.open_state(), partial(self._still, caller, asked_at))
+        try:
+            export.still()
+        except BaseException:
+            export.close()
+            raise
         status, header, metadata = replica.status(), export.header, export.metadata
         described = ExportedState(
             cluster_id=status.cluster_id,
@@ -57,8 +95,14 @@ class Backups:
         Linearizable: `applied` is not behind what was acknowledged before the call. Raises
         `InvalidRequest("compacted")` when this node has dropped the first of them.
         """
-        self._door.admit(request)
-        replica = self._door.replica
+        door = self._door
+        door.admit(request)
+        replica, asked_at = door.replica, door.access.revision
         found = await replica.committed_log(request.after, bytes_max=LOG_BYTES_MAX, timeout_s=timeout_s)
+        door.admit_again(request, asked_at)
         last = found[-1].index if found else request.after
         return ExportedLog(encode_entries(found), len(found), last, replica.applied_index, replica.revision)
+
+    def _still(self, caller: Caller | None, asked_at: int) -> None:
+        with calling(caller):
+            self._door.admit_again(_READ_STATE, asked_at)

@@ -35,7 +35,7 @@ from collectionstore_node.service.operations import (
 from collectionstore_node.service.policies import AppliedPolicy
 from collectionstore_node.service.refusals import Refusals
 from collectionstore_node.service.results import Code, Outcome, ReadResult
-from collectionstore_node.service.seeing import seen_stored
+from collectionstore_node.service.seeing import AT_ONCE_BYTES_MAX, Unseen, seen_stored
 from collectionstore_node.service.store_replica import StoreReplica
 from collectionstore_node.service.turns import Turns
 from collectionstore_node.service.viewed_commands import answered, restricted
@@ -234,15 +234,21 @@ class Door:
             bound_s = consistency.max_s if isinstance(consistency, BoundedStaleness) else None
             await self.replica.stale_barrier(bound_s, timeout_s=timeout_s)
 
-    def read_now(self, target: Read) -> ReadResult:
-        """Read what this node has applied. Raises `InvalidRequest("collection_not_found")` and `Forbidden`."""
+    def read_now(self, target: Read) -> ReadResult | Unseen:
+        """Read what this node has applied. Raises `InvalidRequest("collection_not_found")` and `Forbidden`.
+
+        A large document that its caller may not see as it is comes back unseen.
+        """
         # No await here: rights, value and revision belong to the same state.
         rights = self.asked(target)
         replica = self.replica
         if isinstance(target, DocumentRef):
             stored = get_document(replica.view, target.collection, target.id)
-            if stored is not None and rights is not None:
-                stored = seen_stored(rights.view(target.collection), target.id, stored)
+            view = None if rights is None or stored is None else rights.view(target.collection)
+            if view is not None and stored is not None:
+                if len(stored.value) > AT_ONCE_BYTES_MAX:
+                    return Unseen(view, target.id, stored, replica.revision)
+                stored = seen_stored(view, target.id, stored)
         else:
             stored = get_key(replica.view, target.bucket, target.key)
         if stored is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from functools import partial
 from time import perf_counter
 from typing import Final
@@ -12,7 +13,9 @@ from collectionstore_node.service.door import Door
 from collectionstore_node.service.idempotency import command_for
 from collectionstore_node.service.operations import Read, Write
 from collectionstore_node.service.pending import Pending, wait_for
+from collectionstore_node.service.query_thread import QueryThread
 from collectionstore_node.service.results import Code, Outcome, ReadResult
+from collectionstore_node.service.seeing import Unseen
 from collectionstore_node.statemachine.commands import Command
 
 _NO_LEADER: Final = (NotLeader, LeadershipTransferring)
@@ -24,10 +27,12 @@ _TURN: Final = object()
 class Halves:
     """The operations of the hot path: part of `Store`, whose errors they raise."""
 
-    __slots__ = ("_door",)
+    __slots__ = ("_door", "_thread")
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, thread: QueryThread) -> None:
+        """`thread` shows large documents to callers who see a part of them."""
         self._door = door
+        self._thread = thread
 
     def begin_write(self, pending: Pending, write: Write, timeout_s: float) -> None:
         """Begin `write` under `pending.key`. Raises what refuses it at once; call `end_write` otherwise."""
@@ -101,7 +106,7 @@ class Halves:
             raise error
         if not pending.again:
             self._door.replica.read_confirmed(pending.began)
-        return self._read(pending)
+        return self._read(pending, timeout_s)
 
     def begin_stale_read(self, pending: Pending, target: Read, timeout_s: float) -> None:
         """Begin a read that is as stale as this member allows. Raises what refuses it at once."""
@@ -112,20 +117,35 @@ class Halves:
         else:
             wait_for(pending, replica.stale_barrier(None, timeout_s=timeout_s))
 
-    def end_stale_read(self, pending: Pending) -> ReadResult | None:
+    def end_stale_read(self, pending: Pending, timeout_s: float) -> ReadResult | None:
         """Return what a stale read found, None if it waits again. Raises as `read`."""
         if pending.error is not None:
             raise pending.error
-        return self._read(pending)
+        return self._read(pending, timeout_s)
 
-    def _read(self, pending: Pending) -> ReadResult | None:
+    def _read(self, pending: Pending, timeout_s: float) -> ReadResult | None:
+        if isinstance(pending.result, ReadResult):
+            return pending.result  # it was shown in the thread
         if self._door.turns.reads_wait and pending.result is not _TURN:
             wait_for(pending, self._turn_of_read())
             return None
+        target: Read = pending.target  # type: ignore[assignment]  # it is what is read
         if not self._door.access.enabled:
-            return self._door.read_now(pending.target)  # type: ignore[arg-type]  # it is what is read
-        with calling(pending.caller):
-            return self._door.read_now(pending.target)  # type: ignore[arg-type]
+            found = self._door.read_now(target)
+        else:
+            with calling(pending.caller):
+                found = self._door.read_now(target)
+        if isinstance(found, ReadResult):
+            return found
+        wait_for(pending, self._shown(found, _rest_s(pending, timeout_s)))
+        return None
+
+    async def _shown(self, found: Unseen, timeout_s: float) -> ReadResult:
+        def steps() -> Generator[None, None, ReadResult]:
+            return found.seen()
+            yield
+
+        return await self._thread.run(steps, timeout_s=timeout_s)
 
     async def _turn_of_read(self) -> object:
         await self._door.turns.read_turn()

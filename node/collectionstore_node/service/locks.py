@@ -22,7 +22,7 @@ import msgspec
 import orjson
 
 from collectionstore_node.access.verbs import Kind, Verb
-from collectionstore_node.errors import NotNow, Overloaded
+from collectionstore_node.errors import InvariantViolated, NotNow, Overloaded
 from collectionstore_node.service.door import Door, Propose
 from collectionstore_node.service.lives import Life
 from collectionstore_node.service.operations import (
@@ -34,7 +34,7 @@ from collectionstore_node.service.operations import (
     Put,
     ReadConsistency,
 )
-from collectionstore_node.service.results import Code, LockInfo, LockResult, Outcome, Stored
+from collectionstore_node.service.results import Code, LockInfo, LockResult, Outcome, ReadResult, Stored
 from collectionstore_node.service.updates import derived_key
 from collectionstore_node.statemachine.reads import get_key
 
@@ -135,6 +135,8 @@ class Locks:
         ref = KeyRef(LOCKS, name)
         await self._door.view(ref, consistency, timeout_s)
         found = self._door.read_now(ref)
+        if not isinstance(found, ReadResult):
+            raise InvariantViolated("a raw value has no view")
         return LockResult(None if found.stored is None else lock_of(name, found.stored), found.revision)
 
     def known(self, name: str) -> LockInfo | None:

@@ -250,7 +250,7 @@ class Queries:
         limits = self._door.limits
         items: list[T] = []
         size, skip, last = 0, request.find.skip, None
-        for found in run.matches():
+        for found in run.page_matches():
             if found is None:
                 if run.is_full():
                     # Behind all that was looked at, matches or not.
@@ -465,6 +465,10 @@ class _Run:
             yield found
             if found is None:
                 self.check_time()
+
+    def page_matches(self) -> Iterator[tuple[Record, dict[str, Any]] | None]:
+        """Do as `matches`, for a page; as `all_matches` where a page does not end before it is full: see `is_full`."""
+        return self.matches() if self._seen.first is None else self.all_matches()
 
     def all_matches(self) -> Iterator[tuple[Record, dict[str, Any]] | None]:
         """Do as `matches`, for a query that must see all. Raises `InvalidRequest` if that is more than it may read."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 from msgspec.structs import replace
@@ -22,8 +22,10 @@ from collectionstore_node.query.find import Find
 from collectionstore_node.query.planning import IndexFacts
 from collectionstore_node.query.scanning import VISITS_MAX, Meter, Record
 from collectionstore_node.query.spans import ids_of
-from collectionstore_node.service.results import Stored
+from collectionstore_node.service.results import ReadResult, Stored
 
+AT_ONCE_BYTES_MAX: Final = 64 << 10
+"""A larger document is shown in the thread of queries: decoding and writing it takes about a millisecond."""
 _NOTHING: Final = b""
 """Stands for a document that is not there, as for one that has expired."""
 
@@ -109,6 +111,19 @@ class Seen:
 def _tests_of(view: DocumentView) -> int:
     """Return how many tests a view makes of a document at most. By identity: rights remember their views."""
     return 1 + len(view.allowed) + len(view.denied) + (0 if view.node is None else leaves(view.node))
+
+
+class Unseen(NamedTuple):
+    """A large document that was read, and is still to be shown as its caller sees it: not on the event loop."""
+
+    view: DocumentView
+    document_id: str
+    stored: Stored
+    revision: int
+
+    def seen(self) -> ReadResult:
+        """Return what the read has found. May take tens of milliseconds."""
+        return ReadResult(seen_stored(self.view, self.document_id, self.stored), self.revision)
 
 
 def seen_stored(view: DocumentView | None, document_id: str, stored: Stored) -> Stored | None:

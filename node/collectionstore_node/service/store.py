@@ -80,6 +80,7 @@ from collectionstore_node.service.results import (
     ReadResult,
     inserted_id,
 )
+from collectionstore_node.service.seeing import Unseen
 from collectionstore_node.service.store_replica import StoreReplica
 from collectionstore_node.service.tickets import Tickets
 from collectionstore_node.service.turns import Work
@@ -160,7 +161,7 @@ class Store:
         self.queries = Queries(door)
         self._past = Past(door, self.queries.thread)
         self.lists = Lists(door, self._past)
-        self.halves = Halves(door)
+        self.halves = Halves(door, self.queries.thread)
         """Single reads and writes, for callers that await nothing."""
         self.backups = Backups(door)
         self.indexes = Indexes(door, self._propose)
@@ -347,12 +348,18 @@ class Store:
         if self._turns.reads_wait:
             # One barrier confirms many reads at once, and a thousand large values would hold the loop for a second.
             await self._turns.read_turn()
-        return self._door.read_now(target)
+        found = self._door.read_now(target)
+        return found if isinstance(found, ReadResult) else await self.seen(found, timeout_s=timeout_s)
 
-    def read_at_once(self, target: Read) -> ReadResult:
+    async def seen(self, found: Unseen, *, timeout_s: float) -> ReadResult:
+        """Return what `read_at_once` has found and not shown, from the thread of queries."""
+        return await self.queries.checked(found.seen, timeout_s=timeout_s)
+
+    def read_at_once(self, target: Read) -> ReadResult | Unseen:
         """Read what this node has applied. Raises `InvalidRequest("collection_not_found")`.
 
-        As current as `confirm` has confirmed. Call it only in a turn of the loop that has room: see `read_turn`.
+        A large document that is to be shown in part comes back unseen: see `seen`. As current as `confirm` has
+        confirmed. Call it only in a turn of the loop that has room: see `read_turn`.
         """
         self._door.admit(target)
         return self._door.read_now(target)

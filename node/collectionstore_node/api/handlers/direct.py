@@ -69,7 +69,7 @@ class DirectStaleGet:
 
     def end(self, call: DirectCall, store: Store, limits: HttpLimits) -> Answer | None:
         """Return the answer, None if the read waits again."""
-        found = store.halves.end_stale_read(call)
+        found = store.halves.end_stale_read(call, limits.timeout_default_s)
         return None if found is None else self._get.answer(call.headers, found)
 
 

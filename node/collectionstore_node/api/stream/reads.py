@@ -5,9 +5,9 @@ them. All streams together read so much in a turn of the loop, and none reads ah
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
 from collectionstore_node.api.handlers import catalog, documents, kv
 from collectionstore_node.api.handlers.read_answers import page_answer
@@ -26,7 +26,8 @@ from collectionstore_node.errors import NodeError
 from collectionstore_node.lifecycle import NO_MEMORY
 from collectionstore_node.service import Consistency, ReadConsistency
 from collectionstore_node.service.operations import ListCollections, ListDocuments, ListKeys
-from collectionstore_node.service.results import ListResult
+from collectionstore_node.service.results import ListResult, ReadResult
+from collectionstore_node.service.seeing import Unseen
 
 
 class Reads:
@@ -71,7 +72,9 @@ class Reads:
                 await stream.room()
             self._count_read()
             try:
-                self._read_one(stream, flight)
+                late = self._read_one(stream, flight)
+                if late is not None:
+                    await late
             except NO_MEMORY:
                 raise
             except Exception as error:  # the boundary: everything becomes an answer
@@ -86,13 +89,28 @@ class Reads:
     def _forget_reads(self) -> None:
         self._reads = 0
 
-    def _read_one(self, stream: Stream, flight: Flight) -> None:
+    def _read_one(self, stream: Stream, flight: Flight) -> Coroutine[Any, Any, None] | None:
+        """Answer a read; return what is left to do for a large document of which a part is shown."""
         operation, target = flight.operation, flight.target
         if stream.ended:
             raise Problem("client_closed", "the client closed the stream")
         if target is None or not isinstance(operation, operations.ConditionalRead):
             raise RuntimeError("only a read is read")
-        answer = read_answer(operation, self._store.read_at_once(target), stream.codec)
+        found = self._store.read_at_once(target)
+        if not isinstance(found, ReadResult):
+            return self._read_late(stream, flight, operation, found)
+        self._answer_read(stream, flight, operation, found)
+        return None
+
+    async def _read_late(
+        self, stream: Stream, flight: Flight, operation: operations.ConditionalRead, found: Unseen
+    ) -> None:
+        self._answer_read(stream, flight, operation, await self._store.seen(found, timeout_s=flight.left_s))
+
+    def _answer_read(
+        self, stream: Stream, flight: Flight, operation: operations.ConditionalRead, found: ReadResult
+    ) -> None:
+        answer = read_answer(operation, found, stream.codec)
         answer.staleness_ms = self._staleness_ms(operation)
         stream.answer(flight, answer)
 

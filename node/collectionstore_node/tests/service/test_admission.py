@@ -264,7 +264,7 @@ OPTIONS = {"parsed", "ids_of", "violations"}
 """`parsed` checks options, before there is an operation; the others read the options of a collection for one."""
 TURNS = {"confirm", "reads_wait", "read_turn", "soon"}
 """What comes between admission and reading, and reads nothing."""
-SECOND_HALVES = {"answered", "renumbered", "end_write", "end_read", "end_stale_read", "count_out"}
+SECOND_HALVES = {"answered", "seen", "renumbered", "end_write", "end_read", "end_stale_read", "count_out"}
 """Of what `begin_write`, `begin_read` and `submit` have admitted."""
 PARTS = {
     "access",

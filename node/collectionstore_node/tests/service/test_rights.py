@@ -56,7 +56,7 @@ from collectionstore_node.service.operations import (
 )
 from collectionstore_node.service.operations import CompareField as Field
 from collectionstore_node.service.queries import parse_find
-from collectionstore_node.service.results import Code, refused_index
+from collectionstore_node.service.results import Code, ReadResult, refused_index
 from collectionstore_node.service.tickets import parse_ticket
 from collectionstore_node.service.updates import Changes
 from collectionstore_node.statemachine.access_commands import PutRole
@@ -187,7 +187,9 @@ async def test_a_document_of_others_looks_absent_in_every_read(scene: Scene) -> 
         )
         assert listed.items == ("ada", "cyd")
         # What a member has applied, without a confirmation, and what was confirmed for many.
-        assert store.read_at_once(ref("bob")).stored is None
+        at_once = store.read_at_once(ref("bob"))
+        assert isinstance(at_once, ReadResult)
+        assert at_once.stored is None
 
 
 async def test_a_document_of_others_looks_absent_to_writes_and_is_not_replaced(scene: Scene) -> None:
@@ -302,6 +304,18 @@ async def test_an_index_of_shown_fields_serves_those_who_see_a_part(scene: Scene
             assert counted.count == 2
             assert counted.meter.plan is not None
             assert counted.meter.plan["covered"] is False
+
+
+async def test_an_index_of_documents_by_a_hidden_field_is_not_used(scene: Scene) -> None:
+    """Which documents a partial index leaves out depends on a field that is missing in all that are seen."""
+    await _index(scene, "team", partial=b'{"salary":null}')
+    asked = {"team": "a", "salary": None}
+    with calling(ADMIN):
+        assert await scene.find("people", asked, hint="by_team") == []
+    with by("ann", "unpaid"):
+        assert [name for name, _ in await scene.find("people", asked)] == ["ada", "cyd"]
+        with pytest.raises(InvalidRequest, match="there is no index of this name"):
+            await scene.find("people", asked, hint="by_team")
 
 
 @pytest.mark.parametrize(
@@ -904,9 +918,9 @@ async def _many(scene: Scene, path: str) -> None:
 # Helpers
 
 
-async def _index(scene: Scene, path: str, *, unique: bool = False) -> None:
+async def _index(scene: Scene, path: str, *, unique: bool = False, partial: bytes = b"") -> None:
     """Create an index and build it, as the leader does."""
-    definition = Definition(f"by_{path.replace('.', '_')}", (IndexField(path),), unique=unique)
+    definition = Definition(f"by_{path.replace('.', '_')}", (IndexField(path),), unique=unique, filter=partial)
     outcome = await scene.replica.propose(command_for(CreateIndex("people", definition), None), timeout_s=1)
     assert outcome.code is Code.OK
     built = await scene.replica.propose(Command(BuildIndex("people", outcome.revision, None)), timeout_s=1)

@@ -12,6 +12,7 @@ from collectionstore_node.access.current import CALLER, calling
 from collectionstore_node.errors import Forbidden
 from collectionstore_node.service.operations import DocumentRef, Put
 from collectionstore_node.service.results import Code, Outcome
+from collectionstore_node.service.seeing import AT_ONCE_BYTES_MAX, Unseen
 from collectionstore_node.statemachine.commands import Command
 from collectionstore_node.tests.service.access_scene import ADMIN, Scene, by, caller, reads, writes
 from collectionstore_node.tests.service.waiting_call import WaitingCall
@@ -54,9 +55,32 @@ async def test_a_stale_read_is_its_callers_too(scene: Scene) -> None:
     with by("ann", "team-a"):
         scene.store.halves.begin_stale_read(call, BOB, 1.0)
     with calling(ADMIN):
-        found = scene.store.halves.end_stale_read(call)
+        found = scene.store.halves.end_stale_read(call, 1.0)
     assert found is not None
     assert found.stored is None
+
+
+async def test_a_large_document_is_shown_beside_the_loop(scene: Scene) -> None:
+    large = {"team": "a", "pay": 1, "text": "x" * AT_ONCE_BYTES_MAX}
+    with calling(ADMIN):
+        await scene.put("people", "ada", large)
+    call = WaitingCall()
+    with by("ann", "team-a"):
+        scene.store.halves.begin_read(call, ADA, 1.0)
+    await call.told.wait()
+    assert scene.store.halves.end_read(call, 1.0) is None  # it waits again
+    await call.told.wait()
+    found = scene.store.halves.end_read(call, 1.0)
+    assert found is not None
+    assert found.stored is not None
+    assert b"pay" not in found.stored.value
+    with by("ann", "team-a"):
+        assert await scene.read("people", "ada") == {"team": "a", "text": large["text"]}
+        unseen = scene.store.read_at_once(ADA)
+        assert isinstance(unseen, Unseen)
+        assert await scene.store.seen(unseen, timeout_s=1) == found
+    with calling(ADMIN):
+        assert await scene.read("people", "ada") == large
 
 
 async def test_halves_are_refused_where_they_begin_and_where_rights_have_gone(scene: Scene) -> None:
