@@ -49,6 +49,7 @@ from collectionstore_node.service.operations import (
     ReadQuery,
     ReadTarget,
     Start,
+    Touch,
     Transaction,
     Update,
     UpdateForm,
@@ -61,6 +62,7 @@ from collectionstore_node.service.tickets import parse_ticket
 from collectionstore_node.service.updates import Changes
 from collectionstore_node.statemachine.access_commands import PutRole
 from collectionstore_node.statemachine.commands import BuildIndex, Command, CreateIndex
+from collectionstore_node.statemachine.reads import get_document
 from collectionstore_node.tests.service.access_scene import ADMIN, NEW, Scene, by, caller, reads, writes
 
 PEOPLE = {
@@ -929,3 +931,16 @@ async def _index(scene: Scene, path: str, *, unique: bool = False, partial: byte
 
 def test_callers_hold_no_secret() -> None:
     assert caller("ann").credential == "token-of-ann"
+
+
+async def test_who_sees_a_document_does_not_end_it_without_writing_it(scene: Scene) -> None:
+    """To give it a deadline is to delete it: of a document that only may be read that is refused, as a write is."""
+    await scene.role("own", reads("people"), {"verbs": ["write"], "collections": ["people"], "filter": {"team": "a"}})
+    with by("ann", "own"):
+        assert await scene.read("people", "bob") == PEOPLE["bob"]
+        outcome = await scene.store.write(Touch(ref("bob"), ttl_ms=1_000), key=None, timeout_s=1)
+        assert outcome.code is Code.ACCESS_DOCUMENT
+        outcome = await scene.store.write(Touch(ref("ada"), ttl_ms=60_000), key=None, timeout_s=1)
+        assert outcome.code is Code.OK
+    stored = scene.replica.view
+    assert get_document(stored, "people", "bob").expiry.deadline_ms == 0
