@@ -82,6 +82,7 @@ async def scene() -> AsyncIterator[Scene]:
     await made.role("reads", reads("people"))
     await made.role("writes", writes("people"))
     await made.role("team-a", writes("people", filter={"team": "a"}))
+    await made.role("team-b", writes("people", filter={"team": "b"}))
     await made.role("unpaid", writes("people", fields={"hide": ["salary", "home.street"]}))
     await made.role("blind", {"verbs": ["write"], "collections": ["people"]})
     yield made
@@ -944,3 +945,20 @@ async def test_who_sees_a_document_does_not_end_it_without_writing_it(scene: Sce
         assert outcome.code is Code.OK
     stored = scene.replica.view
     assert get_document(stored, "people", "bob").expiry.deadline_ms == 0
+
+
+async def test_a_condition_compares_the_text_of_a_document_as_it_is_seen(scene: Scene) -> None:
+    """By enough comparisons with the whole text a caller would find out what is hidden in it."""
+    whole, seen = orjson.dumps(PEOPLE["ada"]), orjson.dumps({**SHOWN["ada"], "home": {"city": "Ulm"}})
+
+    async def holds(operator: CompareOperator, operand: bytes) -> bool:
+        asked = Transaction((Guard(ref("ada"), Field.VALUE, operator, operand),))
+        return (await scene.store.write(asked, key=None, timeout_s=1)).succeeded
+
+    with by("eve", "unpaid"):
+        assert not await holds(CompareOperator.EQUAL, whole)
+        assert await holds(CompareOperator.EQUAL, seen)
+    with by("ann", "team-a"):
+        assert await holds(CompareOperator.EQUAL, whole)
+    with by("bea", "team-b"):
+        assert not await holds(CompareOperator.GREATER, b"")
