@@ -939,12 +939,13 @@ async def test_who_sees_a_document_does_not_end_it_without_writing_it(scene: Sce
     await scene.role("own", reads("people"), {"verbs": ["write"], "collections": ["people"], "filter": {"team": "a"}})
     with by("ann", "own"):
         assert await scene.read("people", "bob") == PEOPLE["bob"]
-        outcome = await scene.store.write(Touch(ref("bob"), ttl_ms=1_000), key=None, timeout_s=1)
+        outcome = await scene.store.touch(Touch(ref("bob"), ttl_ms=1_000), key=None, timeout_s=1)
         assert outcome.code is Code.ACCESS_DOCUMENT
-        outcome = await scene.store.write(Touch(ref("ada"), ttl_ms=60_000), key=None, timeout_s=1)
+        outcome = await scene.store.touch(Touch(ref("ada"), ttl_ms=60_000), key=None, timeout_s=1)
         assert outcome.code is Code.OK
-    stored = scene.replica.view
-    assert get_document(stored, "people", "bob").expiry.deadline_ms == 0
+    stored = get_document(scene.replica.view, "people", "bob")
+    assert stored is not None
+    assert stored.expiry.deadline_ms == 0
 
 
 async def test_a_condition_compares_the_text_of_a_document_as_it_is_seen(scene: Scene) -> None:
@@ -953,7 +954,7 @@ async def test_a_condition_compares_the_text_of_a_document_as_it_is_seen(scene: 
 
     async def holds(operator: CompareOperator, operand: bytes) -> bool:
         asked = Transaction((Guard(ref("ada"), Field.VALUE, operator, operand),))
-        return (await scene.store.write(asked, key=None, timeout_s=1)).succeeded
+        return (await scene.store.transact(asked, key=None, timeout_s=1)).succeeded
 
     with by("eve", "unpaid"):
         assert not await holds(CompareOperator.EQUAL, whole)
