@@ -17,12 +17,40 @@ from collectionstore_node.statemachine.view import View
 
 def whole_changes(view: View, after: int, until: int) -> Iterator[Change]:
     """Do as `scan_changes`, with the large records behind changes as well, wherever they are."""
+    met = Met(view)
     for change in scan_changes(view, after, until):
         omitted = change.after == OMITTED
-        yield msgspec.structs.replace(change, after=record_behind(view, change)) if omitted else change
+        yield msgspec.structs.replace(change, after=record_behind(view, change, met)) if omitted else change
 
 
-def record_behind(view: View, change: Change) -> bytes:
+class Met:
+    """The records that changes have met, as the history has them. Keeps those of the entry that was read last.
+
+    What one entry has written is often written again by one entry: to decode that for each change would take the square
+    of its size.
+    """
+
+    __slots__ = ("_records", "_view")
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._records: dict[tuple[int, Ref], bytes] = {}
+
+    def before(self, revision: int, ref: Ref) -> bytes | None:
+        """Return what the command of a revision has met, None if the history does not have it."""
+        found = self._records.get((revision, ref))
+        if found is not None:
+            return found
+        entry = next(scan_entries(self._view, revision - 1), None)
+        self._records = {}
+        for one in () if entry is None else entry.changes:
+            if one.ref is not None and one.before is not None:
+                # The first: one that has expired is met before it is written anew.
+                self._records.setdefault((one.revision, one.ref), one.before)
+        return self._records.get((revision, ref))
+
+
+def record_behind(view: View, change: Change, met: Met) -> bytes:
     """Return the record that a change has left, where it is OMITTED; OMITTED if its collection was dropped since.
 
     It is that of now, or what the next change of the same key has met. `view` has the change. Raises what reading does.
@@ -40,11 +68,9 @@ def record_behind(view: View, change: Change) -> bytes:
     if link is None:
         return OMITTED
     next_revision = int.from_bytes(link)
-    for entry in scan_entries(view, next_revision - 1):
-        for one in entry.changes:
-            if one.revision == next_revision and one.ref == ref and one.before is not None:
-                return one.before
-        break
+    found = met.before(next_revision, ref)
+    if found is not None:
+        return found
     raise InvariantViolated(f"the change of revision {next_revision} is not in the history, but follows another one")
 
 
