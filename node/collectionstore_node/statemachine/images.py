@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
@@ -14,13 +15,35 @@ from collectionstore_node.statemachine.keys import bucket_prefix, documents_pref
 from collectionstore_node.statemachine.stored import revisions_of
 from collectionstore_node.statemachine.view import View
 
+SOME_BYTES: Final = 256 << 10
+"""Of changes that are read together, before their large records are looked for."""
+CHANGE_BYTES: Final = 256
+"""What a change counts beside its records."""
+
 
 def whole_changes(view: View, after: int, until: int) -> Iterator[Change]:
-    """Do as `scan_changes`, with the large records behind changes as well, wherever they are."""
-    met = Met(view)
+    """Do as `scan_changes`, with the large records behind changes as well, wherever they are.
+
+    Some at a time: `view` may have one cursor, with which a scan ends at the next read.
+    """
+    met, found = Met(view), _some_changes(view, after, until)
+    while found:
+        for change in found:
+            omitted = change.after == OMITTED
+            yield msgspec.structs.replace(change, after=record_behind(view, change, met)) if omitted else change
+        found = _some_changes(view, found[-1].revision, until)
+
+
+def _some_changes(view: View, after: int, until: int) -> list[Change]:
+    """Return the first changes, of whole commands; none at the end."""
+    found: list[Change] = []
+    size = 0
     for change in scan_changes(view, after, until):
-        omitted = change.after == OMITTED
-        yield msgspec.structs.replace(change, after=record_behind(view, change, met)) if omitted else change
+        if size >= SOME_BYTES and change.revision != found[-1].revision:
+            break
+        found.append(change)
+        size += CHANGE_BYTES + len(change.before or b"") + len(change.after or b"")
+    return found
 
 
 class Met:
