@@ -136,7 +136,7 @@ def test_an_entry_that_writes_much_again_is_read_once(view: MemoryView, monkeypa
     for number in (1, 2):
         apply(view, *(Put(one, LARGE % number) for one in refs))
     read = 0
-    scan = images.scan_entries
+    scan = history.scan_entries
 
     def counted(view: View, after: int) -> Iterator[history.Entry]:
         nonlocal read
