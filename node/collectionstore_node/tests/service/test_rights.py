@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Generator
+from typing import Any, TypeVar
 
 import orjson
 import pytest
@@ -59,12 +59,14 @@ from collectionstore_node.service.operations import CompareField as Field
 from collectionstore_node.service.queries import parse_find
 from collectionstore_node.service.results import Code, ReadResult, refused_index
 from collectionstore_node.service.tickets import parse_ticket
+from collectionstore_node.service.turns import Work
 from collectionstore_node.service.updates import Changes
 from collectionstore_node.statemachine.access_commands import PutRole
 from collectionstore_node.statemachine.commands import BuildIndex, Command, CreateIndex
 from collectionstore_node.statemachine.reads import get_document
 from collectionstore_node.tests.service.access_scene import ADMIN, NEW, Scene, by, caller, reads, writes
 
+T = TypeVar("T")
 PEOPLE = {
     "ada": {"name": "Ada", "team": "a", "salary": 100, "home": {"city": "Ulm", "street": "Gasse"}},
     "bob": {"name": "Bob", "team": "b", "salary": 200, "home": {"city": "Bonn", "street": "Weg"}},
@@ -963,3 +965,25 @@ async def test_a_condition_compares_the_text_of_a_document_as_it_is_seen(scene: 
         assert await holds(CompareOperator.EQUAL, whole)
     with by("bea", "team-b"):
         assert not await holds(CompareOperator.GREATER, b"")
+
+
+async def test_long_work_goes_on_as_its_own_caller(scene: Scene) -> None:
+    """Beside that of others, whose turn of the loop it is: an import makes the IDs of its lines in steps."""
+
+    def lines() -> Generator[None, None, list[str]]:
+        made = []
+        for number in range(3):
+            yield
+            made.append(scene.store.insertion("people", b"{}", f"k{number}")[0])
+        return made
+
+    def others() -> Generator[None, None, None]:
+        yield from [None] * 5
+
+    async def run(user: str, steps: Generator[None, None, T], *roles: str) -> T:
+        with by(user, *roles):
+            return await scene.store.in_steps(Work.BODY, steps, timeout_s=1)
+
+    alone = await run("ann", lines(), "writes")
+    beside = await asyncio.gather(run("eve", others()), run("ann", lines(), "writes"))
+    assert beside[1] == alone
