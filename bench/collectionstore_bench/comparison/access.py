@@ -1,7 +1,7 @@
 """Measure what access control costs: one cluster asks for a token and goes by a role, the other one asks for nothing.
 
-Both are loaded in turns within one run, writes first, then reads of all members. The role allows reads and writes of one
-collection, so every request is evaluated. "nodes µs" is the processor time of all three nodes for one request.
+Both are loaded in turns within one run, writes first, then reads of all members. The role allows reads and writes of
+one collection, so every request is evaluated. "nodes µs" is the processor time of all three nodes for one request.
 """
 
 from __future__ import annotations
