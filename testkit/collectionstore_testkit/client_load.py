@@ -1,7 +1,7 @@
 """The Python client on a local cluster while leaders are killed, members restarted and cut off.
 
-`python -m collectionstore_testkit.client_load --operations 100000`: no call may fail within its deadline, nothing may be
-lost or done twice, the history must be linearizable, and a watch must tell every change once, in order.
+`python -m collectionstore_testkit.client_load --operations 100000`: no call may fail within its deadline, nothing may
+be lost or done twice, the history must be linearizable, and a watch must tell every change once, in order.
 """
 
 from __future__ import annotations
@@ -235,10 +235,10 @@ def shown(result: Result) -> str:
     """Return a result as text."""
     faults = ", ".join(f"{count} x {kind}" for kind, count in sorted(result.faults.items())) or "none"
     return (
-        f"{result.operations} operations in {result.seconds:.0f} s over these faults: {faults}. No call failed, nothing "
-        f"was lost or done twice, the history is linearizable, and the watch told {result.told} inserts once and in "
-        f"order. A call took {result.median_s * 1e3:.1f} ms in the median and {result.worst_s:.2f} s at worst; the "
-        f"longest time without any answer was {result.worst_gap_s:.2f} s.\n"
+        f"{result.operations} operations in {result.seconds:.0f} s over these faults: {faults}. No call failed, "
+        "nothing was lost or done twice, the history is linearizable, and the watch told "
+        f"{result.told} inserts once and in order. A call took {result.median_s * 1e3:.1f} ms in the median and "
+        f"{result.worst_s:.2f} s at worst; the longest time without any answer was {result.worst_gap_s:.2f} s.\n"
     )
 
 
