@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 from collectionstore.asynchronous.context import AsyncContext, body_of
 from collectionstore.asynchronous.handle import taken_id
@@ -24,8 +24,8 @@ from collectionstore.models.json_text import encode
 from collectionstore.models.results import BulkWriteResult
 from collectionstore.wire.operations import Bulk
 
-if TYPE_CHECKING:
-    from collectionstore.asynchronous.writing import AsyncWriting
+Writing: TypeAlias = Any
+"""An `AsyncWriting`, which stands on this module."""
 
 LINES_MAX = 1_000
 ATOMIC_LINES_MAX = 128
@@ -45,7 +45,7 @@ class _Line:
 
 
 async def run_bulk(
-    collection: AsyncWriting[Any],
+    collection: Writing,
     context: AsyncContext,
     operations: Sequence[BulkOperation],
     *,
@@ -157,7 +157,7 @@ def _count(
 
 
 async def _single(
-    collection: AsyncWriting[Any], operation: BulkOperation, result: BulkWriteResult, at: int, timeout: object
+    collection: Writing, operation: BulkOperation, result: BulkWriteResult, at: int, timeout: object
 ) -> None:
     if isinstance(operation, DeleteOne | DeleteMany):
         if isinstance(operation, DeleteOne):
@@ -198,7 +198,7 @@ async def _single(
         result.upserted_ids[at] = made.upserted_id
 
 
-def _step(collection: AsyncWriting[Any], at: int, operation: BulkOperation) -> _Line | BulkOperation:
+def _step(collection: Writing, at: int, operation: BulkOperation) -> _Line | BulkOperation:
     """Return the line that an operation is, or the operation if it needs a query. Raises InvalidArgument."""
     if isinstance(operation, InsertOne):
         document_id, text = collection.encoded(operation.document)

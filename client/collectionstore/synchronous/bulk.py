@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 from collectionstore.errors import BulkWriteError, CollectionStoreError, InvalidArgument, ProblemError, problem_error
 from collectionstore.models.bulk import (
@@ -25,8 +25,8 @@ from collectionstore.synchronous.context import Context, body_of
 from collectionstore.synchronous.handle import taken_id
 from collectionstore.wire.operations import Bulk
 
-if TYPE_CHECKING:
-    from collectionstore.synchronous.writing import Writing
+Writing: TypeAlias = Any
+"""An `Writing`, which stands on this module."""
 
 LINES_MAX = 1_000
 ATOMIC_LINES_MAX = 128
@@ -46,7 +46,7 @@ class _Line:
 
 
 def run_bulk(
-    collection: Writing[Any],
+    collection: Writing,
     context: Context,
     operations: Sequence[BulkOperation],
     *,
@@ -157,9 +157,7 @@ def _count(
     return done
 
 
-def _single(
-    collection: Writing[Any], operation: BulkOperation, result: BulkWriteResult, at: int, timeout: object
-) -> None:
+def _single(collection: Writing, operation: BulkOperation, result: BulkWriteResult, at: int, timeout: object) -> None:
     if isinstance(operation, DeleteOne | DeleteMany):
         if isinstance(operation, DeleteOne):
             gone = collection.delete_one(operation.filter, timeout=timeout)
@@ -199,7 +197,7 @@ def _single(
         result.upserted_ids[at] = made.upserted_id
 
 
-def _step(collection: Writing[Any], at: int, operation: BulkOperation) -> _Line | BulkOperation:
+def _step(collection: Writing, at: int, operation: BulkOperation) -> _Line | BulkOperation:
     """Return the line that an operation is, or the operation if it needs a query. Raises InvalidArgument."""
     if isinstance(operation, InsertOne):
         document_id, text = collection.encoded(operation.document)
