@@ -39,8 +39,9 @@ BENIGN = frozenset(("document_not_found", "precondition_failed"))
 class _Line:
     """One write that is a line of `:bulk`."""
 
-    def __init__(self, at: int, operation: BulkOperation, line: bytes) -> None:
+    def __init__(self, at: int, operation: BulkOperation, line: bytes, document_id: str = "") -> None:
         self.at = at
+        self.document_id = document_id
         self.operation = operation
         self.line = line
 
@@ -136,10 +137,8 @@ def _count(
         if said["status"] >= 400:
             if said.get("code") in BENIGN and not isinstance(operation, InsertOne):
                 continue
-            known = named_id(getattr(operation, "filter", {}))
-            document_id = known[0] if known else ""
             taken = isinstance(operation, InsertOne) and said.get("code") == "precondition_failed"
-            errors.append((line.at, taken_id(document_id) if taken else problem_error(said)))
+            errors.append((line.at, taken_id(line.document_id) if taken else problem_error(said)))
             continue
         result.revision = max(result.revision, int(said["revision"]))
         made = said["status"] == 201
@@ -204,7 +203,7 @@ def _step(collection: Writing, at: int, operation: BulkOperation) -> _Line | Bul
         if document_id is None:
             return _Line(at, operation, b'{"op":"insert","document":' + text + b"}")
         head = encode({"op": "put", "id": document_id, "if_exists": False})
-        return _Line(at, operation, head[:-1] + b',"document":' + text + b"}")
+        return _Line(at, operation, head[:-1] + b',"document":' + text + b"}", document_id)
     if not isinstance(operation, ReplaceOne | UpdateOne | UpdateMany | DeleteOne | DeleteMany):
         raise InvalidArgument(f"a {type(operation).__name__} is no operation of a bulk")
     by_id = named_id(operation.filter)
