@@ -56,3 +56,19 @@ async def test_a_member_that_is_not_trusted_is_sent_nothing(authority: trustme.C
 async def test_credentials_without_tls_are_refused_before_anything_is_sent() -> None:
     with pytest.raises(ConfigurationError, match="TLS"):
         AsyncClient("http://far.example:7400", token="t")
+
+
+async def test_an_authority_that_is_replaced_is_read_again(authority: trustme.CA, tmp_path: Path) -> None:
+    trust = tmp_path / "trust.crt"
+    trustme.CA().cert_pem.write_to_path(trust)
+    async with FakeServer(tls=server_context(authority)) as server:
+        host = server.url.partition("://")[2]
+        async with AsyncClient(f"collectionstore://{host}/?tls=true&tls_ca={trust}", discovery="off") as client:
+            collection = client.collection("c")
+            with pytest.raises(DeadlineExceeded):
+                await collection.put("a", {}, timeout="200ms")
+            trust.write_text("half a certificate")
+            with pytest.raises(DeadlineExceeded):
+                await collection.put("a", {}, timeout="200ms")
+            trust.write_bytes((tmp_path / "ca.crt").read_bytes())
+            assert (await collection.put("a", {})).revision == 7
