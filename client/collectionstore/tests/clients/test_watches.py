@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from collectionstore import AsyncClient, ChangeEvent
-from collectionstore.errors import ClientClosed, HistoryLost, ImageNotKept, InvalidArgument, QueryFailed
+from collectionstore.errors import ClientClosed, HistoryLost, ImageNotKept, InvalidArgument, QueryFailed, Unauthorized
 from collectionstore.testing import memory_store
 from collectionstore.tests.fake_server import FakeServer, applied, problem
 
@@ -298,3 +298,12 @@ async def test_an_export_that_was_cut_goes_on_in_the_same_state() -> None:
         found = [one async for one in client.collection("c").export_lines()]
         assert [one + b"\n" for one in found] == lines
         assert [path.partition("?")[2] for _, path in server.requests] == ["", "at_revision=9"]
+
+
+async def test_credentials_that_are_revoked_end_a_watch() -> None:
+    async with FakeServer(began) as server, AsyncClient(server.url, discovery="off", token="t") as client:  # noqa: SIM117
+        async with client.collection("c").watch() as watch:
+            server.refuse_streams = 401
+            await server.cut()
+            with pytest.raises(Unauthorized):
+                await take(watch, 1)
