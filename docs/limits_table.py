@@ -174,6 +174,68 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
         ),
     ),
     (
+        "Authentication",
+        "node",
+        (
+            Limit(
+                "a JSON Web Token, its claims, and the ID of its key",
+                "{authn.jwts:TOKEN_CHARACTERS_MAX} characters; {authn.jwts:CLAIMS_MAX}; "
+                "{authn.keysets:KEY_ID_CHARACTERS_MAX} characters",
+                ("authn.jwts:read",),
+                "401 `unauthorized`",
+                ("authentication_refusals_total",),
+            ),
+            Limit(
+                "a user's name and a password in a request",
+                "{authn.headers:USER_CHARACTERS_MAX} characters; {authn.headers:PASSWORD_BYTES_MAX|bytes}",
+                ("authn.headers:checked_password",),
+                "401 `unauthorized`",
+                ("authentication_refusals_total",),
+            ),
+            Limit(
+                "a key set of an issuer, and its keys",
+                "{authn.keysets:KEY_SET_BYTES_MAX|bytes}; {authn.keysets:KEYS_MAX}",
+                ("authn.keysets:parse_key_set",),
+                "the keys before it stay in use until they are too old",
+                ("issuer_keys_age_seconds", "issuers_without_keys"),
+            ),
+            Limit(
+                "attempts to fetch the keys of an issuer",
+                "one in {authn.key_sources:AGAIN_S|s}, each within {authn.fetching:TIMEOUT_S|s}",
+                ("authn.key_sources:KeySources.look_again",),
+                "the token is judged by the keys that are known",
+                ("authentication_refusals_total",),
+            ),
+            Limit(
+                "passwords that are checked or wait for it, and threads that check them",
+                "{authn.passwords:WAITING_MAX}; {authn.passwords:THREADS}",
+                ("authn.passwords:Passwords.verify",),
+                "503 `overloaded`",
+                ("password_checks", "http_problems_total"),
+            ),
+            Limit(
+                "wrong passwords of one user, and from one address, before the next attempt waits",
+                "{authn.authenticator:USER_FREE}; {authn.authenticator:ADDRESS_FREE}",
+                ("authn.slowing:Slowing.failed",),
+                "429 `too_many_attempts`",
+                ("authentication_slowed_total",),
+            ),
+            Limit(
+                "different passwords of one user that are checked at a time",
+                "{authn.authenticator:GUESSES_MAX}",
+                ("authn.authenticator:Authenticator.identify",),
+                "429 `too_many_attempts`",
+                ("authentication_slowed_total",),
+            ),
+            Limit(
+                "credentials that are remembered; users and addresses with failures",
+                "{authn.authenticator:REMEMBERED_MAX}; {authn.slowing:KEYS_MAX} of each",
+                ("authn.authenticator:Authenticator.identify", "authn.slowing:Slowing.failed"),
+                "the oldest makes room",
+            ),
+        ),
+    ),
+    (
         "Streams",
         "node",
         (
@@ -295,6 +357,43 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 ("statemachine.consumers:apply_consumer", "statemachine.admissible:check_command"),
                 "422 `too_many_consumers`; 400",
                 _PROBLEMS,
+            ),
+            Limit(
+                "users, roles and tokens of a store; tokens of a user",
+                "{statemachine.access_changes:USERS_MAX}; {statemachine.access_changes:ROLES_MAX}; "
+                "{statemachine.access_changes:TOKENS_MAX}; {statemachine.access_changes:USER_TOKENS_MAX}",
+                ("statemachine.access_changes:apply_access",),
+                "422 `invalid_access`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "a role: its text, rules, those with a filter, patterns; rules with all that it inherits, and how deep",
+                "{access.roles:ROLE_BYTES_MAX|bytes}; {access.roles:RULES_MAX}; {access.roles:FILTERS_MAX}; "
+                "{access.roles:PATTERNS_MAX}; {access.roles:ALL_RULES_MAX}; {access.roles:DEPTH_MAX}",
+                ("access.roles:parse_role", "statemachine.access_changes:apply_access"),
+                "422 `invalid_access`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "a user: its text, roles, and rules of them all",
+                "{access.users:USER_BYTES_MAX|bytes}; {access.users:USER_ROLES_MAX}; {access.users:USER_RULES_MAX}",
+                ("access.users:parse_user", "statemachine.access_changes:apply_access"),
+                "422 `invalid_access`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "the access configuration: its text, issuers of JWTs, rules of each",
+                "{access.configuration:CONFIGURATION_BYTES_MAX|bytes}; {access.configuration:ISSUERS_MAX}; "
+                "{access.configuration:RULES_MAX}",
+                ("access.configuration:parse_configuration",),
+                "422 `invalid_access`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "what is remembered of rights: callers of a member, answers of each",
+                "{access.policy:CALLERS_KEPT_MAX}; {access.rights:KEPT_MAX}",
+                ("access.policy:Policy.rights", "access.rights:Rights.allows"),
+                "it is evaluated again",
             ),
         ),
     ),

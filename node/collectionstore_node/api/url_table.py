@@ -81,11 +81,11 @@ PAGES: Final = (
 
 # fmt: off
 DEBUG: Final = (
-    Route("GET", "/debug/raft", debug.operators_only(debug.raft), NONE, probe=True, access="monitor"),
-    Route("GET", "/debug/tasks", debug.operators_only(debug.tasks), NONE, probe=True, access="monitor"),
-    Route("GET", "/debug/profile", debug.operators_only(debug.profile), SAMPLED, probe=True, access="monitor"),
-    Route("GET", "/debug/log-level", debug.operators_only(debug.log_level), NONE, probe=True, access="monitor"),
-    Route("PUT", "/debug/log-level", debug.operators_only(debug.set_log_level), NONE, probe=True, access="monitor"),
+    Route("GET", "/debug/raft", debug.operators_only(debug.raft), NONE, probe=True),
+    Route("GET", "/debug/tasks", debug.operators_only(debug.tasks), NONE, probe=True),
+    Route("GET", "/debug/profile", debug.operators_only(debug.profile), SAMPLED, probe=True),
+    Route("GET", "/debug/log-level", debug.operators_only(debug.log_level), NONE, probe=True),
+    Route("PUT", "/debug/log-level", debug.operators_only(debug.set_log_level), NONE, probe=True),
 )
 """On the client port, for operators only."""
 

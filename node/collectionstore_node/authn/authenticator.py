@@ -81,10 +81,12 @@ class Authenticator:
         self.keys = keys(self.changed)
         """The keys of issuers."""
         self.passwords = passwords
-        self._directory = directory
+        self.directory = directory
+        """The replicated state."""
         self._evaluation = Evaluation(directory, self.keys, cluster_id=cluster_id, trust=trust, local=local)
         self._cluster_id = cluster_id
-        self._wall_s = wall_s
+        self.wall_s = wall_s
+        """The time of day."""
         self._has_local = local is not None
         self._catch_up = catch_up
         self._catching_up: asyncio.Task[None] | None = None
@@ -104,16 +106,19 @@ class Authenticator:
     @property
     def mode(self) -> Mode:
         """Whether refusals are enforced."""
-        return self._directory.mode
+        return self.directory.policy().mode
 
     @property
     def epoch(self) -> int:
         """Rises whenever a proof may not hold any more."""
-        revision = self._directory.revision
+        return self.epoch_at(self.directory.policy().revision)
+
+    def epoch_at(self, revision: int) -> int:
+        """Return the epoch, for a caller that has just asked for the access revision."""
         if revision != self._revision:
             self._revision = revision
             self._epoch += 1
-            configuration = self._directory.configuration
+            configuration = self.directory.configuration
             if configuration != self._configuration:
                 self._configuration = configuration
                 self._evaluation.configure(configuration)
@@ -125,7 +130,7 @@ class Authenticator:
 
     def is_current(self, identity: Identity) -> bool:
         """Return whether an identity holds without asking its proof again."""
-        return identity.epoch == self.epoch and (identity.until_s == FOR_EVER or self._wall_s() < identity.until_s)
+        return identity.epoch == self.epoch and (identity.until_s == FOR_EVER or self.wall_s() < identity.until_s)
 
     # Proofs
 
@@ -190,7 +195,7 @@ class Authenticator:
 
     def _evaluate(self, proof: Proof) -> Identity:
         epoch = self.epoch  # first: it takes over a new configuration
-        found = self._evaluation.evaluate(proof, self._wall_s())
+        found = self._evaluation.evaluate(proof, self.wall_s())
         return Identity(found.caller, proof, epoch=epoch, until_s=found.until_s)
 
     async def _evaluate_newest(self, proof: Proof) -> Identity:
@@ -244,7 +249,7 @@ class Authenticator:
             await self.keys.look_again(source)
         if not source.keys.all:
             raise Refused(Reason.KEYS)
-        return JwtProof(source.name, demands, jwts.verify(unverified, source.keys, demands, self._wall_s()))
+        return JwtProof(source.name, demands, jwts.verify(unverified, source.keys, demands, self.wall_s()))
 
     # Passwords
 
@@ -276,7 +281,7 @@ class Authenticator:
     async def _check(self, given: Basic, network: str, key: bytes) -> PasswordProof | None:
         user = given.user
         try:
-            hashed = self._directory.password(user)
+            hashed = self.directory.password(user)
             if await self.passwords.verify(given.password, hashed) and hashed is not None:
                 self._succeeded(user, network)
                 return PasswordProof(user, hashed)

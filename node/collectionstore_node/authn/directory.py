@@ -9,16 +9,23 @@ from collectionstore_node.access.modes import Mode
 from collectionstore_node.statemachine.access import TokenRecord, UserRecord
 
 
-class Directory(Protocol):
-    """Users, tokens and the access configuration. Every method reads applied state, and waits for nothing."""
+class Facts(Protocol):
+    """What is asked for every request."""
 
     @property
     def revision(self) -> int:
-        """The revision of the last change of access control; asked for once per request, so it must be cheap."""
+        """The revision of the last change of access control."""
 
     @property
     def mode(self) -> Mode:
-        """Whether access control refuses; as cheap."""
+        """Whether access control refuses."""
+
+
+class Directory(Protocol):
+    """Users, tokens and the access configuration. Every method reads applied state, and waits for nothing."""
+
+    def policy(self) -> Facts:
+        """Return the facts of now; it must be cheap."""
 
     @property
     def configuration(self) -> AccessConfiguration:

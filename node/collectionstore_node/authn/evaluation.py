@@ -174,7 +174,7 @@ class Evaluation:
 
     def _nobody(self, proof: NoProof) -> Evaluated:
         if proof.tolerated:
-            if self._directory.mode is Mode.ENFORCED:
+            if self._directory.policy().mode is Mode.ENFORCED:
                 raise Refused(Reason.MISSING)
         elif not self._directory.configuration.anonymous_roles:
             raise Refused(Reason.MISSING)

@@ -99,10 +99,10 @@ class Identity:
         """The very object that held the header, as it is remembered by its bytes: compared by identity only."""
 
     def at(self, address: str) -> Identity:
-        """Return the same at another address."""
-        if self.caller.address == address:
-            return self
-        caller = msgspec.structs.replace(self.caller, address=address)
+        """Return the same for a connection from `address`: one of its own, as it keeps its header in it."""
+        caller = self.caller
+        if caller.address != address:
+            caller = msgspec.structs.replace(caller, address=address)
         other = Identity(caller, self.proof, epoch=self.epoch, until_s=self.until_s)
         other.key = self.key
         return other

@@ -46,17 +46,20 @@ class Unverified(NamedTuple):
 class Verified(NamedTuple):
     """The claims of a token that its issuer signed, for one of our audiences, valid now."""
 
-    claims: Mapping[str, Any]
+    payload: bytes
+    """The claims, as JSON: many of these are kept, and objects take several times as much."""
+    credential: str
+    """Its public ID; empty if it has none."""
     expires_s: float
     """`exp`; the token is still taken during the leeway behind it."""
     thumbprint: str
     """Of the key that signed it."""
 
     @property
-    def credential(self) -> str:
-        """Its public ID, if it has one."""
-        found = self.claims.get("jti")
-        return found if isinstance(found, str) and len(found) <= CREDENTIAL_CHARACTERS_MAX else ""
+    def claims(self) -> dict[str, Any]:
+        """What the issuer says of the bearer."""
+        found: dict[str, Any] = json.loads(self.payload)
+        return found
 
 
 class Demands(NamedTuple):
@@ -131,7 +134,9 @@ def verify(token: Unverified, keys: KeySet, demands: Demands, now_s: float) -> V
     # A number without a bound: JSON has integers that no float holds.
     if not 0 < expires < _TIME_MAX_S:
         raise Refused(Reason.MALFORMED)
-    return Verified(claims, float(expires), key.thumbprint)
+    named = claims.get("jti")
+    credential = named if isinstance(named, str) and len(named) <= CREDENTIAL_CHARACTERS_MAX else ""
+    return Verified(token.signature.payload or b"", credential, float(expires), key.thumbprint)
 
 
 def _check_audience(given: object, ours: Sequence[str]) -> None:

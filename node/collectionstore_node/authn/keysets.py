@@ -101,13 +101,15 @@ def _key(given: Any) -> SigningKey | None:
     if not isinstance(given, dict) or given.get("kty") not in ("RSA", "EC", "OKP") or given.get("use", "sig") != "sig":
         return None
     # The public part alone: a set that holds a private key by mistake must not bring it into this process.
-    public = {name: value for name, value in given.items() if name in _PUBLIC and isinstance(value, str)}
+    public: dict[str, str] = {
+        name: value for name, value in given.items() if name in _PUBLIC and isinstance(value, str)
+    }
     if len(public.get("kid", "")) > KEY_ID_CHARACTERS_MAX:
         return None
     if public["kty"] == "RSA" and not RSA_BITS_MIN <= 6 * len(public.get("n", "")) <= RSA_BITS_MAX + 64:
         return None  # BEFORE it is imported, which costs by its size; its own bits are looked at below
     try:
-        key = cast(PublicKey, JWKRegistry.import_key(public))
+        key = cast(PublicKey, JWKRegistry.import_key({**public}))
         algorithms = _algorithms(key, public)
         thumbprint = key.thumbprint()
     except (JoseError, ValueError, TypeError, KeyError):

@@ -51,7 +51,13 @@ from collectionstore_node.statemachine.access import (
     tokens_of,
 )
 from collectionstore_node.statemachine.access_changes import USER_TOKENS_MAX
-from collectionstore_node.statemachine.access_checks import USED_MAX, check_role_name, check_token_id, check_user_name
+from collectionstore_node.statemachine.access_checks import (
+    TOKEN_ID,
+    USED_MAX,
+    check_role_name,
+    check_token_id,
+    check_user_name,
+)
 from collectionstore_node.statemachine.access_commands import Asked, UseTokens
 from collectionstore_node.statemachine.commands import Command
 
@@ -308,6 +314,7 @@ class Access:
 
 
 __all__ = [
+    "TOKEN_ID",
     "USER_TOKENS_MAX",
     "Access",
     "AccessResult",

@@ -90,6 +90,21 @@ def test_routes_between_members_are_refused_off_loopback() -> None:
     assert settings().peer_routes is None
 
 
+def test_access_control_is_off_unless_told_otherwise() -> None:
+    given = settings()
+    assert (given.access, given.metrics_tls, given.user_ca_file, given.keys_dir) == ("Disabled", "Disabled", None, None)
+    assert settings(ACCESS="Enforced").access == "Enforced"
+    with pytest.raises(InvalidSetting, match="Disabled or Permissive or Enforced"):
+        settings(ACCESS="enforced")
+
+
+def test_what_needs_client_tls_is_refused_without_it() -> None:
+    for name, value in (("METRICS_TLS", "Required"), ("USER_CA_FILE", "/users.crt")):
+        settings(**{name: value})
+        with pytest.raises(InvalidSetting, match="CLIENT_TLS is Disabled"):
+            settings(CLIENT_TLS="Disabled", **{name: value})
+
+
 KUBERNETES = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 
 

@@ -7,7 +7,6 @@ and is revoked by logging out, as all others are.
 from __future__ import annotations
 
 import os
-import time
 from typing import Final, cast
 
 import msgspec
@@ -61,7 +60,7 @@ async def log_in(call: Call) -> Answer:
     access = call.api.store.access
     lasts_s = access.configuration.session_s
     made = make_token(os.urandom(ID_BYTES), os.urandom(SECRET_BYTES))
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = call.api.store.wall_ms()
     expires_ms = now_ms + lasts_s * 1000
     session = CreateToken(made.id, caller.user, made.digest, now_ms, expires_ms, _DESCRIPTION, session=True)
     outcome = await access.open_session(session, timeout_s=call.timeout_s)

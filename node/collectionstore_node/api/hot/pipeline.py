@@ -102,14 +102,14 @@ class Pipeline:
         heads, traced, queue = self._around.heads, self._around.exchange.traced, self._queue
         read, read_direct = heads.read, heads.read_direct
         guard, caller = self._around.exchange.guard, None
-        guarded = guard is not None and not guard.off
+        guarded = guard is not None and guard.on()
         self._taking = True
         try:
             while at < size:
                 direct = None if traced else read_direct(data, at)
                 if direct is not None and guarded:
                     # One that is not known is found by the other way, which may have to wait for it.
-                    caller = guard.known(self._wire, direct[2].fields.get(hdrs.AUTHORIZATION))  # type: ignore[union-attr]
+                    caller = guard.known_now(self._wire, direct[2].fields.get(hdrs.AUTHORIZATION))  # type: ignore[union-attr]
                     if caller is None:
                         direct = None
                 if direct is not None:
@@ -193,7 +193,9 @@ class Pipeline:
         request = HotRequest(wire, head.method, head.target, headers.fields, content, alone=alone)
         self._queue.append(request)
         # A span is active in the context of its request, as on the general path in that of its task; so is a caller.
-        context = copy_context() if around.exchange.traced or around.exchange.guard is not None else None
+        guard = around.exchange.guard
+        guarded = guard is not None and not guard.off
+        context = copy_context() if guarded or around.exchange.traced else None
         # What the dispatcher and the handlers of these routes use of a request is what this one has.
         handling: Coroutine[Any, Any, Answer] = around.exchange.handle(request)  # type: ignore[arg-type]
         request.drive = drive = Drive(handling, self.ended, request, around.loop, context)

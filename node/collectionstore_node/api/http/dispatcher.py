@@ -224,7 +224,8 @@ class Dispatcher:
 
     async def _find_caller(self, guard: Guard, request: web.BaseRequest, entry: Entry) -> None:
         """Tell what runs now who calls. Raises `Problem` 401, 403 or 429, and `Overloaded`."""
-        line = cast(Line, getattr(request, "line", request.protocol))
+        own = cast(Line, request.protocol)
+        line: Line = getattr(request, "line", own)
         if entry.access == "open" or guard.off:
             # Set always: the context is that of the connection, and may hold the caller of the request before.
             CALLER.set(await guard.caller_if_any(line, request) if entry.about_access else None)
@@ -233,7 +234,7 @@ class Dispatcher:
             CALLER.set(caller)
             if entry.access == "monitor":
                 guard.require(caller, Verb.MONITOR, Kind.CLUSTER, "")
-        if line is request.protocol and entry.access == "caller":
+        if line is own and entry.access == "caller":
             guard.follow(line)
 
     # In halves, see `direct`

@@ -24,6 +24,7 @@ from collectionstore_node.authn.authenticator import Authenticator
 from collectionstore_node.authn.headers import Basic
 from collectionstore_node.authn.identities import Identity, Presented
 from collectionstore_node.authn.refusals import Reason, Refused, TooManyAttempts
+from collectionstore_node.errors import NotNow, Overloaded
 from collectionstore_node.ports import LOOPBACK, network_of
 
 SWEEP_S: Final = 0.4
@@ -105,6 +106,10 @@ class Guard:
     ) -> None:
         """`allows` says whether a caller may do something now."""
         self.authenticator = authenticator
+        self._policy = authenticator.directory.policy
+        self._epoch = 0
+        self._now_s = 0.0
+        """As of the last call of `on`."""
         self._metrics = metrics
         self._allows = allows
         self._loop = asyncio.get_running_loop()
@@ -115,9 +120,27 @@ class Guard:
     @property
     def off(self) -> bool:
         """Whether callers are of no interest."""
-        return self.authenticator.mode is Mode.DISABLED
+        return self._policy().mode is Mode.DISABLED
 
     # Callers
+
+    def on(self) -> bool:
+        """Return whether callers are asked for, and take the time: `known_now` goes by it, in the same turn."""
+        policy = self._policy()
+        if policy.mode is Mode.DISABLED:
+            return False
+        self._epoch = self.authenticator.epoch_at(policy.revision)
+        self._now_s = self.authenticator.wall_s()
+        return True
+
+    def known_now(self, line: Line, header: str | None) -> Caller | None:
+        """Do as `known`, behind `on`: for many requests at once."""
+        identity = line.identity
+        if identity is None or identity.header is not header:
+            return None
+        if identity.epoch == self._epoch and self._now_s < identity.until_s:
+            return identity.caller
+        return self.current(line)
 
     def known(self, line: Line, header: str | None) -> Caller | None:
         """Return the caller of a request with this header, if it is the one of the request before; None if not.
@@ -153,6 +176,14 @@ class Guard:
         except TooManyAttempts as slowed:
             self._metrics.slowed()
             raise too_many_attempts(slowed) from None
+        except Overloaded:
+            raise
+        except NotNow:
+            # This member cannot learn whether a token is new. Where refusals are only told, that is no reason for one.
+            if self.authenticator.mode is Mode.ENFORCED:
+                raise
+            line.identity = None
+            identity = self._tolerated(line, Reason.UNKNOWN, header)
         else:
             if before is None or before.proof != identity.proof:
                 self._metrics.authenticated(identity.caller.method.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -145,15 +146,20 @@ JSON = st.recursive(
 )
 
 
+def _mistake(parse: Callable[[bytes], object], body: bytes) -> InvalidPart | None:
+    try:
+        parse(body)
+    except InvalidPart as error:
+        return error
+    return None
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(JSON.map(text), st.binary(max_size=64)))
 def test_no_body_raises_anything_else(body: bytes) -> None:
     for parse in (parse_role, parse_user, parse_configuration):
-        try:
-            parse(body)
-        except InvalidPart as error:
-            assert error.code == INVALID
-            assert error.pointer == "" or error.pointer.startswith("/")
+        error = _mistake(parse, body)
+        assert error is None or (error.code == INVALID and error.pointer[:1] in ("", "/"))
 
 
 def test_messages_hold_no_value_of_the_body() -> None:

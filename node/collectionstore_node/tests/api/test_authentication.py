@@ -15,6 +15,7 @@ from collectionstore_node.access.modes import Mode
 from collectionstore_node.api import ApiServer, make_client_server, make_probe_server
 from collectionstore_node.api.http import guard as guards_module
 from collectionstore_node.api.stream.websocket import Close
+from collectionstore_node.errors import NotNow
 from collectionstore_node.service import Store
 from collectionstore_node.tests.api.conftest import LIMITS, STORE_LIMITS, _render
 from collectionstore_node.tests.api.guards import AS_OWNER, OWNER, Watched
@@ -334,9 +335,14 @@ async def test_a_wrong_password_and_an_unknown_user_are_refused_alike(client: Cl
         fields = refused(await client.post("/api/v1/login", {"user": user, "password": "wrong horse"}))
         found.append({name: value for name, value in fields.items() if name not in ("instance", "request_id")})
     assert found[0] == found[1] == found[2]
-    for body in ({"user": "", "password": "x"}, {"user": "ada", "password": ""}, {"user": "a\nb", "password": "x" * 9}):
-        refused(await client.post("/api/v1/login", body))
-    for body in ({"user": "ada"}, {"user": 5, "password": "x"}, {"user": "ada", "password": "x", "more": 1}):
+    for user, password in (("", "x"), ("ada", ""), ("a\nb", "x" * 9), ("a" * 129, "x"), ("ada", "x" * 1_025)):
+        refused(await client.post("/api/v1/login", {"user": user, "password": password}))
+    wrong: list[dict[str, Any]] = [
+        {"user": "ada"},
+        {"user": 5, "password": "x"},
+        {"user": "a", "password": "x", "c": 1},
+    ]
+    for body in wrong:
         (await client.post("/api/v1/login", body)).problem(400, "invalid_body")
 
 
@@ -490,7 +496,8 @@ async def test_what_was_opened_without_access_control_ends_when_it_is_enforced(
     stream: StreamClient = await connect(session, port)
     async with WatchClients(session, port).open("collections/people:watch") as watch:
         await members.configure()
-        assert (await watch.event())["code"] == "unauthorized"
+        # By its missing rights, or by its missing credential, whichever is seen first.
+        assert (await watch.event())["code"] in ("forbidden", "unauthorized")
     assert (await stream.closed())[0] == Close.UNAUTHORIZED
 
 
@@ -550,3 +557,14 @@ async def test_the_metrics_port_asks_for_the_right_to_monitor(
             (await client.get(target, Authorization=reader)).problem(403, "forbidden")
             assert (await client.get(target, Authorization=monitor)).status == 200
     await runner.cleanup()
+
+
+async def test_permissive_asks_no_leader_before_it_lets_in(client: Client, members: Members, watched: Watched) -> None:
+    async def catch_up() -> None:
+        raise NotNow("no leader")
+
+    watched.authenticator._catch_up = catch_up
+    unknown = f"Bearer cst_{'0' * 16}_{'A' * 43}"
+    assert (await client.get(ADA, Authorization=unknown)).status == 503
+    await members.configure(mode="Permissive")
+    assert (await client.get(ADA, Authorization=unknown)).status == 200

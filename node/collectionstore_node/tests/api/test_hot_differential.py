@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from collectionstore_node.access.callers import Caller
 from collectionstore_node.api.budgets import uploads
 from collectionstore_node.api.connections.connection import EMPTY_LINE, HEADERS_MAX, Connection
 from collectionstore_node.api.hot.heads import Head, Headers
@@ -136,11 +137,17 @@ class Recorder:
             start(pipeline, head, body, alone=alone)
 
         def beginning(
-            pipeline: Pipeline, place: Place, last: str, headers: Headers, key: str | None, body: bytes
+            pipeline: Pipeline,
+            place: Place,
+            last: str,
+            headers: Headers,
+            key: str | None,
+            body: bytes,
+            caller: Caller | None,
         ) -> None:
             self._note(self._data.index(EMPTY_LINE, self._at) + len(EMPTY_LINE) + len(body))
             self.direct += 1
-            begin(pipeline, place, last, headers, key, body)
+            begin(pipeline, place, last, headers, key, body, caller)
 
         def receiving(connection: Connection, data: bytes) -> None:
             if data:

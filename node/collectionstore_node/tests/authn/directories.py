@@ -21,6 +21,9 @@ class MemoryDirectory:
         self.used: list[str] = []
         self._made = 0
 
+    def policy(self) -> MemoryDirectory:
+        return self
+
     @property
     def mode(self) -> Mode:
         return self.configuration.mode

@@ -68,9 +68,9 @@ class Bench:
         presented = Presented(header, address="192.0.2.1", network=network, repeated=repeated)
         return await self.authenticator.identify(presented)
 
-    async def refused(self, header: str | None, **more: str) -> Reason:
+    async def refused(self, header: str | None, *, network: str = "192.0.2.1") -> Reason:
         with pytest.raises(Refused) as caught:
-            await self.identify(header, **more)
+            await self.identify(header, network=network)
         return caught.value.reason
 
 

@@ -17,7 +17,7 @@ from collectionstore_telemetry.tests.metrics.series_rules import (
     assert_names_are_unique,
 )
 
-CHILDREN_MAX = 1_250
+CHILDREN_MAX = 1_750
 """Label values of one series, at most, with a cluster of the largest size and every route asked for."""
 OPEN_BOUNDS = {
     "peer": 16,
@@ -27,6 +27,7 @@ OPEN_BOUNDS = {
     "problem": 64,
     "reason": 32,
     "version": 1,
+    "issuer": 17,
     "cluster_id": 1,
     "member": 1,
 }

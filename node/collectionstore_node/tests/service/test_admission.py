@@ -292,8 +292,8 @@ COUNTED = {"waiting", "known"}
 """How many requests wait for locks, and who holds one that was refused: that request was admitted."""
 CALLER = {"policy", "rights", "mode", "revision", "administers", "whoami", "asked"}
 """Who asks, and what it may do: what decides whether an operation is admitted."""
-CREDENTIALS = {"user", "password", "token", "configuration", "note_use", "store_uses"}
-"""What authentication looks up, before there is an operation, and the note that a token was used."""
+CREDENTIALS = {"user", "password", "token", "configuration", "note_use", "store_uses", "open_session", "close_session"}
+"""What authentication looks up and makes, before there is an operation, and the note that a token was used."""
 TOLD = {"observe_applied"}
 """Who is told of revisions: numbers, and nothing of what they hold."""
 

@@ -76,7 +76,7 @@ from collectionstore_node.tests.statemachine.memory_view import MemoryView
 DIGEST, OTHER_DIGEST = b"d" * 32, b"e" * 32
 HASH = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA"
 OPERATOR = Asked("demo-operator", ("operator",))
-TOKEN = "0123456789abcdef"  # noqa: S105  # an ID
+TOKEN = "0123456789abcdef"
 PUT = Put(KeyRef("b", "k"), b"v")
 
 
