@@ -268,3 +268,22 @@ def test_what_is_not_saved_is_not_left_without_a_question(console: Console, memb
     page.get_by_role("dialog").get_by_role("button", name="Leave").click()
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     assert member.document("drafts", "one") == {"n": 1}
+
+
+def test_a_document_as_large_as_is_allowed_is_edited(console: Console, member: Member) -> None:
+    """As it is shown it has more bytes than may be sent: the white space is not sent."""
+    member.fill("large", {"one": {f"k{at:05}": {"n": at} for at in range(40_000)}})
+    page = console.page
+    console.open("collections/large/documents/one")
+    text = page.get_by_label("The document as JSON")
+    assert len(text.input_value()) > 1 << 20
+
+    text.evaluate(
+        """(area) => {
+          area.value = area.value.replace('"n": 7\\n', '"n": 70\\n');
+          area.dispatchEvent(new Event("input"));
+        }"""
+    )
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text(re.compile("one is saved at revision"))).to_be_visible()
+    assert member.document("large", "one")["k00007"] == {"n": 70}
