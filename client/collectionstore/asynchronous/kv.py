@@ -56,7 +56,9 @@ class AsyncBucket:
             else:
                 request = self._context.read_parameters(as_request(operation), at_revision)
                 answer = await self._context.send(request, timeout)
-        except NotFound:
+        except NotFound as error:
+            if error.code != "key_not_found":
+                raise
             return None
         return Value(key, answer.value or b"", answer.etag or 0, answer.content_type or "application/octet-stream")
 
@@ -100,7 +102,9 @@ class AsyncBucket:
             operation.if_revision = if_revision
         try:
             answer = await self._context.call(operation, timeout)
-        except NotFound:
+        except NotFound as error:
+            if error.code != "key_not_found":
+                raise
             return None
         return WriteResult(key, answer.revision, replayed=answer.replayed)
 

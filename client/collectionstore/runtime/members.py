@@ -11,7 +11,7 @@ import msgspec
 
 from collectionstore.runtime.authorization import Authorization
 from collectionstore.runtime.choice import Load, choose
-from collectionstore.settings.options import Options
+from collectionstore.settings.options import Options, is_private
 from collectionstore.transport.failures import AttemptFailed, StreamRefused
 from collectionstore.transport.requests import send
 from collectionstore.transport.stream import Stream, open_stream
@@ -185,8 +185,12 @@ class Members:
             for one in cluster.members
             if one.http_address
         }
-        # Credentials go where the user has said they go, or where TLS proves it: never from https to http.
-        by_url = {url: one for url, one in by_url.items() if url.startswith(f"{scheme}://")}
+        # Credentials go where TLS proves who takes them, or stay on this machine, whatever a member says.
+        by_url = {
+            url: one
+            for url, one in by_url.items()
+            if url.startswith(f"{scheme}://") and (self._options.credentials.empty or is_private(url))
+        }
         if not by_url:
             return False
         self.cluster_id = cluster.cluster_id

@@ -103,6 +103,8 @@ class WatchFeed:
         self._began = False
         self._snapshot = body.get("from") == "snapshot"
         """Whether the initial documents are not complete yet."""
+        self._showing = False
+        """Whether some of them may have been told."""
 
     async def begin(self) -> None:
         """Open the watch, so that everything behind it is told. Raises CollectionStoreError."""
@@ -177,7 +179,7 @@ class WatchFeed:
         self.token = None
         self._body.pop("consumer", None)
         self._body["from"] = "snapshot"
-        self._snapshot = True
+        self._snapshot, self._showing = True, False
         self._items.append(WatchItem(event="resync"))
 
     def _drop(self) -> None:
@@ -202,9 +204,10 @@ class WatchFeed:
 
     async def _go_on(self) -> None:
         """Open it again, or get the next page where there are no streams."""
-        if self._snapshot and self._began:
+        if self._snapshot and self._showing:
             # What was told of the snapshot is not known to be of one state: all of it comes again.
             self._items.append(WatchItem(event="resync"))
+            self._showing = False
         await self._open(RESUME_S)
 
     async def _open(self, patience_s: float) -> None:
@@ -260,6 +263,7 @@ class WatchFeed:
         if answer.status >= 400:
             raise answer_error(answer)
         self._stream, self._member, self._tag, self._ungranted = stream, member, operation.tag, 0
+        self._showing = self._snapshot
         if self.token is None and not self._snapshot and answer.body is not None:
             self.token = msgspec.json.decode(answer.body).get("token")
         if self._closed:

@@ -83,7 +83,7 @@ class Options:
                 raise ConfigurationError("max_staleness needs consistency=stale")
             if not 0.001 <= self.max_staleness_s <= 3_600:
                 raise ConfigurationError("max_staleness_s must be from 0.001 to 3600")
-        if not self.credentials.empty and not all(_private(seed) for seed in self.seeds):
+        if not self.credentials.empty and not all(is_private(seed) for seed in self.seeds):
             raise ConfigurationError("credentials are sent by TLS only, or to a loopback address")
 
 
@@ -102,7 +102,8 @@ _CHOICES: Final[dict[str, Sequence[str]]] = {
 }
 
 
-def _private(seed: str) -> bool:
+def is_private(seed: str) -> bool:
+    """Whether what is sent to a URL stays secret: by TLS, or on this machine."""
     return seed.startswith("https://") or is_loopback(seed.partition("://")[2])
 
 

@@ -153,7 +153,7 @@ class Cursor(Generic[T]):
         answer = self._context.call(
             Find(collection=self._collection, body=encode({**self._body(), "explain": True})), self._timeout
         )
-        return {name: one for name, one in body_of(answer).items() if name not in ("documents", "next_cursor")}
+        return dict(body_of(answer)["explain"])
 
     def close(self) -> None:
         """Give no more documents."""

@@ -57,7 +57,9 @@ class Bucket:
             else:
                 request = self._context.read_parameters(as_request(operation), at_revision)
                 answer = self._context.send(request, timeout)
-        except NotFound:
+        except NotFound as error:
+            if error.code != "key_not_found":
+                raise
             return None
         return Value(key, answer.value or b"", answer.etag or 0, answer.content_type or "application/octet-stream")
 
@@ -99,7 +101,9 @@ class Bucket:
             operation.if_revision = if_revision
         try:
             answer = self._context.call(operation, timeout)
-        except NotFound:
+        except NotFound as error:
+            if error.code != "key_not_found":
+                raise
             return None
         return WriteResult(key, answer.revision, replayed=answer.replayed)
 

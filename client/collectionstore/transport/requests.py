@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 import aiohttp
 import yarl
 
+from collectionstore.errors import IncompatibleServer
 from collectionstore.transport.failures import AttemptFailed, AttemptTimedOut
 from collectionstore.wire.answers import Answer, answer_of
 from collectionstore.wire.requests import Request
 
 PREFIX = "/api/v1"
 GRACE_S = 0.25
+LARGE_BYTES = 256 << 10
 BODY_MAX = 64 << 20
 """A larger answer is no answer of a Collection Store."""
 
@@ -40,12 +42,13 @@ async def send(
             session.request(
                 request.method,
                 target(url, request, timeout_s),
-                data=request.body,
+                data=_payload(request.body),
                 headers={**headers, **request.headers},
                 allow_redirects=False,
             ) as response,
         ):
             body = await _body(response)
+            _check_store(url, response)
             return answer_of(response.status, response.headers, body, raw=raw)
     except TimeoutError:
         raise AttemptTimedOut("no answer in time", sent=True) from None
@@ -53,6 +56,22 @@ async def send(
         raise AttemptFailed(f"no connection: {type(error).__name__}", sent=False) from None
     except (aiohttp.ClientError, OSError) as error:
         raise AttemptFailed(f"the connection was lost: {type(error).__name__}", sent=True) from None
+
+
+def _check_store(url: str, response: aiohttp.ClientResponse) -> None:
+    """Refuse a success that is not one of a store: a page of a proxy must not pass for a write that was made."""
+    status, kind = response.status, response.headers.get("Content-Type", "")
+    if status < 300:
+        known = "X-Revision" in response.headers or kind.startswith("application/json")
+    else:
+        known = status >= 400 or status == 304
+    if not known:
+        raise IncompatibleServer(f"{url} answered {status} as no Collection Store does: is there a proxy between?")
+
+
+def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
+    # As a file a large body is sent piece by piece; in one, it would hold the event loop.
+    return io.BytesIO(body) if body is not None and len(body) > LARGE_BYTES else body
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:
@@ -66,13 +85,13 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
 
 @asynccontextmanager
 async def open_response(
-    session: aiohttp.ClientSession, url: str, request: Request, headers: Mapping[str, str], body: Any = None
+    session: aiohttp.ClientSession, url: str, request: Request, headers: Mapping[str, str]
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Send a request whose answer, or body, is a stream. Raises AttemptFailed for what fails before the answer."""
+    """Send a request whose answer is a stream. Raises AttemptFailed for what fails before the answer."""
     opened = session.request(
         request.method,
         target(url, request, None),
-        data=request.body if body is None else body,
+        data=_payload(request.body),
         headers={**headers, **request.headers},
         allow_redirects=False,
     )
