@@ -236,10 +236,7 @@ class Settings:
             ),
             traces=read_trace_settings(environment),
             recover=read.optional("RECOVER", RECOVER_PATTERN, RECOVER_ALLOWED),
-            access=cast(
-                Literal["Disabled", "Permissive", "Enforced"],
-                read.choice("ACCESS", "Disabled", ("Disabled", "Permissive", "Enforced")),
-            ),
+            access=_access(read, client_tls),
             user_ca_file=_with_client_tls(read, "USER_CA_FILE", client_tls),
             keys_dir=read.optional_path("KEYS_DIR"),
             metrics_tls=_metrics_tls(read, client_tls),
@@ -337,6 +334,14 @@ def _with_client_tls(read: _Reader, variable: str, client_tls: str) -> Path | No
     if found is not None and client_tls == "Disabled":
         raise InvalidSetting(variable, str(found), "not to be set, because CLIENT_TLS is Disabled")
     return found
+
+
+def _access(read: _Reader, client_tls: str) -> Literal["Disabled", "Permissive", "Enforced"]:
+    """Parse it; enforced from the start, someone must be able to get in: by a certificate, or by the token."""
+    found = read.choice("ACCESS", "Disabled", ("Disabled", "Permissive", "Enforced"))
+    if found == "Enforced" and client_tls == "Disabled" and read.optional_path("ADMIN_TOKEN_FILE") is None:
+        raise InvalidSetting("ACCESS", found, "Enforced with client TLS or an ADMIN_TOKEN_FILE, to get in at all")
+    return cast(Literal["Disabled", "Permissive", "Enforced"], found)
 
 
 def _metrics_tls(read: _Reader, client_tls: str) -> Literal["Required", "Disabled"]:

@@ -27,6 +27,7 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("admin.open", ("warning",), "Without client TLS and without COLLECTIONSTORE_ADMIN_TOKEN_FILE, everybody on this machine may change the cluster.", ("address",)),
     LogEvent("token.refused", ("error",), "The file of the admin token cannot be used; requests that change the cluster are refused.", ("file", "reason")),
     LogEvent("authentication.refused", ("info",), "A request had no valid credential; one line in ten seconds for each reason. `tolerated` as access control is permissive.", ("reason", "address", "tolerated")),
+    LogEvent("authentication.not_swept", ("debug",), "What lasts could not be looked at, as the state cannot be read.", ("reason",)),
     LogEvent("keys.unavailable", ("warning",), "The keys of an issuer of tokens could not be fetched; those that are known stay in use until they are too old. Logged once for each reason.", ("issuer", "reason")),
     LogEvent("keys.available", ("info",), "The keys of an issuer were fetched again.", ("issuer",)),
     LogEvent("keys.rotated", ("info",), "Keys of an issuer have gone; what they have signed is not accepted any more.", ("issuer", "removed", "keys")),

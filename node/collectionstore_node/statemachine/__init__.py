@@ -70,12 +70,12 @@ Invariants
 
 Modules, from the outside in: `apply` is the meaning of `commands`, with `commits` (transactions that depend on queries,
 or on what a client has read), `searching`, `transactions`, `updates`, `index_commands`, `configuring`, `consumers`,
-`access_changes` (with `access_commands`, `access_checks` and `lockout`), `expiry_commands`, `dedupe`, `conforming`,
-`indexing`, `history`, `expiry_queue`, `leases`, `catalog` and `writing`; `members` applies membership changes; `reads`
-serves clients; `past` undoes what was changed; `digest` and `header` close every entry; `tokens` has the key of what is
-signed; `view` is the port to storage; `access`, `options`, `ttl`, `keys`, `stored`, `index_catalog` and `codec` are the
-layout.
+`access_changes` (with `access_commands`, `access_checks`, `lockout` and `role_graph`), `expiry_commands`, `dedupe`,
+`conforming`, `indexing`, `history`, `expiry_queue`, `leases`, `catalog` and `writing`; `members` applies membership
+changes; `reads` serves clients; `past` undoes what was changed; `digest` and `header` close every entry; `tokens` has
+the key of what is signed; `view` is the port to storage; `access`, `options`, `ttl`, `keys`, `stored`, `index_catalog`
+and `codec` are the layout.
 
-Thirty-six modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
+Thirty-seven modules in one room: apply, its bounds, what it stores and what may be proposed change together, under one
 feature level.
 """

@@ -98,6 +98,13 @@ def test_access_control_is_off_unless_told_otherwise() -> None:
         settings(ACCESS="enforced")
 
 
+def test_enforced_from_the_start_leaves_a_way_in() -> None:
+    with pytest.raises(InvalidSetting, match="to get in at all"):
+        settings(ACCESS="Enforced", CLIENT_TLS="Disabled")
+    assert settings(ACCESS="Enforced", CLIENT_TLS="Disabled", ADMIN_TOKEN_FILE="/token").access == "Enforced"
+    assert settings(ACCESS="Permissive", CLIENT_TLS="Disabled").access == "Permissive"
+
+
 def test_what_needs_client_tls_is_refused_without_it() -> None:
     for name, value in (("METRICS_TLS", "Required"), ("USER_CA_FILE", "/users.crt")):
         settings(**{name: value})

@@ -32,8 +32,8 @@ Check = Callable[[RawRequestMessage], Problem | None]
 
 REMEMBERED_MAX: Final = 512
 """Blocks of header lines that are remembered; the oldest makes room."""
-REMEMBERED_BYTES_MAX: Final = 2 << 10
-"""A larger block is parsed each time."""
+REMEMBERED_BYTES_MAX: Final = 4 << 10
+"""A larger block is parsed each time. Most tokens of issuers (JWT) fit in."""
 PLACES_MAX: Final = 256
 """Paths up to their last part that are remembered; the oldest makes room."""
 DIRECT_LINE_BYTES_MAX: Final = 512

@@ -16,6 +16,7 @@ from collectionstore_node.access.roles import (
     DEPTH_MAX,
     FIELDS_MAX,
     FILTER_BYTES_MAX,
+    FILTERS_BYTES_MAX,
     FILTERS_MAX,
     NAMES_MAX,
     PATTERNS_MAX,
@@ -45,7 +46,10 @@ def rows(heading: str) -> dict[str, list[str]]:
 
 def test_bounds_are_as_written() -> None:
     assert f"a role has {ROLE_BYTES_MAX >> 10} KiB, {RULES_MAX} rules, {FILTERS_MAX} of them with a filter" in PAGE
-    assert f"and {PATTERNS_MAX} patterns; a rule {NAMES_MAX} names of each kind" in PAGE
+    assert (
+        f"of together {FILTERS_BYTES_MAX >> 10} KiB, and {PATTERNS_MAX} patterns; a rule {NAMES_MAX} names of each kind"
+        in PAGE
+    )
     assert f"a filter of {FILTER_BYTES_MAX >> 10} KiB and {FIELDS_MAX} paths" in PAGE
     assert f"up to {DEPTH_MAX} in a row, and a role has {ALL_RULES_MAX} rules" in PAGE
     assert (

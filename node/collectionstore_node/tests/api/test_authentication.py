@@ -15,7 +15,7 @@ from collectionstore_node.access.modes import Mode
 from collectionstore_node.api import ApiServer, make_client_server, make_probe_server
 from collectionstore_node.api.http import guard as guards_module
 from collectionstore_node.api.stream.websocket import Close
-from collectionstore_node.errors import NotNow
+from collectionstore_node.errors import NotNow, StorageFailed
 from collectionstore_node.service import Store
 from collectionstore_node.tests.api.conftest import LIMITS, STORE_LIMITS, _render
 from collectionstore_node.tests.api.guards import AS_OWNER, OWNER, Watched
@@ -265,6 +265,17 @@ async def test_anonymous_callers_get_in_where_they_have_roles(client: Client, me
     refused(await client.get(ADA))
 
 
+async def test_without_access_control_a_credential_is_looked_at_where_it_is_asked_for_alone(
+    client: Client, members: Members
+) -> None:
+    _, header = await members.token("ada")
+    await members.configure(mode="Disabled")
+    assert await whoami(client, header) == ("ada", "token")
+    assert (await client.get("/api/v1/whoami", Authorization="Bearer cst_x")).json["user"] is None
+    assert (await client.get("/api/v1/whoami")).json["user"] is None
+    assert (await client.get(ADA, Authorization="Bearer cst_x")).status == 200
+
+
 async def test_permissive_lets_in_and_counts_what_it_would_refuse(
     client: Client, members: Members, watched: Watched
 ) -> None:
@@ -273,6 +284,8 @@ async def test_permissive_lets_in_and_counts_what_it_would_refuse(
     assert (await client.get(ADA, Authorization="Bearer cst_x")).status == 200
     _, header = await members.token("ada")
     assert await whoami(client, header) == ("ada", "token")
+    for target in ("/status", "/metrics"):
+        assert (await client.get(target)).status == 200
     assert watched.metrics.counts["missing", True] >= 1
     assert watched.metrics.counts["unknown", True] >= 1
     await members.configure()
@@ -568,3 +581,22 @@ async def test_permissive_asks_no_leader_before_it_lets_in(client: Client, membe
     assert (await client.get(ADA, Authorization=unknown)).status == 503
     await members.configure(mode="Permissive")
     assert (await client.get(ADA, Authorization=unknown)).status == 200
+
+
+async def test_what_lasts_is_looked_at_again_when_the_state_could_not_be_read(
+    members: Members, session: aiohttp.ClientSession, port: int, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token_id, header = await members.token("ada")
+    async with WatchClients(session, port).open("collections/people:watch", Authorization=header) as watch:
+        failed = asyncio.Event()
+        policy = watched.guard._policy
+
+        def broken() -> Any:
+            failed.set()
+            raise StorageFailed("the disk is gone")
+
+        monkeypatch.setattr(watched.guard, "_policy", broken)
+        await failed.wait()
+        monkeypatch.setattr(watched.guard, "_policy", policy)
+        await members.revoke(token_id)
+        assert (await watch.event())["code"] == "unauthorized"

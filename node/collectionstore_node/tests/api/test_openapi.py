@@ -32,6 +32,7 @@ from collectionstore_node.changes import Position, Tokens
 from collectionstore_node.service import Store
 from collectionstore_node.service.tickets import Ticket, show_ticket
 from collectionstore_node.tests.api.conftest import LIMITS, STORE_LIMITS
+from collectionstore_node.tests.api.guards import Watched
 from collectionstore_node.tests.api.http_clients import Client
 from collectionstore_node.tests.api.memory_replica import Admins, MemoryReplica, RecordedMetrics, render_nothing
 
@@ -109,13 +110,15 @@ def url() -> Iterator[str]:
     thread.start()
 
     async def start() -> web.ServerRunner:
+        store = Store(MemoryReplica(), STORE_LIMITS)
         server = make_client_server(
-            Store(MemoryReplica(), STORE_LIMITS),
+            store,
             LIMITS,
             RecordedMetrics(),
             render_metrics=render_nothing,
             authorize_admin=Admins().authorize,
             tls=False,
+            guard=Watched(store).guard,
         )
         runner = web.ServerRunner(server)
         await runner.setup()
@@ -187,13 +190,15 @@ BODIES: dict[str, Any] = {
     "put_access": {"mode": "Permissive", "anonymous_roles": ["reader"]},
     "put_roles_role": {"rules": [{"verbs": ["read"], "collections": ["people"], "fields": {"hide": ["pay"]}}]},
     "post_tokens": {"user": "ada", "ttl": "1h"},
+    "post_login": {"user": "ada", "password": "correct horse"},
+    "put_users_user_password": {"password": "correct horse"},
     "post_locks_lock_acquire": {"owner": "me", "ttl": "90s"},
 }
 PAGE: dict[str, Any] = {"query": {"wait": "0s"}}
 """Without it the answer of a watch has no end."""
 INDEX: Any = {"name": KNOWN["name"], "fields": {"name": 1}}
-UNANSWERED = {"/api/v1/stream": 426, "/debug/profile": 403}
-"""What has no answer here but a problem: this is no handshake of a WebSocket, and there is no profiler."""
+UNANSWERED = {"/api/v1/stream": 426, "/debug/profile": 403, "/api/v1/logout": 409}
+"""What has no answer here but a problem: this is no handshake of a WebSocket, there is no profiler, and no login."""
 
 
 def _seed(url: str, path: str) -> None:
@@ -208,6 +213,9 @@ def _seed(url: str, path: str) -> None:
     KNOWN["lease"] = requests.post(f"{url}/api/v1/leases", json={"ttl": "1h"}, timeout=20).json()["id"]
     for target in ("users/ada", "roles/helpers"):
         assert requests.put(f"{url}/api/v1/{target}", json={}, timeout=20).status_code < 300
+    if path.endswith("/login"):
+        password = BODIES["put_users_user_password"]
+        assert requests.put(f"{url}/api/v1/users/ada/password", json=password, timeout=20).status_code == 200
     tokens = requests.get(f"{url}/api/v1/tokens?user=ada", timeout=20).json()["tokens"]
     made = tokens[0] if tokens else requests.post(f"{url}/api/v1/tokens", json=BODIES["post_tokens"], timeout=20).json()
     KNOWN["token"] = made["id"]
