@@ -18,7 +18,7 @@ from collectionstore_node.quotas import Limiter, Shares
 from collectionstore_node.replica import AuditSinkStatus, AuditStatus
 from collectionstore_node.service import Store
 from collectionstore_node.service.rates import AppliedLimits
-from collectionstore_node.settings import Settings
+from collectionstore_node.settings import InvalidSetting, Settings
 from collectionstore_telemetry.metrics import Metrics
 
 SERVICE_NAME = "collectionstore-node"
@@ -32,23 +32,31 @@ async def open_auditor(
     around: Surroundings,
     ended: Callable[[asyncio.Task[None]], object],
 ) -> Auditor | None:
-    """Return the audit log of a member, None if it is off; `stack` ends it behind all that is recorded."""
+    """Return the audit log of a member, None if it is off; `stack` ends it behind all that is recorded.
+
+    Raises `InvalidSetting` if OpenTelemetry's variables cannot be used.
+    """
     resource = {
         "service.name": SERVICE_NAME,
         "service.namespace": settings.cluster_id,
         "service.instance.id": settings.name,
         "service.version": __version__,
     }
-    return await open_audit(
-        stack,
-        settings.audit,
-        Origin(settings.cluster_id, settings.name),
-        partial(SinkSeries, metrics),
-        around,
-        resource,
-        chain=secrets.token_hex(CHAIN_BYTES),
-        ended=ended,
-    )
+    try:
+        return await open_audit(
+            stack,
+            settings.audit,
+            Origin(settings.cluster_id, settings.name),
+            partial(SinkSeries, metrics),
+            around,
+            resource,
+            chain=secrets.token_hex(CHAIN_BYTES),
+            ended=ended,
+        )
+    except ValueError as error:
+        # Of OpenTelemetry's variables: a log that is asked for and not kept would be noticed when it is needed.
+        allowed = f"Disabled, or variables of OpenTelemetry that can be used: {error}"
+        raise InvalidSetting("AUDIT_OTLP", "Enabled", allowed) from None
 
 
 def audit_status(auditor: Auditor | None) -> AuditStatus | None:
