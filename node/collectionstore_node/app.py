@@ -373,6 +373,7 @@ async def _serve(
     stack.callback(store.queries.close)
     stack.callback(store.watches.close)
     noting = asyncio.create_task(TokenUses(store.access, asyncio.sleep).run(), name="tokens")
+    noting.add_done_callback(_report)
     stack.push_async_callback(cancel_and_wait, noting)
     series = HttpSeries(metrics, inflight_max=store_limits.inflight_requests_max)
     WriteSeries(metrics, store.writes)
@@ -442,6 +443,12 @@ def _has_token(token: AdminToken, request: web.BaseRequest) -> bool:
 def _anyone(_request: web.BaseRequest) -> bool:
     """Admit every client: without client TLS, which is allowed on loopback only, and without a token."""
     return True
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """Log the failure of a task without which the member serves as well."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        task.get_loop().call_exception_handler({"message": f"the task {task.get_name()} failed", "exception": error})
 
 
 def _ended(local: LocalMember, task: asyncio.Task[None]) -> None:

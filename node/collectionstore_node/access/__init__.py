@@ -16,4 +16,7 @@ The evaluation, for a verb on a resource:
 3. `filter` and `fields` of the rules that name a collection say which documents of it, and what of them: a document is
    shown if a rule that allows it matches and no rule that denies it does, with the fields that one of the former shows
    and none of the deny rules hides.
+
+Roles, users and configurations are stored as the JSON that was given, and are parsed again wherever they are read, and
+where a command is applied: what is accepted is part of a feature level, as what apply does is (`statemachine.levels`).
 """

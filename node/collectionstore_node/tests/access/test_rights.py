@@ -17,7 +17,7 @@ from collectionstore_node.access.rights import KEPT_MAX, Rights
 from collectionstore_node.access.roles import Role, parse_role
 from collectionstore_node.access.users import User
 from collectionstore_node.access.verbs import VERBS_OF, Kind, Verb
-from collectionstore_node.documents.filters import compile_filter
+from collectionstore_node.documents.filters import compile_filter, parse_filter
 from collectionstore_node.tests.access import reference
 
 COLLECTIONS = ("a", "ab", "abc", "b", "b-1")
@@ -152,6 +152,8 @@ def test_nothing_is_allowed_that_no_rule_names() -> None:
     view = found.view("ab")
     assert view is not None
     assert view.shown({"n": 1}) is None
+    assert view.filter is not None
+    assert not compile_filter(parse_filter(view.filter))({"n": 1})
 
 
 def test_two_rules_show_each_document_what_the_matching_ones_show() -> None:

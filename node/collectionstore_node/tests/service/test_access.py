@@ -13,8 +13,8 @@ from collectionstore_node.access.current import CALLER
 from collectionstore_node.access.modes import Mode
 from collectionstore_node.access.verbs import Kind, Verb
 from collectionstore_node.errors import NotLeader, OutcomeUnknown
-from collectionstore_node.service import Consistency, Store, TokenUses
-from collectionstore_node.service.access import USE_NOTED_MS
+from collectionstore_node.service import Consistency, Store, StoreLimits, TokenUses
+from collectionstore_node.service.access import PAGE_BYTES_MAX, USE_NOTED_MS
 from collectionstore_node.service.access_requests import (
     ConfigureAccess,
     CreateToken,
@@ -148,6 +148,28 @@ async def test_users_roles_and_tokens_are_listed_in_pages(store: Store) -> None:
     assert ([one.id for one in rest.items], rest.next_after) == ([f"{2:016x}"], f"{2:016x}")
     everything = await access.list_tokens(ListTokens(None, None, 5), consistency=NEW, timeout_s=1)
     assert (len(everything.items), everything.next_after) == (5, None)
+
+
+async def test_a_page_of_roles_is_bounded_in_bytes(store: Store) -> None:
+    rules = b'{"rules":[' + b",".join([b'{"verbs":["read"],"buckets":["' + b"b" * 62 + b'"]}'] * 64) + b"]}"
+    names = [f"r{at:03}" for at in range(60)]
+    await change(store, *(PutRole(name, rules) for name in names))
+    page = await store.access.list_roles(ListRoles("r0", None, 5), consistency=NEW, timeout_s=1)
+    assert [one.name for one in page.items] == names[:5]
+    whole = Store(store._replica, StoreLimits())
+    found: list[str] = []
+    sizes: list[int] = []
+    after = None
+    while True:
+        page = await whole.access.list_roles(ListRoles("r0", after, 1_000), consistency=NEW, timeout_s=1)
+        found += [one.name for one in page.items]
+        sizes.append(sum(len(one.text) for one in page.items))
+        after = page.next_after
+        if after is None:
+            break
+    assert found == names
+    assert len(sizes) == 2
+    assert PAGE_BYTES_MAX <= sizes[0] < PAGE_BYTES_MAX + len(rules)
 
 
 async def test_the_use_of_a_token_is_stored_once_an_hour(store: Store, replica: MemoryReplica) -> None:
