@@ -27,6 +27,7 @@ from collectionstore_node.quotas import FREE, Admitted, Limiter, Limits, Refusal
 _REVISION: Final = b"X-Revision: "
 _REQUEST_ID: Final = b"X-Request-Id: "
 _TRACE_DIGITS: Final = 32
+UNAUTHENTICATED: Final = 401
 
 
 class _Refused(msgspec.Struct):
@@ -163,9 +164,11 @@ class Accounting:
 
     def refused(self, facts: Facts, arguments: Sequence[str], how: Ended, address: str) -> None:
         """Tell a request that ended before it was let in: it is recorded if credentials or rights were missing."""
-        auditor, caller = self._auditor, self._caller()
+        auditor = self._auditor
         if auditor is None or how.status not in REFUSED:
             return
+        # Without valid credentials nobody is known: what the context holds is of the request before.
+        caller = None if how.status == UNAUTHENTICATED else self._caller()
         user, target = "" if caller is None else caller.user, target_of(facts, arguments)
         if auditor.wants_refused(user, facts.verb, target.resource):
             self._record(auditor, Account(facts, target, caller, user), how, address)

@@ -174,13 +174,12 @@ class Dispatcher:
                         raise self._overload_of(entry, overdue=True)
                 self._api.enter(connected, write=entry.write)
                 client = connected
-                if self._accounting is not None:
-                    account = self._accounting.begin(entry.facts, arguments, write=entry.write)
-            elif self._accounting is not None and entry.facts.verb is Verb.ADMIN:
-                account = self._accounting.begin(entry.facts, arguments, write=False)
             if len(target) > self._api.limits.target_bytes_max:
                 raise target_too_long(self._api.limits)
             options = parse_options(query, entry.parameters, self._api.limits) if query else self._defaults
+            # BEHIND what finds the caller, and BEFORE anything has an effect.
+            if self._accounting is not None and (not entry.probe or entry.facts.verb is Verb.ADMIN):
+                account = self._accounting.begin(entry.facts, arguments, write=entry.write)
             if (options.redirect or entry.leader_only) and not self._store.is_leader:
                 answer = self._redirect(target)
             else:
