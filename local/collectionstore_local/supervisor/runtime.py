@@ -28,6 +28,7 @@ from collectionstore_local.state.operator_state import OperatorState, OperatorSt
 from collectionstore_operator import faults
 from collectionstore_operator.errors import ActionRefused, InvariantViolated
 from collectionstore_operator.manifests import restoring
+from collectionstore_operator.manifests.audit_environment import audit_place
 from collectionstore_operator.manifests.node_environment import (
     PREFIX,
     MemberPlacement,
@@ -410,6 +411,7 @@ class LocalRuntime:
                 **before,
                 **placement_settings(placement),
                 **workload.settings,
+                **audit_place(workload.settings, placement.data_dir),
                 **recovery_settings(recoveries.instruction(facts.recovery)),
                 **_client_tls(desired, node),
                 f"{PREFIX}PEER_ROUTES": str(node.directory.routes),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from collectionstore_operator.resource.auditing import Audit, AuditRule
-from collectionstore_operator.resource.desired import Desired
 
 PREFIX: Final = "COLLECTIONSTORE_AUDIT_"
 DIRECTORY: Final = "audit"
@@ -34,10 +34,9 @@ def audit_settings(audit: Audit | None) -> dict[str, str]:
     return {PREFIX + name: value for name, value in settings.items()}
 
 
-def audit_place(desired: Desired, data_dir: str) -> dict[str, str]:
-    """Return the variable with the directory of the files, if there are any."""
-    audit = desired.spec.audit
-    if audit is None or audit.files is None:
+def audit_place(settings: Mapping[str, str], data_dir: str) -> dict[str, str]:
+    """Return the variable with the directory of the files, if `settings` of all members say that there are any."""
+    if f"{PREFIX}FILES" not in settings:
         return {}
     return {f"{PREFIX}DIR": f"{data_dir.rstrip('/').rpartition('/')[0]}/{DIRECTORY}"}
 

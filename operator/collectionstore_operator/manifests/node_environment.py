@@ -123,7 +123,8 @@ def placement_settings(placement: MemberPlacement) -> dict[str, str]:
 
 def node_settings(desired: Desired, placement: MemberPlacement) -> dict[str, str]:
     """Return all variables of a node."""
-    return {**placement_settings(placement), **audit_place(desired, placement.data_dir), **spec_settings(desired)}
+    settings = spec_settings(desired)
+    return {**placement_settings(placement), **audit_place(settings, placement.data_dir), **settings}
 
 
 def _used(part: dict[str, Any]) -> dict[str, Any]:
