@@ -9,12 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from collectionstore_node.audit.events import CONTENT_MAX, OVERHEAD_BYTES, TEXT_BYTES, TEXT_MAX, Event
+from collectionstore_node.audit.events import (
+    CONTENT_MAX,
+    NAME_BYTES,
+    OVERHEAD_BYTES,
+    TEXT_BYTES,
+    TEXT_MAX,
+    TOUCHED_MAX,
+    Event,
+)
 from collectionstore_node.audit.feeder import Feeder
 from collectionstore_node.audit.rules import REFUSED, Rules
 from collectionstore_node.audit.settings import Blocking
 
-RESERVED_BYTES: Final = OVERHEAD_BYTES + 2 * TEXT_BYTES * (TEXT_MAX + 1)
+RESERVED_BYTES: Final = OVERHEAD_BYTES + 2 * TEXT_BYTES * (TEXT_MAX + 1) + NAME_BYTES * TOUCHED_MAX
 """Of a queue, for the record of a request that has begun: the most that `size_of` may say of one."""
 CONTENT_BYTES: Final = TEXT_BYTES * (CONTENT_MAX + 1)
 """The same for its content, if that is recorded."""

@@ -20,6 +20,7 @@ from collectionstore_node.access.current import CALLER
 from collectionstore_node.access.verbs import Kind
 from collectionstore_node.api.http.facts import Facts
 from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.api.http.touched import touched
 from collectionstore_node.audit import CONTENT_MAX, REFUSED, UNRECORDED, Auditor, Event, Taken, Unavailable, cut
 from collectionstore_node.errors import Overloaded
 from collectionstore_node.quotas import FREE, Admitted, Limiter, Limits, Refusal, Shares
@@ -51,7 +52,19 @@ class Target(NamedTuple):
 class Account:
     """A request that was let in, until it is told."""
 
-    __slots__ = ("admitted", "began", "caller", "content", "facts", "shares", "stream", "taken", "target", "user")
+    __slots__ = (
+        "action",
+        "admitted",
+        "began",
+        "caller",
+        "content",
+        "facts",
+        "shares",
+        "stream",
+        "taken",
+        "target",
+        "user",
+    )
 
     def __init__(self, facts: Facts, target: Target, caller: Caller | None, user: str) -> None:
         self.facts = facts
@@ -68,6 +81,8 @@ class Account:
         self.taken: Taken = UNRECORDED
         self.content: bytes | None = None
         """The body, if a rule asks for it."""
+        self.action: object = None
+        """The transaction that it became."""
 
     def keep(self, body: bytes) -> None:
         """Take the body of the request, if a rule asks for it."""
@@ -220,6 +235,7 @@ class Accounting:
                 kind=str(facts.kind),
                 resource=cut(target.resource),
                 id=cut(target.id),
+                touched=touched(account.action),
                 outcome="ok" if problem is None else problem.outcome or "unknown",
                 status=how.status,
                 code="" if problem is None else problem.code,

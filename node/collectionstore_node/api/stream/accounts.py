@@ -41,6 +41,8 @@ def ended(accounting: Accounting, flight: Flight, answer: Answer, address: str) 
     if account is None and answer.status not in (401, 403):
         return
     body = b"" if answer.body is None else bytes(answer.body)
+    if account is not None:
+        account.action = flight.action
     how = Ended(
         answer.status,
         answer.revision,

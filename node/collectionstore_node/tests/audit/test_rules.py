@@ -90,7 +90,7 @@ async def test_requests_are_not_refused_unless_the_settings_say_so() -> None:
 
 
 async def test_a_request_whose_record_would_not_fit_is_refused_before_it_begins() -> None:
-    small = feeder(bytes_max=10_000)
+    small = feeder(bytes_max=2 * RESERVED_BYTES + 100)
     log = auditor(feeder("webhook"), small, blocking="WhenFull")
     first, second = (log.begin("ada", "write", "books") for _ in range(2))
     with pytest.raises(Unavailable, match="queue is full"):
@@ -121,7 +121,8 @@ async def test_what_is_kept_for_a_record_suffices_for_the_largest() -> None:
         content="\U0001f600" * 4_097,
         id="\U0001f600" * 513,
         user="\U0001f600" * 513,
-        resource="x" * 513,
+        resource="x" * 63,
+        touched=("collection:" + "x" * 63,) * 17,
         request_id="x" * 513,
     )
     one = feeder(bytes_max=2 * (RESERVED_BYTES + CONTENT_BYTES))
