@@ -8,7 +8,10 @@
 - `masks.py` `rights.py`      what is shown of a document; the compiled rights of one caller
 - `tokens.py`                 the text of bearer tokens, and the digest of their secrets
 - `policy.py`                 from roles and users to the rights of a caller
+- `inheritance.py`            which roles may inherit which
 - `administration.py`         who could still administer after a change
+
+These are many modules for one room, because rules, rights and what is shown change together.
 
 The evaluation, for a verb on a resource:
 1. a deny rule without `filter` and `fields` that names it refuses, whatever else allows it;

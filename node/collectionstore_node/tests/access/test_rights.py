@@ -198,6 +198,57 @@ def test_a_write_keeps_the_fields_that_are_not_the_callers() -> None:
     assert not view.keeps(before, {"n": 1, "pay": 5})
     assert view.keeps({}, {"n": 1})
     assert not view.keeps({}, {"pay": 1})
+    for other in (True, 5.0, "5", None):
+        assert not view.keeps({"pay": 5}, {"pay": other})
+    assert not view.keeps({"pay": 1}, {"pay": True})
+
+
+def test_a_write_may_add_elements_of_which_all_is_shown() -> None:
+    view = rights({"verbs": ["write"], "collections": ["a"], "fields": {"hide": ["l.pay"]}}).view("a", Verb.WRITE)
+    assert view is not None
+    before = {"l": [{"n": 1, "pay": 5}, {"n": 2}]}
+    assert view.keeps(before, {"l": [{"n": 9, "pay": 5}, {"n": 2}, {"n": 3}, 4]})
+    assert view.keeps(before, {"l": [{"pay": 5}]})
+    assert not view.keeps(before, {"l": [{"n": 2}, {"n": 1, "pay": 5}]})
+    assert not view.keeps(before, {"l": [{"n": 1, "pay": 5}, {"n": 2, "pay": 1}]})
+    assert not view.keeps(before, {"l": []})
+
+
+WHOLE = st.fixed_dictionaries(
+    {},
+    optional={
+        "n": LEAF,
+        "s": LEAF,
+        "o": st.one_of(LEAF, st.dictionaries(st.sampled_from(("p", "q")), LEAF, min_size=1)),
+        "l": st.dictionaries(st.sampled_from(("m", "k")), LEAF, min_size=1),
+    },
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), WHOLE, WHOLE)
+def test_a_write_is_kept_to_the_fields_that_are_shown(
+    data: st.DataObject, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    given_rules: list[dict[str, Any]] = []
+    for deny in (False, False, True):
+        if deny and data.draw(st.booleans()):
+            continue
+        effect = "deny" if deny else "allow"
+        mask = data.draw(fields(deny=deny))
+        given_rules.append({"verbs": ["write"], "collections": ["a"], "effect": effect, "fields": mask})
+    parsed = list(role(rules=given_rules).rules)
+    view = rights(*given_rules).view("a", Verb.WRITE)
+    assert view is not None
+    leaves = [reference.leaves(one) for one in (before, after)]
+    shown = [reference.shown_leaves(parsed, Verb.WRITE, "a", one) for one in (before, after)]
+    hidden = [
+        {path: value for path, value in all_of.items() if path not in seen}
+        for all_of, seen in zip(leaves, shown, strict=True)
+    ]
+    assert view.keeps(before, after) is (
+        repr(sorted(hidden[0].items(), key=repr)) == repr(sorted(hidden[1].items(), key=repr))
+    )
 
 
 def test_the_operators_certificate_is_not_bound_by_a_record() -> None:

@@ -144,7 +144,7 @@ def test_a_user_is_created_replaced_and_deleted_with_its_tokens(run: Run, view: 
     assert read_access(view) == NO_ACCESS.__class__(users=1, tokens=1)
     (deleted,) = run(DeleteUser("ada"))
     assert deleted.code is Code.OK
-    assert list(scan_users(view)) == list(scan_tokens(view)) == tokens_of(view, "ada") == []
+    assert not [*scan_users(view), *scan_tokens(view), *tokens_of(view, "ada")]
     assert (read_access(view).users, read_access(view).tokens) == (0, 0)
     assert codes(run(DeleteUser("ada"))) == [Code.USER_NOT_FOUND]
 
