@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from collectionstore_node import __version__
-from collectionstore_node.api.http.accounting import Accounting
+from collectionstore_node.api.http.accounting import Accounting, Places
+from collectionstore_node.api.stream.settings import ALL_OPERATIONS_MAX
 from collectionstore_node.audit import Auditor
 from collectionstore_node.audit.chain import Origin
 from collectionstore_node.audit.opening import Surroundings, open_audit
@@ -75,11 +76,15 @@ def accounting(
     """Return what is asked and told of every request."""
     clock = asyncio.get_running_loop().time
     limiter = Limiter(clock)
-    requests = Shares(lambda: store.limits.inflight_requests_max, clock)
-    writes = Shares(lambda: store.writes.limit, clock)
+    places = Places(
+        Shares(lambda: store.limits.inflight_requests_max, clock),
+        Shares(lambda: store.writes.limit, clock),
+        Shares(lambda: ALL_OPERATIONS_MAX, clock),
+        Shares(lambda: store.stream_writes.limit, clock),
+    )
 
     def refused() -> dict[str, int]:
-        return {**limiter.refused, "share": requests.refused + writes.refused}
+        return {**limiter.refused, "share": sum(one.refused for one in places)}
 
     RefusedSeries(metrics, refused, None if auditor is None else lambda: auditor.refused)
-    return Accounting(auditor, limiter, AppliedLimits(store.access).current, (requests, writes), wall_ms)
+    return Accounting(auditor, limiter, AppliedLimits(store.access).current, places, wall_ms)

@@ -22,7 +22,7 @@ from collectionstore_node.audit.feeder import Feeder
 from collectionstore_node.audit.rules import REFUSED, Rules
 from collectionstore_node.audit.settings import Blocking
 
-RESERVED_BYTES: Final = OVERHEAD_BYTES + 2 * TEXT_BYTES * (TEXT_MAX + 1) + NAME_BYTES * TOUCHED_MAX
+RESERVED_BYTES: Final = OVERHEAD_BYTES + 3 * TEXT_BYTES * (TEXT_MAX + 1) + NAME_BYTES * TOUCHED_MAX
 """Of a queue, for the record of a request that has begun: the most that `size_of` may say of one."""
 CONTENT_BYTES: Final = TEXT_BYTES * (CONTENT_MAX + 1)
 """The same for its content, if that is recorded."""
@@ -75,12 +75,15 @@ class Auditor:
         self.refused = 0
         """Requests that were refused because of a sink."""
 
-    def begin(self, user: str, verb: str, resource: str) -> Taken:
-        """Decide how a request is recorded. Raises `Unavailable`: it must not begin. Call `end` otherwise."""
+    def begin(self, user: str, verb: str, resource: str, *, may_refuse: bool = True) -> Taken:
+        """Decide how a request is recorded. Raises `Unavailable`: it must not begin. Call `release` otherwise.
+
+        What must not be refused is recorded if there is room then.
+        """
         decision = self._rules.decide(user, verb, resource)
         if decision.take < 1.0 and (decision.take <= 0.0 or self._random() >= decision.take):
             return UNRECORDED
-        if self._blocking == "Never":
+        if self._blocking == "Never" or not may_refuse:
             return Taken(record=True, content=decision.content, reserved=0)
         size = RESERVED_BYTES + (CONTENT_BYTES if decision.content else 0)
         for feeder in self._feeders:

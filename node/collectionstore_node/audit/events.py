@@ -90,7 +90,7 @@ def size_of(entry: Entry) -> int:
     """Return how many bytes of memory an entry takes, about."""
     if isinstance(entry, Dropped):
         return OVERHEAD_BYTES
-    texts = len(entry.content) + len(entry.id) + len(entry.user)
+    texts = len(entry.content) + len(entry.id) + len(entry.user) + len(entry.resource)
     return OVERHEAD_BYTES + TEXT_BYTES * texts + NAME_BYTES * len(entry.touched)
 
 

@@ -90,6 +90,22 @@ class Account:
             self.content = body
 
 
+class Places(NamedTuple):
+    """The shares of users in what a member does at a time."""
+
+    requests: Shares
+    writes: Shares
+    """Those of requests that write, beside the former."""
+    operations: Shares
+    """Of operations of streams, which have places of their own, and of the writes among them."""
+    stream_writes: Shares
+
+    def of(self, facts: Facts, *, write: bool) -> tuple[Shares, ...]:
+        """Return where a request takes a place."""
+        one, two = (self.operations, self.stream_writes) if facts.streamed else (self.requests, self.writes)
+        return (one, two) if write else (one,)
+
+
 class Ended(NamedTuple):
     """How a request has ended."""
 
@@ -111,18 +127,15 @@ class Accounting:
         auditor: Auditor | None,
         limiter: Limiter,
         limits: Callable[[], Limits | None],
-        shares: tuple[Shares, Shares],
+        places: Places,
         wall_ms: Callable[[], int],
         caller: Callable[[], Caller | None] = CALLER.get,
     ) -> None:
-        """`limits` returns those in force now, None if there are none; `shares` are of requests, and of writes.
-
-        `caller` returns who makes the request at hand.
-        """
+        """`limits` returns those in force now, None if there are none; `caller` who makes the request at hand."""
         self._auditor = auditor
         self._limiter = limiter
         self._limits = limits
-        self._requests, self._writes = shares
+        self._places = places
         self._wall_ms = wall_ms
         self._caller = caller
 
@@ -150,7 +163,10 @@ class Accounting:
             if facts.lasting:
                 account.stream = self.open_stream()
             if auditor is not None:
-                account.taken = auditor.begin("" if caller is None else caller.user, facts.verb, target.resource)
+                name = "" if caller is None else caller.user
+                # What mends a cluster is served whatever its audit log does, and so is the operator.
+                free = facts.mending or (caller is not None and not user)
+                account.taken = auditor.begin(name, facts.verb, target.resource, may_refuse=not free)
         except BaseException as error:
             self._give_back(account)
             if account.stream is not None:
@@ -206,7 +222,7 @@ class Accounting:
         return lambda: self._limiter.close_stream(user)
 
     def _take_places(self, account: Account, user: str, *, write: bool) -> None:
-        places = (self._requests, self._writes) if write else (self._requests,)
+        places = self._places.of(account.facts, write=write)
         for at, shares in enumerate(places):
             if not shares.enter(user):
                 account.shares = places[:at]
@@ -235,7 +251,7 @@ class Accounting:
                 kind=str(facts.kind),
                 resource=cut(target.resource),
                 id=cut(target.id),
-                touched=touched(account.action),
+                touched=tuple(map(cut, touched(account.action))),
                 outcome="ok" if problem is None else problem.outcome or "unknown",
                 status=how.status,
                 code="" if problem is None else problem.code,

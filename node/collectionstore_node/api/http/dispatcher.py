@@ -346,7 +346,7 @@ class Dispatcher:
             answer.code,
             revision_in(answer.header_lines),
             answer.content if answer.code >= 400 else b"",
-            request.headers.get(REQUEST_ID) or request_id_in(answer.header_lines),
+            request_id_in(answer.header_lines),
             trace_id or trace_id_in(request.headers),
             received_bytes,
             len(answer.content),

@@ -43,7 +43,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def settled(accounts: Accounts) -> None:
     """Every place and reservation is given back."""
-    assert [one.inflight for one in accounts.shares] == [0, 0]
+    assert [one.inflight for one in accounts.shares] == [0] * 4
     assert accounts.auditor._reserved == 0
 
 
@@ -169,7 +169,11 @@ class TestBlocking:
         assert (problem["outcome"], problem["retryable"]) == ("not_applied", True)
         assert "Retry-After" in reply.headers
         assert replica.revision == revision
-        # What is not recorded is served.
+        # What is not recorded is served, and so are the operator and what mends a cluster.
+        assert (await people.get("/api/v1/cluster")).status == 200
+        accounts.caller = Caller("operator-1", Method.CERTIFICATE, ("operator",))
+        assert (await people.put(f"{PEOPLE}/operated", {"n": 1})).status == 201
+        accounts.caller = None
         assert (await people.get("/api/v1/collections/people")).status == 200
         accounts.feeder.error = ""
         assert (await people.put(f"{PEOPLE}/ada", {"n": 1})).status == 201

@@ -122,6 +122,18 @@ async def test_what_is_lost_while_a_batch_fails_is_told_once(
     assert [one.revision for one in sink.taken if isinstance(one, Event)] == [0, 3]
 
 
+async def test_a_bug_of_a_sink_is_a_failure_and_no_end_of_the_member(
+    feeder: Feeder, sink: RecordedSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sink, "send", lambda entries: {}["secret"])
+        feeder.put(event())
+        await until(lambda: feeder.failing)
+        assert feeder.failure == "unexpected KeyError"
+    await until(lambda: not feeder.queued)
+    assert not feeder.failing
+
+
 async def test_a_sink_that_hangs_counts_as_failing_and_holds_nothing_up(
     feeder: Feeder, sink: RecordedSink, time: Time
 ) -> None:
