@@ -87,4 +87,4 @@ def accounting(
         return {**limiter.refused, "share": sum(one.refused for one in places)}
 
     RefusedSeries(metrics, refused, None if auditor is None else lambda: auditor.refused)
-    return Accounting(auditor, limiter, AppliedLimits(store.access).current, places, wall_ms)
+    return Accounting(auditor, limiter, AppliedLimits(store.access, clock).current, places, wall_ms)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import orjson
 import pytest
 
@@ -9,7 +11,7 @@ from collectionstore_node.access.configuration import COLLECTION_LIMITS_MAX, par
 from collectionstore_node.access.limits import UserLimits
 from collectionstore_node.errors import InvalidPart
 from collectionstore_node.service import Store, StoreLimits
-from collectionstore_node.service.rates import AppliedLimits
+from collectionstore_node.service.rates import LOOK_S, AppliedLimits
 from collectionstore_node.statemachine.access_commands import ConfigureAccess, PutUser
 from collectionstore_node.statemachine.commands import Command
 from collectionstore_node.tests.api.memory_replica import MemoryReplica
@@ -22,13 +24,14 @@ def body(**members: object) -> bytes:
 
 async def test_nothing_is_limited_where_access_control_was_never_used() -> None:
     store = Store(MemoryReplica(), StoreLimits())
-    assert AppliedLimits(store.access).current() is None
+    assert AppliedLimits(store.access, lambda: 0.0).current() is None
 
 
 async def test_limits_are_those_of_the_user_else_of_the_configuration() -> None:
     replica = MemoryReplica()
     store = Store(replica, StoreLimits())
-    limits = AppliedLimits(store.access)
+    ticks = count()
+    limits = AppliedLimits(store.access, lambda: LOOK_S * next(ticks))
     given = body(limits={"streams": 3}, collection_limits=[{"collection": "books", "requests_per_second": 5}])
     await replica.propose(Command(ConfigureAccess(given)), timeout_s=1)
     user = orjson.dumps({"limits": {"requests_per_second": 7}})
