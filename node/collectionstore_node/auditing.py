@@ -77,14 +77,14 @@ def accounting(
     clock = asyncio.get_running_loop().time
     limiter = Limiter(clock)
     places = Places(
-        Shares(lambda: store.limits.inflight_requests_max, clock),
-        Shares(lambda: store.writes.limit, clock),
-        Shares(lambda: ALL_OPERATIONS_MAX, clock),
-        Shares(lambda: store.stream_writes.limit, clock),
+        Shares(lambda: store.limits.inflight_requests_max),
+        Shares(lambda: store.writes.limit),
+        Shares(lambda: ALL_OPERATIONS_MAX),
+        Shares(lambda: store.stream_writes.limit),
     )
 
     def refused() -> dict[str, int]:
         return {**limiter.refused, "share": sum(one.refused for one in places)}
 
     RefusedSeries(metrics, refused, None if auditor is None else lambda: auditor.refused)
-    return Accounting(auditor, limiter, AppliedLimits(store.access, clock).current, places, wall_ms)
+    return Accounting(auditor, limiter, AppliedLimits(store.access, clock).current, places, wall_ms, clock)

@@ -39,9 +39,12 @@ class Taken(NamedTuple):
     content: bool
     reserved: int
     """Bytes of every queue that are kept for its record."""
+    never: bool = False
+    """Whether it is not recorded either if it is refused for credentials or rights."""
 
 
 UNRECORDED: Final = Taken(record=False, content=False, reserved=0)
+_NEVER: Final = UNRECORDED._replace(never=True)
 
 
 class SinkState(NamedTuple):
@@ -81,7 +84,9 @@ class Auditor:
         What must not be refused is recorded if there is room then.
         """
         decision = self._rules.decide(user, verb, resource)
-        if decision.take < 1.0 and (decision.take <= 0.0 or self._random() >= decision.take):
+        if decision.take <= 0.0:
+            return _NEVER
+        if decision.take < 1.0 and self._random() >= decision.take:
             return UNRECORDED
         if self._blocking == "Never" or not may_refuse:
             return Taken(record=True, content=decision.content, reserved=0)
@@ -97,7 +102,7 @@ class Auditor:
 
     def wants(self, taken: Taken, status: int) -> bool:
         """Return whether a request that has ended is recorded. If not, only `release` it."""
-        return taken.record or status in REFUSED
+        return taken.record or (status in REFUSED and not taken.never)
 
     def wants_refused(self, user: str, verb: str, resource: str) -> bool:
         """The same of a request that was refused before it began: for its credentials, or its rights."""

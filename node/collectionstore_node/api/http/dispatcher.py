@@ -16,7 +16,7 @@ from multidict import CIMultiDictProxy
 from collectionstore_node.access.verbs import Verb
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.budgets.sending import Reader
-from collectionstore_node.api.http.accounting import Account, Ended, request_id_in, revision_in, trace_id_in
+from collectionstore_node.api.http.accounting import Account, Accounting, Ended, request_id_in, revision_in, trace_id_in
 from collectionstore_node.api.http.answers import PIECE_BYTES, Answer, staleness_lines
 from collectionstore_node.api.http.call import ApiContext, Call
 from collectionstore_node.api.http.direct import DirectCall, Place
@@ -342,6 +342,10 @@ class Dispatcher:
         accounting = self._accounting
         if accounting is None or (account is None and (entry.probe or answer.code not in (401, 403))):
             return
+        if account is not None:
+            self._leave_account(accounting, account, answer, received_bytes)
+            if not accounting.records(account, answer.code):
+                return
         how = Ended(
             answer.code,
             revision_in(answer.header_lines),
@@ -353,8 +357,11 @@ class Dispatcher:
         )
         if account is None:
             accounting.refused(entry.facts, arguments, how, request.remote or "")
-            return
-        accounting.ended(account, how, request.remote or "")
+        else:
+            accounting.record(account, how, request.remote or "")
+
+    def _leave_account(self, accounting: Accounting, account: Account, answer: Answer, received_bytes: int) -> None:
+        accounting.leave(account, received_bytes + len(answer.content))
         if not answer.content:
             answer.charge = accounting.charge(account)
         if account.stream is not None and answer.code >= 400:

@@ -37,9 +37,15 @@ class Accounts:
         )
         self.auditor = auditor
         self.limiter = Limiter(self.time.clock)
-        self.shares = Places(*(Shares(lambda: places, self.time.clock) for _ in range(4)))
+        self.shares = Places(*(Shares(lambda: places) for _ in range(4)))
         self.accounting = Accounting(
-            auditor, self.limiter, self.limits, self.shares, lambda: 1_796_000_000_000, lambda: self.caller
+            auditor,
+            self.limiter,
+            self.limits,
+            self.shares,
+            lambda: 1_796_000_000_000,
+            self.time.clock,
+            lambda: self.caller,
         )
 
     def limits(self) -> Limits | None:

@@ -78,7 +78,9 @@ async def test_what_was_refused_for_rights_is_recorded_whatever_was_chosen() -> 
     assert not log.wants(taken, 200)
     assert log.wants(taken, 403)
     assert log.wants_refused("", "read", "books")
-    assert not auditor(rules=Rules(parse_rules('[{"take": 0}]'))).wants_refused("", "read", "books")
+    never = auditor(rules=Rules(parse_rules('[{"take": 0}]')))
+    assert not never.wants_refused("", "read", "books")
+    assert not never.wants(never.begin("ada", "read", "books"), 403)
 
 
 async def test_requests_are_not_refused_unless_the_settings_say_so() -> None:
