@@ -105,8 +105,8 @@ def noted(made: Commands, actions: list[Action], outcomes: list[Outcome], view: 
             elif isinstance(action, CreateIndex):
                 made.indexes.append(outcome.revision)
     made.revision = read_header(view).revision
-    steps = [step for name in "cd" for step in indexed.next_steps(view, name)]
-    made.steps = [*steps, *counting_steps(view)] or made.steps
+    builds = [step for name in "cd" for step in indexed.next_steps(view, name)]
+    made.steps = [*builds, *counting_steps(view)] or made.steps
 
 
 @pytest.mark.parametrize("limits", [history.LIMITS, SMALL])

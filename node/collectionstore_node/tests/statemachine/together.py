@@ -26,6 +26,7 @@ from collectionstore_node.statemachine.commands import (
     BuildIndex,
     Commit,
     ConfigureCollection,
+    CountUsage,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -114,7 +115,7 @@ class Commands:
         self.revision = 1
         self.leases = [99_999]
         self.indexes = [99_999]
-        self.steps = [BuildIndex("c", 5, None)]
+        self.steps: list[BuildIndex | CountUsage] = [BuildIndex("c", 5, None)]
 
     def next(self) -> Action:
         """Return a command."""
