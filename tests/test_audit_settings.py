@@ -11,9 +11,10 @@ from collectionstore_node.access.verbs import Verb
 from collectionstore_node.audit.rules import RULES_MAX
 from collectionstore_node.audit.settings import AUDIT_OFF, AuditSettings
 from collectionstore_node.settings import Settings
+from collectionstore_operator.errors import InvalidResource
 from collectionstore_operator.manifests.node_environment import MemberPlacement, node_settings, revision
 from collectionstore_operator.resource import auditing
-from collectionstore_operator.resource.desired import Desired, InvalidResource, parse
+from collectionstore_operator.resource.desired import Desired, parse
 
 PLACED = MemberPlacement(
     name="demo-0",
