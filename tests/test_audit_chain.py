@@ -41,7 +41,8 @@ def event(number: int, **members: object) -> Event:
 
 def written(*sizes: int, first: Position | None = None, torn: bool = False) -> list[list[bytes]]:
     """Return the lines of a log with files of so many records."""
-    position, files, number = first or Position(CHAIN), [], 0
+    position, number = first or Position(CHAIN), 0
+    files: list[list[bytes]] = []
     for size in sizes:
         line, position = begin_file(position, ORIGIN, 0, torn=torn and bool(files))
         lines = [line]
