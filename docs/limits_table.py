@@ -296,6 +296,43 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
                 "422 `too_many_consumers`; 400",
                 _PROBLEMS,
             ),
+            Limit(
+                "users, roles and tokens of a store; tokens of a user",
+                "{statemachine.access_changes:USERS_MAX}; {statemachine.access_changes:ROLES_MAX}; "
+                "{statemachine.access_changes:TOKENS_MAX}; {statemachine.access_changes:USER_TOKENS_MAX}",
+                ("statemachine.access_changes:apply_access",),
+                "422 `invalid_access`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "a role: its text, rules, those with a filter, patterns; rules with all that it inherits, and how deep",
+                "{access.roles:ROLE_BYTES_MAX|bytes}; {access.roles:RULES_MAX}; {access.roles:FILTERS_MAX}; "
+                "{access.roles:PATTERNS_MAX}; {access.roles:ALL_RULES_MAX}; {access.roles:DEPTH_MAX}",
+                ("access.roles:parse_role", "statemachine.access_changes:apply_access"),
+                "422 `invalid_access`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "a user: its text, roles, and rules of them all",
+                "{access.users:USER_BYTES_MAX|bytes}; {access.users:USER_ROLES_MAX}; {access.users:USER_RULES_MAX}",
+                ("access.users:parse_user", "statemachine.access_changes:apply_access"),
+                "422 `invalid_access`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "the access configuration: its text, issuers of JWTs, rules of each",
+                "{access.configuration:CONFIGURATION_BYTES_MAX|bytes}; {access.configuration:ISSUERS_MAX}; "
+                "{access.configuration:RULES_MAX}",
+                ("access.configuration:parse_configuration",),
+                "422 `invalid_access`",
+                _PROBLEMS,
+            ),
+            Limit(
+                "what is remembered of rights: callers of a member, answers of each",
+                "{access.policy:CALLERS_KEPT_MAX}; {access.rights:KEPT_MAX}",
+                ("access.policy:Policy.rights", "access.rights:Rights.allows"),
+                "it is evaluated again",
+            ),
         ),
     ),
     (

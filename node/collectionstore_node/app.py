@@ -90,7 +90,7 @@ from collectionstore_node.replica.storage_port import Storage
 from collectionstore_node.security.admin_token import AdminToken
 from collectionstore_node.security.client_tls import ClientTls, is_operator
 from collectionstore_node.security.node_certificate import keep_certificate
-from collectionstore_node.service import Expirer, HistoryKeeper, IndexBuilder, Store, StoreLimits
+from collectionstore_node.service import Expirer, HistoryKeeper, IndexBuilder, Store, StoreLimits, TokenUses
 from collectionstore_node.settings import Settings
 from collectionstore_node.space import SpaceLimits
 from collectionstore_node.storage import Database, Tuning
@@ -366,6 +366,9 @@ async def _serve(
     # Stopped BEHIND the servers, whose requests it works for, and BEFORE storage, which it reads.
     stack.callback(store.queries.close)
     stack.callback(store.watches.close)
+    noting = asyncio.create_task(TokenUses(store.access, asyncio.sleep).run(), name="tokens")
+    noting.add_done_callback(_report)
+    stack.push_async_callback(cancel_and_wait, noting)
     series = HttpSeries(metrics, inflight_max=store_limits.inflight_requests_max)
     WriteSeries(metrics, store.writes)
     WriteSeries(metrics, store.stream_writes, prefix="stream_")
@@ -433,6 +436,12 @@ def _has_token(token: AdminToken, request: web.BaseRequest) -> bool:
 def _anyone(_request: web.BaseRequest) -> bool:
     """Admit every client: without client TLS, which is allowed on loopback only, and without a token."""
     return True
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """Log the failure of a task without which the member serves as well."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        task.get_loop().call_exception_handler({"message": f"the task {task.get_name()} failed", "exception": error})
 
 
 def _ended(local: LocalMember, task: asyncio.Task[None]) -> None:

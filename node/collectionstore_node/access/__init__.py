@@ -8,6 +8,7 @@
 - `masks.py` `rights.py`      what is shown of a document; the compiled rights of one caller
 - `tokens.py`                 the text of bearer tokens, and the digest of their secrets
 - `policy.py`                 from roles and users to the rights of a caller
+- `inheritance.py`            which roles may inherit which
 - `administration.py`         who could still administer after a change
 
 The evaluation, for a verb on a resource:
@@ -16,4 +17,7 @@ The evaluation, for a verb on a resource:
 3. `filter` and `fields` of the rules that name a collection say which documents of it, and what of them: a document is
    shown if a rule that allows it matches and no rule that denies it does, with the fields that one of the former shows
    and none of the deny rules hides.
+
+Roles, users and configurations are stored as the JSON that was given, and are parsed again wherever they are read, and
+where a command is applied: what is accepted is part of a feature level, as what apply does is (`statemachine.levels`).
 """

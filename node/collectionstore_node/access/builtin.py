@@ -30,7 +30,7 @@ BUILT_IN: Final[dict[str, Role]] = {
     ),
     "backup": Role(
         (
-            Rule(verbs=(Verb.BACKUP.value,), collections=_ALL, buckets=_ALL, cluster=True),
+            Rule(verbs=(Verb.BACKUP.value,), collections=_ALL, cluster=True),
             Rule(verbs=(Verb.MONITOR.value,), cluster=True),
         ),
         description="Reads the whole state and the log for backups, and exports collections.",

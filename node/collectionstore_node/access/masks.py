@@ -61,7 +61,7 @@ def shown(document: dict[str, Any], masks: Masks) -> dict[str, Any]:
 
 def hidden(document: dict[str, Any], masks: Masks) -> dict[str, Any]:
     """Return the rest: what none of `masks` shows, with the objects and arrays around it."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, value in document.items():
         inner = _within(masks, name)
         if inner is None:
@@ -73,14 +73,14 @@ def hidden(document: dict[str, Any], masks: Masks) -> dict[str, Any]:
                 found[name] = rest
         elif type(value) is list and inner:
             elements = _hidden_elements(value, inner)
-            if any(one != _SHOWN for one in elements):
+            if elements:
                 found[name] = elements
         elif not _shows_scalars(inner):
-            found[name] = value
+            found[name] = _typed(value)
     return found
 
 
-_SHOWN: Final[tuple[()]] = ()
+_SHOWN: Final = object()
 """Stands for an element of which nothing is hidden, so that the others keep their places."""
 
 
@@ -98,17 +98,30 @@ def _shown_elements(values: list[Value], masks: Masks) -> list[Value]:
 
 
 def _hidden_elements(values: list[Value], masks: Masks) -> list[Any]:
+    """Return what is hidden of each element, up to the last of which something is; none if nothing is."""
     scalars = _shows_scalars(masks)
     found: list[Any] = []
     for one in values:
         if type(one) is dict:
             found.append(hidden(one, masks) or _SHOWN)
         elif type(one) is list:
-            inner = _hidden_elements(one, masks)
-            found.append(inner if any(each != _SHOWN for each in inner) else _SHOWN)
+            found.append(_hidden_elements(one, masks) or _SHOWN)
         else:
-            found.append(_SHOWN if scalars else one)
+            found.append(_SHOWN if scalars else _typed(one))
+    # An element more of which everything is shown hides nothing.
+    while found and found[-1] is _SHOWN:
+        found.pop()
     return found
+
+
+def _typed(value: Value) -> Any:
+    """Return what equals that of another value only if their types do, too: `1`, `1.0` and `true` are three.
+
+    What is hidden is for comparing: a write must leave it as it is.
+    """
+    if type(value) is dict:
+        return {name: _typed(one) for name, one in value.items()}
+    return [_typed(one) for one in value] if type(value) is list else (type(value), value)
 
 
 def _within(masks: Masks, name: str) -> Masks | None:

@@ -122,6 +122,9 @@ def _denies(grant: Grant, document: dict[str, Any]) -> bool:
 
 
 def _filter_of(allowed: tuple[Grant, ...], denied: tuple[Grant, ...]) -> dict[str, Any] | None:
+    if not allowed:
+        # Which matches nothing: a filter of alternatives has one at least.
+        return {"$nor": [{}]}
     parts: list[dict[str, Any]] = []
     if all(grant.filter is not None for grant in allowed):
         filters = [grant.filter for grant in allowed]

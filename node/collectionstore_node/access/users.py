@@ -12,7 +12,7 @@ from collectionstore_node.access.roles import check_description
 
 USER_BYTES_MAX: Final = 8 << 10
 USER_ROLES_MAX: Final = 16
-USER_RULES_MAX: Final = 1_024
+USER_RULES_MAX: Final = 256
 """Rules of all roles of a user, and of those that they inherit."""
 
 

@@ -24,7 +24,7 @@ class Verb(enum.StrEnum):
     TRANSACT = "transact"
     """Take part in transactions, beside `read` and `write` for what they read and write."""
     BACKUP = "backup"
-    """Export; on the cluster: read the whole state and the log."""
+    """Export a collection; on the cluster: read the whole state and the log."""
     ADMIN = "admin"
     """Change the options of a collection; on the cluster: members, users, roles, tokens and access control."""
     MONITOR = "monitor"
@@ -41,7 +41,7 @@ class Kind(enum.StrEnum):
 
 VERBS_OF: Final[dict[Kind, frozenset[Verb]]] = {
     Kind.COLLECTION: frozenset(Verb) - {Verb.MONITOR},
-    Kind.BUCKET: frozenset({Verb.READ, Verb.WRITE, Verb.WATCH, Verb.TRANSACT, Verb.BACKUP}),
+    Kind.BUCKET: frozenset({Verb.READ, Verb.WRITE, Verb.WATCH, Verb.TRANSACT}),
     Kind.CLUSTER: frozenset({Verb.READ, Verb.WRITE, Verb.WATCH, Verb.TRANSACT, Verb.BACKUP, Verb.ADMIN, Verb.MONITOR}),
 }
 """The verbs that there are for each kind."""

@@ -47,6 +47,7 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("expiry.many", ("info",), "This member, as the leader, is removing many documents and values that have expired; `records` are removed, of `queued` that have a deadline.", ("records", "queued")),
     LogEvent("history.limited", ("info",), "This member, as the leader, has set another bound of the history of changes: a lower one while a member is short of disk space, 0 for the usual one behind that.", ("bytes_max", "bytes")),
     LogEvent("history.not_limited", ("debug",), "It could not; it tries again within a second.", ("reason",)),
+    LogEvent("token.uses_not_stored", ("debug",), "When tokens of users were last used could not be stored; it is again when they are used again.", ("reason",)),
     LogEvent("index.built", ("info",), "This member, as the leader, has built an index, or found that it cannot be built; `result` is ready or failed.", ("collection", "index", "result", "documents", "reason")),
     LogEvent("log.compacted", ("info",), "Log entries up to this index were removed.", ("index", "bytes")),
     LogEvent("message.rejected", ("warning",), "A peer sent a message that no correct peer sends; it was dropped.", ("sender", "reason")),

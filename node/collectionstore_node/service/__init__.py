@@ -5,6 +5,7 @@
   filter, reads of everything
 - `indexes.py` `index_builder.py`  creating and dropping indexes; what builds them, on the leader
 - `leases.py` `locks.py` `lives.py` `expirer.py`  leases and locks; how long something lives, and what removes it then
+- `token_uses.py`     what notes when tokens were used
 - `history_keeper.py` what bounds the history of changes while a member is short of space, on the leader
 - `past.py` `tokens.py`  reads of past revisions; what signs cursors and tokens
 - `door.py`           what every operation passes, and the state behind it
@@ -47,6 +48,7 @@ from collectionstore_node.service.operations import BoundedStaleness, Consistenc
 from collectionstore_node.service.pending import Pending
 from collectionstore_node.service.store import Store
 from collectionstore_node.service.store_replica import StoreReplica
+from collectionstore_node.service.token_uses import TokenUses
 from collectionstore_node.service.turns import Work
 
 __all__ = [
@@ -61,5 +63,6 @@ __all__ = [
     "Store",
     "StoreLimits",
     "StoreReplica",
+    "TokenUses",
     "Work",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from heapq import merge
-from itertools import islice
 from operator import itemgetter
 from typing import Final, NamedTuple, TypeVar
 
@@ -31,6 +30,7 @@ from collectionstore_node.service.access_requests import (
     ReadUser,
 )
 from collectionstore_node.service.door import Door, Propose
+from collectionstore_node.service.idempotency import request_text
 from collectionstore_node.service.operations import ReadConsistency
 from collectionstore_node.service.policies import AppliedPolicy
 from collectionstore_node.service.results import ListResult, Outcome
@@ -50,10 +50,18 @@ from collectionstore_node.statemachine.access import (
     tokens_of,
 )
 from collectionstore_node.statemachine.access_changes import USER_TOKENS_MAX
-from collectionstore_node.statemachine.access_checks import USED_MAX, check_role_name, check_token_id, check_user_name
+from collectionstore_node.statemachine.access_checks import (
+    TOKEN_ID,
+    USED_MAX,
+    check_role_name,
+    check_token_id,
+    check_user_name,
+)
 from collectionstore_node.statemachine.access_commands import Asked, UseTokens
 from collectionstore_node.statemachine.commands import Command
 
+PAGE_BYTES_MAX: Final = 256 << 10
+"""A page of users, roles or tokens ends with the one that reaches this: it is rendered at once."""
 USE_NOTED_MS: Final = 60 * 60 * 1000
 """The use of a token is noted in the state if the last note is older than this."""
 NOTE_TIMEOUT_S: Final = 10.0
@@ -68,6 +76,11 @@ class UserFacts(NamedTuple):
     name: str
     record: UserRecord
 
+    @property
+    def text(self) -> bytes:
+        """What is large of it."""
+        return self.record.body
+
 
 class RoleFacts(NamedTuple):
     """A role."""
@@ -76,12 +89,22 @@ class RoleFacts(NamedTuple):
     record: RoleRecord | None
     """None for one that every store has."""
 
+    @property
+    def text(self) -> bytes:
+        """What is large of it."""
+        return b"" if self.record is None else self.record.body
+
 
 class TokenFacts(NamedTuple):
     """A token."""
 
     id: str
     record: TokenRecord
+
+    @property
+    def text(self) -> bytes:
+        """What is large of it."""
+        return self.record.description.encode()
 
 
 P = TypeVar("P", UserFacts, RoleFacts, TokenFacts)
@@ -180,13 +203,12 @@ class Access:
             return Asked(enforced=enforced, time_ms=now_ms)
         return Asked(caller.user, caller.roles, enforced, now_ms)
 
-    async def change(
-        self, action: AccessAction, *, key: str | None, timeout_s: float, request: bytes | None = None
-    ) -> Outcome:
-        """Make a change. Returns the outcome, whatever its code. Raises `OutcomeUnknown`.
-
-        `request` identifies it under an idempotency key, where the action differs from one attempt to the next.
-        """
+    async def change(self, action: AccessAction, *, key: str | None, timeout_s: float) -> Outcome:
+        """Make a change. Returns the outcome, whatever its code. Raises `OutcomeUnknown`."""
+        # BEFORE the time is asked for: a change that is not admitted reaches nothing.
+        self._door.admit(action)
+        # BEFORE it is said who asks, and when: a repeated request is the same one a second later.
+        request = None if key is None else request_text(action)
         if not isinstance(action, CreateToken | UseTokens):
             action = replace(action, asked=self.asked())
         return await self._propose(action, key, timeout_s, request=request)
@@ -255,10 +277,15 @@ class Access:
         return self._page(of_user, request.limit)
 
     def _page(self, found: Iterable[P], limit: int) -> ListResult[P]:
-        """Return the first of `found`, which are named by their first element."""
-        items = tuple(islice(found, limit + 1))
-        more = items[limit - 1][0] if len(items) > limit else None
-        return ListResult(items[:limit], more, self._door.replica.revision)
+        """Return the first of `found`, which are named by their first element: at most `limit`, of bounded size."""
+        items: list[P] = []
+        size = 0
+        for one in found:
+            if len(items) == limit or size >= PAGE_BYTES_MAX:
+                return ListResult(tuple(items), items[-1][0], self._door.replica.revision)
+            items.append(one)
+            size += len(one.text)
+        return ListResult(tuple(items), None, self._door.replica.revision)
 
     async def read_access(self, *, consistency: ReadConsistency, timeout_s: float) -> AccessResult:
         """Return the access configuration, and how much there is of the rest."""
@@ -288,6 +315,7 @@ class Access:
 
 
 __all__ = [
+    "TOKEN_ID",
     "USER_TOKENS_MAX",
     "Access",
     "AccessResult",

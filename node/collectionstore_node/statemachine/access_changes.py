@@ -7,14 +7,15 @@ is the note of its use.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
 
 from collectionstore_node.access.builtin import BUILT_IN
 from collectionstore_node.access.configuration import parse_configuration, roles_named
-from collectionstore_node.access.roles import ALL_RULES_MAX, DEPTH_MAX, exact_collections, parse_role
+from collectionstore_node.access.inheritance import closure, flaw_of, rules_of
+from collectionstore_node.access.roles import exact_collections, parse_role
 from collectionstore_node.access.users import USER_RULES_MAX, parse_user
 from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.statemachine.access import (
@@ -192,22 +193,11 @@ class _Application:
 
     def _ill_formed(self, name: str, made: RoleRecord) -> Outcome | None:
         """Refuse a role by which roles would inherit themselves, too many in a row, or too many rules."""
-        roles = dict(self._scan_roles())
-        roles[name] = made
-        inherits = {one: record.inherits for one, record in roles.items()}
-        for at, parent in enumerate(made.inherits):
-            if parent == name or name in _closure((parent,), inherits.get):
-                return self._refused(Code.ROLE_CIRCULAR, part=(f"/inherits/{at}", parent))
-        heights: dict[str, int] = {}
-        for one in roles:
-            # Those that inherit it, too: their chains become longer by it, and their rules more.
-            if _height(one, inherits, heights) > DEPTH_MAX:
-                return self._full("/inherits", f"{DEPTH_MAX} roles that inherit one another in a row")
-        for one in roles:
-            total = sum(_rules(each, roles.get(each)) for each in _closure((one,), inherits.get))
-            if total > ALL_RULES_MAX:
-                return self._full("/rules", f"{ALL_RULES_MAX} rules of a role and all that it inherits")
-        return None
+        flaw = flaw_of(dict(self._scan_roles()), name, made)
+        if flaw is None:
+            return None
+        code = Code.ROLE_CIRCULAR if flaw.circular else Code.ACCESS_FULL
+        return self._refused(code, part=(flaw.pointer, flaw.what))
 
     def _delete_role(self, delete: DeleteRole) -> Outcome:
         known = find_role(self._overlay, delete.name)
@@ -397,7 +387,7 @@ class _Application:
             record = known[name] = find_role(self._overlay, name)
             return () if record is None else record.inherits
 
-        return sum(_rules(name, known[name]) for name in _closure(names, inherits))
+        return sum(rules_of(name, known[name]) for name in closure(names, inherits))
 
     def _users_with(self, role: str) -> Iterator[str]:
         for name, record in scan_users(self._overlay):
@@ -409,31 +399,3 @@ class _Application:
         for name, record in scan_roles(self._overlay):
             self._overlay.cost += READ_COST_BYTES + len(record.body)
             yield name, record
-
-
-def _closure(names: Iterable[str], inherits: Callable[[str], tuple[str, ...] | None]) -> set[str]:
-    """Return `names` and all that they inherit; each is looked at once."""
-    found: set[str] = set()
-    open_names = list(names)
-    while open_names:
-        name = open_names.pop()
-        if name not in found:
-            found.add(name)
-            open_names += inherits(name) or ()
-    return found
-
-
-def _height(name: str, inherits: dict[str, tuple[str, ...]], known: dict[str, int]) -> int:
-    """Return how many roles follow one another at most from `name` on, itself included. No role inherits itself."""
-    # A role that exists inherits at most DEPTH_MAX in a row, so this goes little deeper.
-    height = known.get(name)
-    if height is None:
-        height = 1 + max((_height(parent, inherits, known) for parent in inherits.get(name, ())), default=0)
-        known[name] = height
-    return height
-
-
-def _rules(name: str, record: RoleRecord | None) -> int:
-    if name in BUILT_IN:
-        return len(BUILT_IN[name].rules)
-    return 0 if record is None else record.rules

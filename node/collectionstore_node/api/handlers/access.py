@@ -9,7 +9,6 @@ import msgspec
 from collectionstore_node.access.configuration import (
     CONFIGURATION_BYTES_MAX,
     AccessConfiguration,
-    parse_configuration,
 )
 from collectionstore_node.api.handlers.access_answers import (
     NO_STORE,
@@ -72,7 +71,6 @@ async def put(call: Call) -> Answer:
     require_administrator(call)
     expected, key = expected_revision(call), idempotency_key(call.request.headers)
     body = await body_text(call, CONFIGURATION_BYTES_MAX)
-    parse_configuration(body)
     action = ConfigureAccess(body, expected)
     outcome = ok(await call.api.store.access.change(action, key=key, timeout_s=call.timeout_s))
     return changed("access", outcome, call.request.path)

@@ -8,7 +8,7 @@ import msgspec
 import orjson
 
 from collectionstore_node.access.builtin import BUILT_IN
-from collectionstore_node.access.roles import ROLE_BYTES_MAX, parse_role
+from collectionstore_node.access.roles import ROLE_BYTES_MAX
 from collectionstore_node.api.handlers.access_answers import (
     body_text,
     changed,
@@ -32,7 +32,6 @@ async def put(call: Call) -> Answer:
     require_administrator(call)
     name, expected, key = role_name(call.arguments[0]), expected_revision(call), idempotency_key(call.request.headers)
     body = await body_text(call, ROLE_BYTES_MAX)
-    parse_role(body)
     action = PutRole(name, body, expected, missing=call.options.missing)
     outcome = ok(await call.api.store.access.change(action, key=key, timeout_s=call.timeout_s))
     return changed(name, outcome, call.request.path)

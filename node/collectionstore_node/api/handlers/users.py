@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from collectionstore_node.access.users import USER_BYTES_MAX, parse_user
+from collectionstore_node.access.users import USER_BYTES_MAX
 from collectionstore_node.api.handlers.access_answers import (
     body_text,
     changed,
@@ -30,7 +30,6 @@ async def put(call: Call) -> Answer:
     require_administrator(call)
     name, expected, key = user_name(call.arguments[0]), expected_revision(call), idempotency_key(call.request.headers)
     body = await body_text(call, USER_BYTES_MAX)
-    parse_user(body)
     action = PutUser(name, body, expected)
     outcome = ok(await call.api.store.access.change(action, key=key, timeout_s=call.timeout_s))
     return changed(name, outcome, call.request.path)

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
+import orjson
 
 from collectionstore_node import __version__
+from collectionstore_node.access.bodies import ROLE_NAME, USER_NAME
 from collectionstore_node.api.http.limits import HttpLimits
 from collectionstore_node.api.http.names import LOCK_NAME
 from collectionstore_node.api.http.options import FORMATS, IMPORT_ERRORS_MAX, IMPORT_MODES, MODES, Ack
@@ -17,6 +19,7 @@ from collectionstore_node.api.http.router import Route
 from collectionstore_node.api.openapi.answers import ProblemDetails
 from collectionstore_node.api.openapi.operations import OPERATIONS, Operation, Optional, Shape
 from collectionstore_node.service import StoreLimits
+from collectionstore_node.service.access import TOKEN_ID
 from collectionstore_node.service.lives import TTL
 from collectionstore_node.service.operations import IDEMPOTENCY_KEY, NAME
 from collectionstore_node.service.tickets import CHARACTERS_MAX as TICKET_CHARACTERS_MAX
@@ -29,6 +32,7 @@ _LIMITS: Final = HttpLimits()
 _STORE: Final = StoreLimits()
 
 _NAME: Final = {"type": "string", "pattern": f"^{NAME.pattern}$"}
+_USER: Final = {"type": "string", "pattern": f"^{USER_NAME.pattern}$"}
 
 _PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "timeout": ("The deadline of the whole request, 1ms to 60s.", {"type": "string", "pattern": _DURATION}),
@@ -84,6 +88,11 @@ _PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "before": ("Whether events have the document before the change.", {"type": "string", "enum": ["false", "true"]}),
     "wait": ("Answer one page, and wait so long for events; 0s to 60s.", {"type": "string", "pattern": _DURATION}),
     "consumer": ("The consumer that the watch is of.", _NAME),
+    "missing": (
+        "Whether a role may name collections that do not exist.",
+        {"type": "string", "enum": ["refuse", "allow"]},
+    ),
+    "user": ("The user whose tokens are listed.", _USER),
     "seconds": ("How long to sample.", {"type": "integer", "minimum": 1, "maximum": _LIMITS.profile_seconds_max}),
 }
 
@@ -114,6 +123,9 @@ _ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     "key": _TEXT,
     "lease": {"type": "integer", "minimum": 1},
     "lock": {"type": "string", "pattern": f"^{LOCK_NAME.pattern}$"},
+    "user": _USER,
+    "role": {"type": "string", "pattern": f"^{ROLE_NAME.pattern}$"},
+    "token": {"type": "string", "pattern": f"^{TOKEN_ID.pattern}$"},
     "ticket": {"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": TICKET_CHARACTERS_MAX},
 }
 
@@ -165,8 +177,9 @@ class _Schemas:
         self._shapes = shapes
         schemas, components = msgspec.json.schema_components(shapes, ref_template=_REF)
         self._schemas = schemas
-        self.components: dict[str, Any] = components
-        components["ProblemDetails"]["properties"]["code"]["enum"] = sorted(KINDS)
+        # As JSON has it: a default that is a tuple is a list there.
+        self.components: dict[str, Any] = orjson.loads(orjson.dumps(components))
+        self.components["ProblemDetails"]["properties"]["code"]["enum"] = sorted(KINDS)
 
     def of(self, shape: Shape) -> dict[str, Any]:
         """Return the schema of a shape."""

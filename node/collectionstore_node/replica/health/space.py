@@ -115,7 +115,10 @@ class MemberReports:
 
 
 def adds_data(action: Action) -> bool:
-    """Whether an action may make the state larger. Deletes and drops may not, nor transactions without a put."""
+    """Whether an action may make the state larger. Deletes and drops may not, nor transactions without a put.
+
+    Users, roles and tokens are few, and small: to take a right away must be possible whatever the space.
+    """
     if isinstance(action, Transaction | GuardedTransaction | Commit):
         return any(adds_data(step) for step in steps_of(action) if not isinstance(step, Get))
     if isinstance(action, Expiring):

@@ -50,6 +50,7 @@ UPDATES = (PAGES / "updates.md").read_text()
 PORTING = (PAGES / "porting.md").read_text()
 TRANSACTIONS = (PAGES / "transactions.md").read_text()
 WATCHES = (PAGES / "watch.md").read_text()
+ACCESS = (PAGES / "access.md").read_text()
 ERRORS = REFERENCE.partition("## Errors")[2]
 
 
@@ -154,6 +155,7 @@ def test_limits_of_queries_are_as_written() -> None:
         LEASES,
         LOCKS,
         WATCHES,
+        ACCESS,
     ],
     ids=[
         "api",
@@ -169,6 +171,7 @@ def test_limits_of_queries_are_as_written() -> None:
         "leases",
         "locks",
         "watches",
+        "access",
     ],
 )
 async def test_the_examples_answer_as_shown(client: Client, replica: MemoryReplica, page: str) -> None:

@@ -155,6 +155,8 @@ KNOWN: dict[str, Any] = {
     "key": "hello",
     "ticket": show_ticket(Ticket(1, "a-key", bytes(32), 0, 0)),
     "lock": "job",
+    "user": "ada",
+    "role": "helpers",
 }
 BODIES: dict[str, Any] = {
     "post_collections": {"name": "cities"},
@@ -180,6 +182,9 @@ BODIES: dict[str, Any] = {
     "post_collections_collection_touch": {"id": "ada", "ttl": "90s"},
     "post_kv_bucket_touch": {"key": "hello", "ttl": "none"},
     "post_leases": {"ttl": "90s"},
+    "put_access": {"mode": "Permissive", "anonymous_roles": ["reader"]},
+    "put_roles_role": {"rules": [{"verbs": ["read"], "collections": ["people"], "fields": {"hide": ["pay"]}}]},
+    "post_tokens": {"user": "ada", "ttl": "1h"},
     "post_locks_lock_acquire": {"owner": "me", "ttl": "90s"},
 }
 PAGE: dict[str, Any] = {"query": {"wait": "0s"}}
@@ -199,6 +204,11 @@ def _seed(url: str, path: str) -> None:
     consumer = requests.put(f"{url}/api/v1/consumers/{KNOWN['name']}", json={}, timeout=20)
     assert consumer.status_code in (200, 201, 409), consumer.text
     KNOWN["lease"] = requests.post(f"{url}/api/v1/leases", json={"ttl": "1h"}, timeout=20).json()["id"]
+    for target in ("users/ada", "roles/helpers"):
+        assert requests.put(f"{url}/api/v1/{target}", json={}, timeout=20).status_code < 300
+    tokens = requests.get(f"{url}/api/v1/tokens?user=ada", timeout=20).json()["tokens"]
+    made = tokens[0] if tokens else requests.post(f"{url}/api/v1/tokens", json=BODIES["post_tokens"], timeout=20).json()
+    KNOWN["token"] = made["id"]
     lock = f"{url}/api/v1/locks/job"
     assert requests.post(f"{lock}:release", json={"force": True}, timeout=20).status_code in (200, 409)
     if not path.endswith(":acquire"):

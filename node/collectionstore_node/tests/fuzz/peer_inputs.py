@@ -35,6 +35,19 @@ from collectionstore_node.raft.messages import (
 )
 from collectionstore_node.replica.membership.changes import MemberChange, MembersRequest
 from collectionstore_node.replica.peers import calls
+from collectionstore_node.statemachine.access_commands import (
+    Asked,
+    ConfigureAccess,
+    CreateToken,
+    DeleteRole,
+    DeleteUser,
+    PutRole,
+    PutUser,
+    RevokeToken,
+    RotateToken,
+    SetPassword,
+    UseTokens,
+)
 from collectionstore_node.statemachine.commands import (
     AckConsumer,
     BuildIndex,
@@ -231,7 +244,7 @@ class Inputs:
         key = Idempotency(self._text(), random_bytes(self._random)) if self._random.random() < 0.2 else None
         if self._random.random() < 0.1:
             return b"\x90" if self._random.random() < 0.5 else _encode([[self._number(), self._text()], None])
-        return encode_command(Command(self._action(), key))
+        return encode_command(Command(self._action(), key, self._random.choice((None, None, 0, 2**62, -1))))
 
     def _ref(self) -> DocumentRef | KeyRef:
         if self._random.random() < 0.5:
@@ -299,6 +312,27 @@ class Inputs:
                 ),
                 AckConsumer(random.choice(("one", self._text())), random.choice((0, 1, 2**62)), random.choice((0, 1))),
                 DeleteConsumer(random.choice(("one", self._text()))),
+                self._access(),
+            )
+        )
+
+    def _access(self) -> Any:
+        random = self._random
+        name, number = random.choice(("one", self._text())), random.choice((None, 0, 1, -1, 2**62))
+        body = random.choice((b"{}", b'{"roles":["admin"]}', b'{"mode":"Enforced"}', b"[" * 3_000, self._bytes()))
+        asked = Asked(self._text(), (self._text(),), random.random() < 0.5, random.choice((0, 2**62, -1)))
+        return random.choice(
+            (
+                PutUser(name, body, number, asked),
+                DeleteUser(name, number, asked),
+                PutRole(name, body, number, random.random() < 0.5, asked),
+                DeleteRole(name, number, asked),
+                CreateToken(self._text(), name, self._bytes(), random.choice((0, 2**62)), 0, self._text()),
+                RotateToken(self._text(), self._bytes(), random.choice((0, 2**62)), number, asked),
+                RevokeToken(self._text(), asked),
+                UseTokens(((self._text(), random.choice((0, -1, 2**62))),)),
+                ConfigureAccess(body, number, asked),
+                SetPassword(name, self._text(), number, asked),
             )
         )
 

@@ -19,6 +19,7 @@ from collectionstore_node.replica.health.space import (
 from collectionstore_node.replica.peers import calls
 from collectionstore_node.replica.persistence.checkpoints import Checkpoint
 from collectionstore_node.space import Room, SpaceLimits
+from collectionstore_node.statemachine.access_commands import PutUser, RevokeToken
 from collectionstore_node.statemachine.commands import (
     Action,
     Command,
@@ -117,6 +118,8 @@ def test_reports_count_while_they_are_new_and_their_member_is_one() -> None:
             ),
             False,
         ),
+        (PutUser("ada", b'{"disabled":true}'), False),
+        (RevokeToken("0123456789abcdef"), False),
     ],
 )
 def test_what_adds_data(action: Action, *, adds: bool) -> None:

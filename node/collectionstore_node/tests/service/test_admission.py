@@ -13,6 +13,17 @@ from collectionstore_node.errors import Overloaded
 from collectionstore_node.indexes.definition import Definition, IndexField
 from collectionstore_node.raft.messages import Index, NodeId
 from collectionstore_node.service import Consistency, Store, StoreLimits, StoreReplica
+from collectionstore_node.service.access import Access
+from collectionstore_node.service.access_requests import (
+    ListRoles,
+    ListTokens,
+    ListUsers,
+    PutUser,
+    ReadAccess,
+    ReadRole,
+    ReadToken,
+    ReadUser,
+)
 from collectionstore_node.service.backups import Backups
 from collectionstore_node.service.commits import Commits
 from collectionstore_node.service.configuration import Options
@@ -93,6 +104,9 @@ NEW = Consistency.LINEARIZABLE
 CONSUMER = PutConsumer("c", "store", "", b"{}")
 WATCH = WatchChanges(Selection(Scope("collection", "people")))
 COMMIT = Commit((ReadTarget(DOCUMENT, 1),))
+USERS = ListUsers("", None, 5)
+ROLES = ListRoles("", None, 5)
+TOKENS = ListTokens(None, None, 5)
 GUARDED = GuardedTransaction(TRANSACTION, (QueryGuard(DocumentQuery("people", b"{}"), CompareOperator.EQUAL, 0),))
 TICKET = Ticket(1, "k", bytes(32), 0, 0)
 PAST = ReadPoint(at_revision=3)
@@ -202,6 +216,14 @@ OPERATIONS: list[tuple[str, Operation | None, Callable[[Store], Awaitable[object
         ReadConsumers("c"),
         lambda store: store.consumers.read(ReadConsumers("c"), consistency=NEW, timeout_s=1),
     ),
+    ("change", PutUser("ada", b"{}"), lambda store: store.access.change(PutUser("ada", b"{}"), key=None, timeout_s=1)),
+    ("read_user", ReadUser("ada"), lambda store: store.access.read_user("ada", consistency=NEW, timeout_s=1)),
+    ("list_users", USERS, lambda store: store.access.list_users(USERS, consistency=NEW, timeout_s=1)),
+    ("read_role", ReadRole("r"), lambda store: store.access.read_role("r", consistency=NEW, timeout_s=1)),
+    ("list_roles", ROLES, lambda store: store.access.list_roles(ROLES, consistency=NEW, timeout_s=1)),
+    ("read_token", ReadToken("0a"), lambda store: store.access.read_token("0a", consistency=NEW, timeout_s=1)),
+    ("list_tokens", TOKENS, lambda store: store.access.list_tokens(TOKENS, consistency=NEW, timeout_s=1)),
+    ("read_access", ReadAccess(), lambda store: store.access.read_access(consistency=NEW, timeout_s=1)),
     ("touch", TOUCH, lambda store: store.touch(TOUCH, key=None, timeout_s=1)),
     ("grant", GrantLease(5_000), lambda store: store.leases.grant(5_000, key=None, timeout_s=1)),
     ("keep", KeepLease(3), lambda store: store.leases.keep(3, key=None, timeout_s=1)),
@@ -245,6 +267,7 @@ TURNS = {"confirm", "reads_wait", "read_turn", "soon"}
 SECOND_HALVES = {"renumbered", "end_write", "end_read", "end_stale_read", "count_out"}
 """Of what `begin_write`, `begin_read` and `submit` have admitted."""
 PARTS = {
+    "access",
     "backups",
     "commits",
     "consumers",
@@ -267,6 +290,10 @@ SIGNING = {"token_key", "pins"}
 """What cursors are signed by: nothing that clients have stored."""
 COUNTED = {"waiting", "known"}
 """How many requests wait for locks, and who holds one that was refused: that request was admitted."""
+CALLER = {"policy", "rights", "mode", "revision", "administers", "whoami", "asked"}
+"""Who asks, and what it may do: what decides whether an operation is admitted."""
+CREDENTIALS = {"user", "password", "token", "configuration", "note_use", "store_uses"}
+"""What authentication looks up, before there is an operation, and the note that a token was used."""
 TOLD = {"observe_applied"}
 """Who is told of revisions: numbers, and nothing of what they hold."""
 
@@ -301,6 +328,7 @@ def test_every_public_method_is_an_operation_or_a_fact() -> None:
         name
         for part in (
             Store,
+            Access,
             Backups,
             Commits,
             Consumers,
@@ -317,7 +345,7 @@ def test_every_public_method_is_an_operation_or_a_fact() -> None:
         if not name.startswith("_")
     }
 
-    others = OPTIONS | ADMISSION | TURNS | SECOND_HALVES | FACTS | SIGNING | COUNTED | TOLD
+    others = OPTIONS | ADMISSION | TURNS | SECOND_HALVES | FACTS | SIGNING | COUNTED | TOLD | CALLER | CREDENTIALS
     assert public - PARTS - {"for_streams"} == {name for name, _, _ in OPERATIONS} | others
 
 

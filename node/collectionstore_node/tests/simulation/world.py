@@ -27,6 +27,7 @@ from collectionstore_node.tests.simulation.loop import SimulatedLoop
 from collectionstore_node.tests.simulation.member import CLIENT_PORT
 from collectionstore_node.tests.simulation.network import Network
 from collectionstore_node.tests.simulation.process import Process
+from collectionstore_node.tests.simulation.users import Administrator, check_access
 from collectionstore_node.tests.soak.report import Report
 from collectionstore_testkit.histories.bank import Bank
 from collectionstore_testkit.histories.checker import check
@@ -113,6 +114,7 @@ class World:
             banking = None if self.bank is None else self._use(self.bank.run(until=end))
             clients, indexing = self._use(self.workload.run(until=end)), self._use(self.indexer.run(end))
             dying = self._use(self.mortals.run(end))
+            administering = self._use(self.administrator.run(end))
             await self._pass(CHAOS_S)
             self.trace.tell("world", "heals")
             await self.chaos.heal()
@@ -125,6 +127,8 @@ class World:
                 _raise_broken(banking)
             await self._until(dying.done, "the requests for values that expire do not end")
             dying.result()
+            await self._until(administering.done, "the requests for users and roles do not end")
+            administering.result()
             await self._until(self._at_rest, "the members do not come to agree")
             self.trace.tell("world", "is at rest")
             reading = self._use(self.workload.read_all())
@@ -164,6 +168,9 @@ class World:
         self.indexer = Indexer(self._urls, self._session, lambda: self.loop.now, Random(self.random.getrandbits(64)))
         # A generator of its own: the rest of a world draws what it always drew.
         self.mortals = Mortals(self._urls, self._session, lambda: self.loop.now, Random(f"mortals {self.seed}"))
+        self.administrator = Administrator(
+            self._urls, self._session, lambda: self.loop.now, Random(f"administrator {self.seed}")
+        )
         preparing = self._use(self.workload.prepare())
         await self._until(preparing.done, "the collection cannot be made")
         self.bank = None
@@ -196,8 +203,10 @@ class World:
         check_states(self.admin.expected)
         check_indexes(self.admin.expected)
         check_lives(self.admin.expected)
+        check_access(self.admin.expected)
         self.trace.note(b"indexer", *(part for one in sorted(self.indexer.answers.items()) for part in one))
         self.trace.note(b"mortals", *sorted(self.mortals.answers.values()))
+        self.trace.note(b"administrator", *sorted(self.administrator.answers.values()))
         verdict = check(self.workload.history)
         assert verdict.ok, verdict.explanation
 

@@ -29,7 +29,7 @@ CONTEXT = (1, bytes(range(24)))
 
 
 def test_a_batch_without_contexts_has_not_a_byte_more() -> None:
-    plain = bytes((FIRST,)) + msgspec.msgpack.encode((7, COMMANDS))
+    plain = bytes((FIRST,)) + msgspec.msgpack.encode((7, [(one.action, one.idempotency) for one in COMMANDS]))
     assert join_batch(7, ENCODED) == plain
     assert span_contexts(plain) == ()
 

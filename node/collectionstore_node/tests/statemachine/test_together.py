@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collectionstore_node.access.callers import Caller, Method
+from collectionstore_node.access.configuration import AccessConfiguration
+from collectionstore_node.access.modes import Mode
 from collectionstore_node.statemachine import history
+from collectionstore_node.statemachine.access import (
+    access_revision,
+    read_access,
+    read_policy,
+    scan_roles,
+    scan_tokens,
+    scan_users,
+    tokens_of,
+)
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import (
     Action,
@@ -62,6 +74,14 @@ class Replicas:
         view = self.apart
         expiring.check(view)
         indexed.check(view)
+        record, tokens = read_access(view), list(scan_tokens(view))
+        found = (len(list(scan_users(view))), len(list(scan_roles(view))), len(tokens))
+        assert found == (record.users, record.roles, record.tokens)
+        assert sorted(one for user in "uv" for one in tokens_of(view, user)) == [one for one, _ in tokens]
+        # What is stored can be read: by every member, at every request.
+        read_policy(view, record.configuration() or AccessConfiguration(mode=Mode.DISABLED)).rights(
+            Caller("u", Method.TOKEN)
+        )
         kept = read_header(view).history
         assert kept is not None
         assert kept.size_bytes == sum(len(key) + len(data) for key, data in view.scan(HISTORY, prefix_end(HISTORY)))
@@ -92,7 +112,11 @@ def test_commands_of_every_kind_leave_a_whole_state(limits: Limits, seed: int) -
             time_ms += chance.choice((0, 1, 500, 1_500, 3_000))
             actions = [made.next() for _ in range(chance.choice((1, 1, 2, 4, 9)))]
             keyed = [
-                Command(one, Idempotency(f"k{chance.randrange(40)}", bytes(32)) if chance.random() < 0.1 else None)
+                Command(
+                    one,
+                    Idempotency(f"k{chance.randrange(40)}", bytes(32)) if chance.random() < 0.1 else None,
+                    chance.choice((0, access_revision(replicas.apart))) if chance.random() < 0.1 else None,
+                )
                 for one in actions
             ]
             noted(made, actions, replicas.apply(time_ms, keyed), replicas.apart)

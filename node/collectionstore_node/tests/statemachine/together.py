@@ -6,6 +6,19 @@ from random import Random
 
 import orjson
 
+from collectionstore_node.statemachine.access_commands import (
+    Asked,
+    ConfigureAccess,
+    CreateToken,
+    DeleteRole,
+    DeleteUser,
+    PutRole,
+    PutUser,
+    RevokeToken,
+    RotateToken,
+    SetPassword,
+    UseTokens,
+)
 from collectionstore_node.statemachine.commands import (
     AckConsumer,
     Action,
@@ -71,6 +84,24 @@ OPERATORS = (
     b'{"$set":{"a":2}}',
     b'{"$no":1}',
 )
+USERS = (b"{}", b'{"roles":["admin"]}', b'{"roles":["r","s"]}', b'{"roles":["admin"],"disabled":true}', b"[]")
+ROLES = (
+    b"{}",
+    b'{"inherits":["s"]}',
+    b'{"inherits":["r","reader"]}',
+    b'{"rules":[{"verbs":["admin"],"cluster":true}]}',
+    b'{"rules":[{"verbs":["read"],"collections":["c","e"],"filter":{"a":{"$gt":2}}}]}',
+    b'{"rules":[{"verbs":["admin"],"cluster":true,"effect":"deny"}],"inherits":["admin"]}',
+    b'{"rules":[{}]}',
+)
+CONFIGURATIONS = (
+    b'{"mode":"Enforced"}',
+    b'{"mode":"Permissive","anonymous_roles":["r"]}',
+    b'{"mode":"Disabled"}',
+    b'{"mode":"Enforced","anonymous_roles":["s","none"]}',
+    b"{}",
+)
+PASSWORD = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA"
 RANGES = (((b"", b""),), ((b"\x00", b"\x80"), (b"\x80", b"")), ((b"\xff", b"\x01"),))
 
 
@@ -109,9 +140,29 @@ class Commands:
             (1, lambda: AckConsumer(chance.choice("vw"), chance.randrange(self.revision + 3), 0)),
             (1, lambda: DeleteConsumer(chance.choice("vw"))),
             (1, lambda: Settle(chance.choice((0, 5)))),
+            (4, self._access),
         )
         (maker,) = chance.choices([one for _, one in makers], [weight for weight, _ in makers])
         return maker()
+
+    def _access(self) -> Action:
+        chance = self.chance
+        user, role, token = chance.choice("uv"), chance.choice("rs"), chance.choice("kl") * 8
+        asked = Asked("o", ("operator",)) if chance.random() < 0.5 else Asked(chance.choice(("", "u")), time_ms=1_000)
+        expected = chance.choice((None, None, None, 0, self.revision))
+        made: tuple[Action, ...] = (
+            PutUser(user, chance.choice(USERS), expected, asked),
+            DeleteUser(user, expected, asked),
+            PutRole(role, chance.choice(ROLES), expected, missing=chance.random() < 0.5, asked=asked),
+            DeleteRole(role, expected, asked),
+            CreateToken(token, user, bytes(32), 1, chance.choice((0, 500, 5_000)), session=chance.random() < 0.2),
+            RotateToken(token, bytes(32), 2_000, chance.choice((None, 0, 1, 9_000)), asked),
+            RevokeToken(token, asked),
+            UseTokens(((token, chance.randrange(9)),)),
+            ConfigureAccess(chance.choice(CONFIGURATIONS), expected, asked),
+            SetPassword(user, chance.choice(("", PASSWORD, "x")), expected, asked),
+        )
+        return chance.choice(made)
 
     def _collection(self) -> str:
         return self.chance.choice(("c", "c", "c", "d", "d", "e", "none"))
