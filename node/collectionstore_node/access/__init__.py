@@ -11,6 +11,8 @@
 - `inheritance.py`            which roles may inherit which
 - `administration.py`         who could still administer after a change
 
+These are many modules for one room, because rules, rights and what is shown change together.
+
 The evaluation, for a verb on a resource:
 1. a deny rule without `filter` and `fields` that names it refuses, whatever else allows it;
 2. otherwise it needs one allow rule that names it;

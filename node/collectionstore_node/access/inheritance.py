@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
-from collectionstore_node.access.builtin import BUILT_IN
 from collectionstore_node.access.roles import ALL_RULES_MAX, DEPTH_MAX
 
 
@@ -35,7 +34,8 @@ class Flaw(NamedTuple):
 def flaw_of(others: Mapping[str, Inheriting], name: str, made: Inheriting) -> Flaw | None:
     """Return what is wrong with all roles once the one called `name` is `made`; None for nothing.
 
-    Roles that inherit it are looked at, too: their chains become longer by it, and their rules more.
+    `others` are all that there are, those that are built in too. Roles that inherit it are looked at as well: their
+    chains become longer by it, and their rules more.
     """
     roles = {**others, name: made}
     inherits = {one: record.inherits for one, record in roles.items()}
@@ -46,7 +46,7 @@ def flaw_of(others: Mapping[str, Inheriting], name: str, made: Inheriting) -> Fl
     if any(_height(one, inherits, heights) > DEPTH_MAX for one in roles):
         return Flaw(circular=False, pointer="/inherits", what=f"{DEPTH_MAX} roles that inherit one another in a row")
     for one in roles:
-        if sum(rules_of(each, roles.get(each)) for each in closure((one,), inherits.get)) > ALL_RULES_MAX:
+        if sum(roles[each].rules for each in closure((one,), inherits.get) if each in roles) > ALL_RULES_MAX:
             return Flaw(
                 circular=False, pointer="/rules", what=f"{ALL_RULES_MAX} rules of a role and all that it inherits"
             )
@@ -73,10 +73,3 @@ def _height(name: str, inherits: dict[str, tuple[str, ...]], known: dict[str, in
         height = 1 + max((_height(parent, inherits, known) for parent in inherits.get(name, ())), default=0)
         known[name] = height
     return height
-
-
-def rules_of(name: str, record: Inheriting | None) -> int:
-    """Return how many rules a role has by itself; `record` is None for one that is built in, or does not exist."""
-    if name in BUILT_IN:
-        return len(BUILT_IN[name].rules)
-    return 0 if record is None else record.rules

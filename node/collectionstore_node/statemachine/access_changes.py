@@ -14,7 +14,7 @@ import msgspec
 
 from collectionstore_node.access.builtin import BUILT_IN
 from collectionstore_node.access.configuration import parse_configuration, roles_named
-from collectionstore_node.access.inheritance import closure, flaw_of, rules_of
+from collectionstore_node.access.inheritance import Inheriting, closure, flaw_of
 from collectionstore_node.access.roles import exact_collections, parse_role
 from collectionstore_node.access.users import USER_RULES_MAX, parse_user
 from collectionstore_node.errors import InvalidRequest
@@ -59,6 +59,9 @@ TOKENS_MAX: Final = 4_000
 USER_TOKENS_MAX: Final = 64
 """Tokens of one user."""
 
+_BUILT_IN: Final[dict[str, Inheriting]] = {
+    name: RoleRecord(b"", role.inherits, len(role.rules), 0, 0) for name, role in BUILT_IN.items()
+}
 _encoder: Final = msgspec.msgpack.Encoder()
 
 
@@ -193,7 +196,7 @@ class _Application:
 
     def _ill_formed(self, name: str, made: RoleRecord) -> Outcome | None:
         """Refuse a role by which roles would inherit themselves, too many in a row, or too many rules."""
-        flaw = flaw_of(dict(self._scan_roles()), name, made)
+        flaw = flaw_of({**_BUILT_IN, **dict(self._scan_roles())}, name, made)
         if flaw is None:
             return None
         code = Code.ROLE_CIRCULAR if flaw.circular else Code.ACCESS_FULL
@@ -381,13 +384,14 @@ class _Application:
         return name in BUILT_IN or find_role(self._overlay, name) is not None
 
     def _rules_of(self, names: Iterable[str]) -> int:
-        known: dict[str, RoleRecord | None] = {}
+        """Return how many rules roles have with all that they inherit."""
+        known: dict[str, Inheriting | None] = {}
 
         def inherits(name: str) -> tuple[str, ...]:
-            record = known[name] = find_role(self._overlay, name)
+            record = known[name] = _BUILT_IN.get(name) or find_role(self._overlay, name)
             return () if record is None else record.inherits
 
-        return sum(rules_of(name, known[name]) for name in closure(names, inherits))
+        return sum(record.rules for name in closure(names, inherits) if (record := known[name]) is not None)
 
     def _users_with(self, role: str) -> Iterator[str]:
         for name, record in scan_users(self._overlay):
