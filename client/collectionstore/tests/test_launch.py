@@ -17,7 +17,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, missing: st
     def fail(name: str) -> None:
         raise ModuleNotFoundError(f"No module named '{missing}'", name=f"{missing}.inner")
 
-    monkeypatch.setattr(launch.importlib, "import_module", fail)
+    monkeypatch.setattr("importlib.import_module", fail)
     with pytest.raises(SystemExit) as ended:
         launch.csctl()
     assert missing in str(ended.value.code)
