@@ -73,7 +73,7 @@ def logout(session: Session) -> None:
     ended = "It had ended in the store already."
     try:
         session.run(lambda store: store.send(request), "cannot log out")
-        ended = "Logged out"
+        ended = "Logged out."
     except DataError as error:
         # The token is worth nothing any more: what is left is to forget it.
         if error.exit_code is not ExitCode.UNAUTHORIZED:
