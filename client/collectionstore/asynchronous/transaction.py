@@ -56,7 +56,9 @@ class AsyncTransaction:
             return own.text
         try:
             answer = await self._context.call(GetValue(bucket=bucket, key=key))
-        except NotFound:
+        except NotFound as error:
+            if error.code != "key_not_found":
+                raise
             self._reads.append({"bucket": bucket, "key": key, "revision": 0})
             return None
         self._reads.append({"bucket": bucket, "key": key, "revision": answer.etag})
