@@ -118,6 +118,7 @@ def test_a_login_is_kept_used_and_ended(csctl: Csctl, server: Server) -> None:
 def test_a_wrong_password_is_11_and_is_nowhere(csctl: Csctl, server: Server) -> None:
     outcome = csctl("login", "ada", "--password-stdin", stdin="wrong-sekrit\n")
     assert (outcome.code, "sekrit" in outcome.out + outcome.err) == (11, False)
+    assert outcome.err == "Error: cannot log in as ada: there is no such user, or the password is wrong\n"
     assert stored(csctl).token == ""
     # One request alone: a password that is wrong is not tried again and again.
     assert [path for _, path, _, _ in server.sent].count("/api/v1/login") == 1
