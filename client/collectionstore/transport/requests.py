@@ -91,7 +91,7 @@ async def open_response(
     opened = session.request(
         request.method,
         target(url, request, None),
-        data=_payload(request.body),
+        data=_payload(request.body) if request.pieces is None else request.pieces,
         headers={**headers, **request.headers},
         allow_redirects=False,
     )
