@@ -155,8 +155,8 @@ class Bucket:
     ) -> WriteResult:
         """Store a value of any size as chunks with checksums. Readers see the former value until it is complete.
 
-        The chunks are values beside it, under keys that begin with `key.chunks/`; an upload that does not end leaves
-        its own. `timeout` is that of each of them.
+        The chunks are values beside it, under keys that begin with the key and `.chunks`; an upload that does not end
+        leaves its own. `timeout` is that of each of them.
         """
         former = self._manifest(key, timeout)
         upload, parts = new_id(), pieces(bytes(value))

@@ -12,6 +12,7 @@ from aiohttp import web
 from collectionstore import AsyncClient, CallEvent
 from collectionstore.errors import (
     ClientClosed,
+    CollectionStoreError,
     ConnectionFailure,
     DeadlineExceeded,
     IncompatibleServer,
@@ -159,6 +160,24 @@ async def test_more_operations_than_credit_wait_for_it() -> None:
         results = await asyncio.gather(*(collection.put(f"{n}", {}) for n in range(50)))
         assert len(results) == 50
         assert max(server.messages) <= 4
+
+
+async def test_a_backlog_is_no_fault_of_the_member() -> None:
+    async with (
+        FakeServer(lambda one: None) as server,
+        AsyncClient(server.url, connections=1, timeout="300ms", attempt_timeout="100ms", retries="off") as client,
+    ):
+        server.hello["limits"] = {**server.hello["limits"], "operations": 1}
+        first = asyncio.create_task(client.collection("c").put("a", {}, timeout="5s"))
+        await server.arrived.wait()
+        with pytest.raises(CollectionStoreError, match="too many operations") as caught:
+            await client.collection("c").put("b", {})
+        assert caught.value.outcome == "not_applied"
+        (member,) = client._runtime._parts.members.known()  # type: ignore[union-attr]
+        assert member.load.healthy(asyncio.get_running_loop().time())
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        assert len(server.operations) == 1
 
 
 async def test_a_draining_member_has_not_executed_what_is_behind_its_count() -> None:
