@@ -23,6 +23,8 @@ from collectionstore.render.json_text import printable
 from collectionstore.wire.requests import Request
 
 CHUNK_BYTES: Final = 1 << 16
+FIRST_TRIES_MAX: Final = 5
+"""How often it is begun before a line is applied at all: a cluster that is not there is told soon."""
 TRIES_MAX: Final = 20
 """How often in a row an import is begun again without a line applied in between."""
 PAUSE_S: Final = 0.5
@@ -61,7 +63,8 @@ class Import:
                     if self._unreadable is not None:
                         raise self._unreadable from error
                     failures = 1 if self._state.lines > reached else failures + 1
-                    if self._state_file is None or not error.retryable or failures > TRIES_MAX:
+                    most = TRIES_MAX if self._state.lines else min(FIRST_TRIES_MAX, TRIES_MAX)
+                    if self._state_file is None or not error.retryable or failures > most:
                         raise
                     bar.say(f"{printable(str(error))[:200]}; going on at line {self._state.lines + 1}")
                 self._before = {name: int(getattr(self._state, name)) for name in COUNTS}

@@ -30,7 +30,11 @@ class DataCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         with report_errors(), interruptible(ctx):
-            found = super().invoke(ctx)
+            try:
+                found = super().invoke(ctx)
+            except UnicodeEncodeError as error:
+                # Bytes of an argument that are no UTF-8, or half of a surrogate pair in JSON.
+                raise ArgumentInvalid("an argument holds what is no text: it cannot be sent as UTF-8") from error
             streams.flush()
             return found
 
