@@ -213,7 +213,9 @@ def test_a_damaged_export_is_refused(csctl: Csctl, books: str, tmp_path: Path, m
 
 
 @pytest.mark.parametrize(
-    "content", [b"nonsense", gzip.compress(b'{"_id":"z"}\n' * 5)[:-6], gzip.compress(b"x" * 10)[:12] + b"\xff" * 20]
+    "content",
+    [b"nonsense", gzip.compress(b'{"_id":"z"}\n' * 5)[:-6], gzip.compress(b"x" * 10)[:12] + b"\xff" * 20],
+    ids=["nonsense", "cut", "overwritten"],
 )
 def test_a_damaged_gzip_file_is_told(csctl: Csctl, books: str, tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "x.ndjson.gz"
