@@ -6,6 +6,7 @@ import enum
 from typing import Any, Final
 
 import msgspec
+import orjson
 
 from collectionstore_node.access.bodies import PATTERN, check_names, decoded, invalid
 from collectionstore_node.access.verbs import VERBS_OF, Kind, Verb
@@ -199,9 +200,10 @@ def _check_verbs(rule: Rule, kinds: tuple[Kind, ...], pointer: str) -> None:
 
 def _check_filter(given: dict[str, Any], pointer: str, filters: _Filters) -> None:
     try:
-        text = msgspec.json.encode(given)
-    except RecursionError:
-        raise invalid(pointer, "the filter is nested too deeply") from None
+        # As it goes along with commands: what cannot be written so would fail there.
+        text = orjson.dumps(given)
+    except orjson.JSONEncodeError:
+        raise invalid(pointer, "the filter is nested too deeply, or has a number of more than 64 bits") from None
     if len(text) > FILTER_BYTES_MAX:
         raise invalid(pointer, f"the filter of a rule has at most {FILTER_BYTES_MAX} bytes")
     filters.add(text, pointer)

@@ -112,10 +112,14 @@ class Auditor:
         """Give back what was kept for a request, once."""
         self._reserved -= taken.reserved
 
-    def record(self, event: Event) -> None:
-        """Queue a record for every sink."""
+    def record(self, event: Event, *, begun: bool = True) -> None:
+        """Queue a record for every sink; `begun` if `begin` has decided that the request is recorded.
+
+        Others are of refusals, which a stranger can cause as fast as it likes. They have half of a queue, and none of
+        what is kept: a flood of them neither takes the place of a record nor refuses requests.
+        """
         for feeder in self._feeders:
-            feeder.put(event)
+            feeder.put(event, spare_bytes=0 if begun else self._reserved + feeder.bytes_max // 2)
 
     @property
     def sinks(self) -> tuple[SinkState, ...]:

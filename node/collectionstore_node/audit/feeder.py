@@ -110,11 +110,11 @@ class Feeder:
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"audit {self.name}")
         return self._task
 
-    def put(self, entry: Entry) -> None:
-        """Queue a record, or drop it if the queue is full."""
+    def put(self, entry: Entry, *, spare_bytes: int = 0) -> None:
+        """Queue a record, or drop it if the queue is full, or would have less than `spare_bytes` left."""
         size = size_of(entry)
         # With the record of what was lost before it, which stands where that would.
-        if not self.has_room(size + OVERHEAD_BYTES if self._lost else size):
+        if not self.has_room(spare_bytes + (size + OVERHEAD_BYTES if self._lost else size)):
             if not self._lost:
                 log.error("audit.dropping", sink=self.name, queued=len(self._queue), reason=self.failure)
             self._lost += 1

@@ -205,9 +205,16 @@ class Authenticator:
         except Refused as refused:
             if not isinstance(proof, TokenProof) or refused.reason not in _MAY_BE_NEW:
                 raise
+        # One for all who wait: made-up tokens cost no more than one confirmation at a time. One that is under way may
+        # have begun before the token was made: then the next one says that there is no such token.
+        if self._catching_up is not None:
+            await asyncio.shield(self._catching_up)
+            try:
+                return self._evaluate(proof)
+            except Refused:
+                pass  # asked again below
         if self._catching_up is None:
             self._catching_up = asyncio.get_running_loop().create_task(self._caught_up(), name="caught-up")
-        # One for all who wait: made-up tokens cost no more than one confirmation at a time.
         await asyncio.shield(self._catching_up)
         return self._evaluate(proof)
 

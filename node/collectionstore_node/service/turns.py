@@ -13,6 +13,7 @@ import asyncio
 import enum
 from collections import deque
 from collections.abc import Generator
+from contextvars import copy_context
 from typing import Any, Final, TypeVar
 
 from collectionstore_node.errors import Overloaded
@@ -45,11 +46,13 @@ class Work(enum.Enum):
 class _Job:
     """A generator and the future of its result."""
 
-    __slots__ = ("deadline", "done", "kind", "steps", "timer")
+    __slots__ = ("context", "deadline", "done", "kind", "steps", "timer")
 
     def __init__(
         self, kind: Work, steps: Generator[None, None, Any], deadline: float, done: asyncio.Future[Any]
     ) -> None:
+        self.context = copy_context()
+        """That of its request: the steps run in callbacks of others, and ask who calls."""
         self.kind = kind
         self.steps = steps
         self.deadline = deadline
@@ -166,7 +169,7 @@ class Turns:
             job.steps.close()  # it has expired, or its client has gone
         else:
             try:
-                next(job.steps)
+                job.context.run(next, job.steps)
             except StopIteration as end:
                 job.done.set_result(end.value)
             except Exception as error:  # it is the result, whatever it is

@@ -31,7 +31,7 @@ from collectionstore_node.statemachine.costs import (
     TTL_MAX_MS,
     TTL_MIN_MS,
 )
-from collectionstore_node.statemachine.indexing import expire, live
+from collectionstore_node.statemachine.indexing import Write, expire, live
 from collectionstore_node.statemachine.keys import (
     DUE_LEASES,
     DUE_RECORDS,
@@ -64,6 +64,12 @@ def touch(overlay: Overlay, catalog: Catalog, command: Touch, revision: int) -> 
     if isinstance(expiry, Code):
         return Outcome(expiry, revision, current_revision=current)
     renewed = with_expiry(record, expiry)
+    restrictions = catalog.restrictions
+    if restrictions is not None:
+        # A deadline ends the document: who may only read it must not set one.
+        refused = restrictions.refusal((Write(command.ref, key, record, renewed),))
+        if refused is not None:
+            return Outcome(refused[0], revision, current_revision=current)
     overlay.put(key, renewed)
     catalog.deadlines.moved(command.ref, key, record, renewed)
     return Outcome(Code.OK, revision, current_revision=current)

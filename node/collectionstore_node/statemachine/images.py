@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
@@ -14,15 +15,65 @@ from collectionstore_node.statemachine.keys import bucket_prefix, documents_pref
 from collectionstore_node.statemachine.stored import revisions_of
 from collectionstore_node.statemachine.view import View
 
+SOME_BYTES: Final = 256 << 10
+"""Of changes that are read together, before their large records are looked for."""
+CHANGE_BYTES: Final = 256
+"""What a change counts beside its records."""
+
 
 def whole_changes(view: View, after: int, until: int) -> Iterator[Change]:
-    """Do as `scan_changes`, with the large records behind changes as well, wherever they are."""
+    """Do as `scan_changes`, with the large records behind changes as well, wherever they are.
+
+    Some at a time: `view` may have one cursor, with which a scan ends at the next read.
+    """
+    met, found = Met(view), _some_changes(view, after, until)
+    while found:
+        for change in found:
+            omitted = change.after == OMITTED
+            yield msgspec.structs.replace(change, after=record_behind(view, change, met)) if omitted else change
+        found = _some_changes(view, found[-1].revision, until)
+
+
+def _some_changes(view: View, after: int, until: int) -> list[Change]:
+    """Return the first changes, of whole commands; none at the end."""
+    found: list[Change] = []
+    size = 0
     for change in scan_changes(view, after, until):
-        omitted = change.after == OMITTED
-        yield msgspec.structs.replace(change, after=record_behind(view, change)) if omitted else change
+        if size >= SOME_BYTES and change.revision != found[-1].revision:
+            break
+        found.append(change)
+        size += CHANGE_BYTES + len(change.before or b"") + len(change.after or b"")
+    return found
 
 
-def record_behind(view: View, change: Change) -> bytes:
+class Met:
+    """The records that changes have met, as the history has them. Keeps those of the entry that was read last.
+
+    What one entry has written is often written again by one entry: to decode that for each change would take the square
+    of its size.
+    """
+
+    __slots__ = ("_records", "_view")
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._records: dict[tuple[int, Ref], bytes] = {}
+
+    def before(self, revision: int, ref: Ref) -> bytes | None:
+        """Return what the command of a revision has met, None if the history does not have it."""
+        found = self._records.get((revision, ref))
+        if found is not None:
+            return found
+        entry = next(scan_entries(self._view, revision - 1), None)
+        self._records = {}
+        for one in () if entry is None else entry.changes:
+            if one.ref is not None and one.before is not None:
+                # The first: one that has expired is met before it is written anew.
+                self._records.setdefault((one.revision, one.ref), one.before)
+        return self._records.get((revision, ref))
+
+
+def record_behind(view: View, change: Change, met: Met) -> bytes:
     """Return the record that a change has left, where it is OMITTED; OMITTED if its collection was dropped since.
 
     It is that of now, or what the next change of the same key has met. `view` has the change. Raises what reading does.
@@ -40,11 +91,9 @@ def record_behind(view: View, change: Change) -> bytes:
     if link is None:
         return OMITTED
     next_revision = int.from_bytes(link)
-    for entry in scan_entries(view, next_revision - 1):
-        for one in entry.changes:
-            if one.revision == next_revision and one.ref == ref and one.before is not None:
-                return one.before
-        break
+    found = met.before(next_revision, ref)
+    if found is not None:
+        return found
     raise InvariantViolated(f"the change of revision {next_revision} is not in the history, but follows another one")
 
 

@@ -20,7 +20,7 @@ from collectionstore_node.statemachine.catalog import OpenIndex, find_collection
 from collectionstore_node.statemachine.commands import DocumentRef, Ref
 from collectionstore_node.statemachine.expiry_queue import past_summary
 from collectionstore_node.statemachine.header import read_header
-from collectionstore_node.statemachine.history import Change, ChangeKind, Entry, decode_entry, time_at
+from collectionstore_node.statemachine.history import OMITTED, Change, ChangeKind, Entry, decode_entry, time_at
 from collectionstore_node.statemachine.index_catalog import (
     Index,
     IndexState,
@@ -141,7 +141,7 @@ class _Collector:
             name: documents_prefix(found.id) for name, found in self._collections.items() if found is not None
         }
         self._bucket = b"" if scope.bucket is None else bucket_prefix(scope.bucket)
-        # Of documents with entries: ID, and record of now.
+        # Of documents with entries: ID, and record of now; OMITTED for a large one.
         self._now_of: dict[bytes, tuple[str, bytes | None]] = {}
         texts = [name.encode() for name in scope.collections]
         self._texts = texts if scope.bucket is None else [*texts, scope.bucket.encode()]
@@ -238,6 +238,8 @@ class _Collector:
             if not key.startswith(prefix):
                 continue
             name, before = document_id.encode(), values[key]
+            if record == OMITTED:
+                record = self._now.get(key)  # what the last change of a document has left is there now
             try:
                 new, old = _entries(opened, record), _entries(opened, before)
             except TooManyEntries:

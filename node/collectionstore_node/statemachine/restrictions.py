@@ -117,6 +117,8 @@ class Restrictions:
         found = None if document is None else views.read.view.shown(document)
         if found is None:
             return None
+        if not views.read.view.masked:
+            return decode_stored(record).value
         return orjson.dumps({name: value for name, value in found.items() if name not in (ID, REVISION)})
 
     def may_compute(self, update: Update, record: bytes) -> bool:

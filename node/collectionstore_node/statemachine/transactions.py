@@ -231,7 +231,7 @@ def _compare_and_run(
             return Outcome(Code.COLLECTION_NOT_FOUND, revision)
         # No early exit: a missing collection in a later compare fails the transaction whatever the earlier ones gave.
         try:
-            succeeded = succeeded and _holds(compare, records.get(key, compare.ref, catalog))
+            succeeded = succeeded and _holds(compare, records.get(key, compare.ref, catalog), catalog)
         except _TooMuch:
             return Outcome(Code.COMPARES_TOO_LARGE, revision, failed_operation=position)
     if guard is not None:
@@ -243,7 +243,7 @@ def _compare_and_run(
     return _run(records, overlay, catalog, branch, revision, succeeded=succeeded)
 
 
-def _holds(compare: Compare, record: bytes | None) -> bool:
+def _holds(compare: Compare, record: bytes | None, catalog: Catalog) -> bool:
     # Both operands are bytes or both are numbers, by `invalid_reason`; Python cannot order one against the other.
     holds, operand = _HOLDS[compare.operator], compare.operand
     if compare.field is CompareField.REVISION:
@@ -252,6 +252,11 @@ def _holds(compare: Compare, record: bytes | None) -> bool:
         return holds(int(record is not None), operand)
     if record is None or not isinstance(operand, bytes):
         return False
+    restrictions = catalog.restrictions
+    if restrictions is not None and isinstance(compare.ref, DocumentRef):
+        # As its caller sees it: enough comparisons with the whole text would tell what is hidden in it.
+        text = restrictions.shown(compare.ref.collection, compare.ref.id, record)
+        return text is not None and holds(text, operand)
     start = value_start(record)
     # One byte more than the operand decides every comparison: what is copied is bounded by what the command holds.
     return holds(record[start : start + len(operand) + 1], operand)

@@ -73,6 +73,8 @@ _ADVICE: Final = (
 
 USED_S: Final = 1.0
 """Measuring the size of the database asks the kernel for every file."""
+SEALING_COPIES: Final = 2
+"""How often all data is on the disk at most while it is encrypted, beside what was there before."""
 _OPENING_BYTES: Final = 4 << 20
 """A new WAL, manifest and text log, and the files beside RocksDB."""
 
@@ -227,8 +229,18 @@ class Database:
 
     def _reseal(self, ring: KeyRing) -> None:
         log = structlog.get_logger()
+        families = (self.state.family, self.rocks.family(LOG_FAMILY))
+        # Twice: as it is written, and as a compaction writes it again. What is sealed cannot be compressed.
+        needed, free = SEALING_COPIES * sum(one.raw_bytes() for one in families), self.reserve.available_bytes()
+        if ring.first and needed > free:
+            # There is a way back only now, as nothing is sealed yet.
+            ring.withdraw()
+            raise DataDirectoryRefused(
+                f"To encrypt {self.path} takes {needed} bytes, as encrypted data cannot be compressed, and {free} are "
+                "free. Nothing was changed: make the volume larger, or start the node without encryption."
+            )
         log.info("storage.resealing", path=str(self.path), size_bytes=self.disk_bytes())
-        count = reseal(self.rocks, (self.state.family, self.rocks.family(LOG_FAMILY)))
+        count = reseal(self.rocks, families)
         # LAST: a WAL or table file with what another key has sealed is gone by now.
         ring.resealed()
         log.info("storage.resealed", path=str(self.path), values=count)

@@ -126,9 +126,9 @@ def read_metadata(path: Path) -> SnapshotMetadata:
         return _Reader(path, file).header().metadata
 
 
-def verify_snapshot(path: Path) -> SnapshotContents:
+def verify_snapshot(path: Path, open_file: OpenFile = open_plain) -> SnapshotContents:
     """Read and verify the whole file. Raises `InvariantViolated` if any part is corrupt."""
-    with path.open("rb") as file:
+    with open_file(path, "rb") as file:
         stream = SnapshotStream(path, file)
         for _ in stream.chunks():
             pass

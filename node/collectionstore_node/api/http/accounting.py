@@ -278,7 +278,8 @@ class Accounting:
                 content=""
                 if content is None
                 else cut(content[: 4 * CONTENT_MAX].decode(errors="replace"), CONTENT_MAX),
-            )
+            ),
+            begun=account.taken.record,
         )
 
 

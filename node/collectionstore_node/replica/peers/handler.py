@@ -77,9 +77,11 @@ class PeerHandler:
         message = snapshot_message(sender, envelope)
         # BEFORE the core steps the message: once it has accepted a snapshot there is no way back, so the file must be
         # installable and be what the envelope says.
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._member.file_executor, check_snapshot, path, message.metadata)
-        self._member.received.keep(message.metadata, path)
+        member = self._member
+        await asyncio.get_running_loop().run_in_executor(
+            member.file_executor, check_snapshot, path, message.metadata, member.storage.open_file
+        )
+        member.received.keep(message.metadata, path)
         self._step(sender, (message,))
 
     def on_unreachable(self, node_id: NodeId) -> None:

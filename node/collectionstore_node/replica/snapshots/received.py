@@ -15,6 +15,7 @@ from collectionstore_node.raft.messages import (
     Term,
     decode_messages,
 )
+from collectionstore_node.sealed_files import OpenFile, open_plain
 from collectionstore_node.storage import verify_snapshot
 
 
@@ -34,14 +35,14 @@ def snapshot_message(sender: NodeId, envelope: bytes) -> InstallSnapshot:
     return messages[0]
 
 
-def check_snapshot(path: Path, metadata: SnapshotMetadata) -> None:
+def check_snapshot(path: Path, metadata: SnapshotMetadata, open_file: OpenFile = open_plain) -> None:
     """Raise `MessageRejected` unless the file is whole and holds the snapshot of `metadata`. Blocks; reads all of it.
 
     Its header names the entry, the chain and the configuration, its records the digest of the state, and hashes cover
     both. The transport has only seen that the bytes are those that the sender had.
     """
     try:
-        found = verify_snapshot(path).metadata
+        found = verify_snapshot(path, open_file).metadata
     except InvariantViolated as error:
         raise MessageRejected(str(error)) from error
     if found != metadata:

@@ -14,8 +14,8 @@ from typing import Final
 
 import msgspec
 
-from collectionstore_node.errors import DataDirectoryRefused
-from collectionstore_node.storage.durable_file import write_file
+from collectionstore_node.errors import DataDirectoryRefused, InvariantViolated
+from collectionstore_node.storage.durable_file import sync_directory, write_file
 from collectionstore_node.storage.encryption.sealing import DATA_KEY_BYTES, DataKeys
 from collectionstore_node.storage.encryption.sources import KeySource, Wrapped
 
@@ -40,9 +40,11 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class KeyRing:
     """The data keys of an open directory."""
 
-    def __init__(self, path: Path, keys: DataKeys, *, resealing: bool, wrapped: tuple[_Key, ...]) -> None:
+    def __init__(self, path: Path, keys: DataKeys, *, first: bool, resealing: bool, wrapped: tuple[_Key, ...]) -> None:
         self._path = path
         self.keys = keys
+        self.first = first
+        """Whether the directory had no key before: nothing in it is sealed yet."""
         self.resealing = resealing
         """Whether all values are to be sealed anew, by the key that seals now."""
         self._wrapped = wrapped
@@ -53,6 +55,13 @@ class KeyRing:
         _write(self._path, _File(_FORMAT, self._wrapped, resealing=False))
         self.resealing = False
 
+    def withdraw(self) -> None:
+        """Leave the directory without keys, as it was, BEFORE anything is sealed. Raises `OSError`."""
+        if not self.first:
+            raise InvariantViolated("what is sealed needs its keys")
+        self._path.unlink()
+        sync_directory(self._path.parent)
+
 
 def open_ring(directory: Path, source: KeySource | None) -> KeyRing | None:
     """Return the data keys of a directory; None if it is not encrypted, and need not be. Blocks.
@@ -61,6 +70,7 @@ def open_ring(directory: Path, source: KeySource | None) -> KeyRing | None:
     """
     path = directory / KEYS_FILE
     file = _read(path)
+    first = file is None
     if source is None:
         if file is not None:
             raise DataDirectoryRefused(
@@ -80,7 +90,9 @@ def open_ring(directory: Path, source: KeySource | None) -> KeyRing | None:
         wrapped = tuple(_wrap(source, one, key) for one, key in plain.items())
         file = _File(_FORMAT, wrapped, resealing=True)
         _write(path, file)
-    return KeyRing(path, DataKeys(plain, file.keys[-1].number), resealing=file.resealing, wrapped=file.keys)
+    return KeyRing(
+        path, DataKeys(plain, file.keys[-1].number), first=first, resealing=file.resealing, wrapped=file.keys
+    )
 
 
 def _wrap(source: KeySource, number: int, key: bytes) -> _Key:

@@ -10,6 +10,7 @@ Found in the source of rocksdict 0.3.29 and confirmed by test:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, cast
 
@@ -22,6 +23,7 @@ from collectionstore_node.storage.failstop import FailStop
 
 READAHEAD_BYTES: Final = 256 << 10
 """What a pass over everything reads from a file at once: a block at a time would be a call of the kernel for 4 KiB."""
+_RAW_SIZE: Final = re.compile(r"raw (?:key|value) size=(\d+)")
 
 
 class Family:
@@ -204,6 +206,12 @@ class Family:
         """Return an integer property of this family; 0 if RocksDB has no such property."""
         self._failstop.check()
         return self._data.property_int_value(name) or 0
+
+    def raw_bytes(self) -> int:
+        """Return the size of all keys and values in table files, before compression; deleted ones too."""
+        self._failstop.check()
+        described = self._data.property_value("rocksdb.aggregated-table-properties") or ""
+        return sum(map(int, _RAW_SIZE.findall(described)))
 
     def close(self) -> None:
         """Flush and release the family. Raises rocksdict's exceptions."""

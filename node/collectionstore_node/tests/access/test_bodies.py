@@ -87,6 +87,7 @@ def refused(parse: Any, value: object) -> InvalidPart:
         ("/filter/a~1b/$no", {**READ, "filter": {"a/b": {"$no": 1}}}),
         ("/filter/a/$regex", {**READ, "filter": {"a": {"$regex": "("}}}),
         ("/filter", {**READ, "filter": {"a": "x" * FILTER_BYTES_MAX}}),
+        ("/filter", {**READ, "filter": {"a": {"$in": [1, 1 << 64]}}}),
         ("/fields", {**READ, "fields": {}}),
         ("/fields", {**READ, "fields": {"show": ["a"], "hide": ["b"]}}),
         ("/fields/show", {**READ, "effect": "deny", "fields": {"show": ["a"]}}),

@@ -180,7 +180,31 @@ async def test_made_up_tokens_share_one_confirmation_at_a_time(bench: Bench) -> 
     await asyncio.sleep(0)
     going_on.set()
     assert set(await asyncio.gather(*asked)) == {Reason.UNKNOWN}
-    assert bench.caught_up == 1
+    assert bench.caught_up == 2  # the first, and one for all who came while it was under way
+
+
+async def test_a_confirmation_that_began_before_a_token_was_made_does_not_refuse_it(bench: Bench) -> None:
+    bench.directory.put_user("ada")
+    made = bench.directory.put_token("ada")
+    record = bench.directory.tokens.pop(made.id)
+    begun, going_on = asyncio.Event(), asyncio.Event()
+
+    async def catch_up() -> None:
+        bench.caught_up += 1
+        begun.set()
+        if bench.caught_up == 1:
+            await going_on.wait()
+        else:
+            bench.directory.tokens[made.id] = record
+
+    bench.authenticator._catch_up = catch_up
+    stranger = asyncio.ensure_future(bench.refused(f"Bearer cst_{0:016x}_{'A' * 43}"))
+    await begun.wait()
+    ada = asyncio.ensure_future(bench.identify(f"Bearer {made.text}"))
+    await asyncio.sleep(0)
+    going_on.set()
+    assert (await ada).caller.user == "ada"
+    assert await stranger is Reason.UNKNOWN
 
 
 async def test_without_a_leader_an_unknown_token_is_no_wrong_one(bench: Bench) -> None:

@@ -12,6 +12,7 @@ from collectionstore_node.app import transfer_on_shutdown
 from collectionstore_node.raft.messages import HardState, InstallSnapshot, encode
 from collectionstore_node.raft.ready import Role
 from collectionstore_node.replica.membership.changes import MemberChange, MembersRequest
+from collectionstore_node.sealed_files import SealedFiles
 from collectionstore_node.tests.replica.group import PATIENCE_S, SETTINGS, Member, group
 
 
@@ -85,4 +86,22 @@ async def test_member_answers_heartbeats_while_it_installs_a_snapshot(tmp_path: 
         finally:
             finish.set()
         await leader.put("b", b"2")
+        assert await slow.get("a") == b"1"
+
+
+async def test_member_whose_data_is_encrypted_takes_a_snapshot(tmp_path: Path) -> None:
+    """The file in its spool is sealed: it is checked as it is read, and not as it lies on the disk."""
+    async with group(tmp_path, 3) as (wires, (leader, slow, _)):
+        wires.isolate(slow)
+        await leader.put("a", b"1")
+        exported = leader.database.export_snapshot(leader.database.spool)
+        slow.database.open_file = SealedFiles().open
+        received = slow.database.spool / "received"
+        received.touch()
+        with slow.database.open_file(received, "r+b") as file:
+            file.write(exported.path.read_bytes())
+        message = InstallSnapshot(leader.id, slow.id, leader.consensus.raft.term, exported.metadata)
+        await slow.handler.on_snapshot(leader.id, encode([message]), received)
+        await slow.until(lambda: slow.database.log.snapshot().index == exported.metadata.index)
+        wires.held.clear()
         assert await slow.get("a") == b"1"

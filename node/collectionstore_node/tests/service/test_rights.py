@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Generator
+from typing import Any, TypeVar
 
 import orjson
 import pytest
@@ -49,6 +49,7 @@ from collectionstore_node.service.operations import (
     ReadQuery,
     ReadTarget,
     Start,
+    Touch,
     Transaction,
     Update,
     UpdateForm,
@@ -58,11 +59,14 @@ from collectionstore_node.service.operations import CompareField as Field
 from collectionstore_node.service.queries import parse_find
 from collectionstore_node.service.results import Code, ReadResult, refused_index
 from collectionstore_node.service.tickets import parse_ticket
+from collectionstore_node.service.turns import Work
 from collectionstore_node.service.updates import Changes
 from collectionstore_node.statemachine.access_commands import PutRole
 from collectionstore_node.statemachine.commands import BuildIndex, Command, CreateIndex
+from collectionstore_node.statemachine.reads import get_document
 from collectionstore_node.tests.service.access_scene import ADMIN, NEW, Scene, by, caller, reads, writes
 
+T = TypeVar("T")
 PEOPLE = {
     "ada": {"name": "Ada", "team": "a", "salary": 100, "home": {"city": "Ulm", "street": "Gasse"}},
     "bob": {"name": "Bob", "team": "b", "salary": 200, "home": {"city": "Bonn", "street": "Weg"}},
@@ -80,6 +84,7 @@ async def scene() -> AsyncIterator[Scene]:
     await made.role("reads", reads("people"))
     await made.role("writes", writes("people"))
     await made.role("team-a", writes("people", filter={"team": "a"}))
+    await made.role("team-b", writes("people", filter={"team": "b"}))
     await made.role("unpaid", writes("people", fields={"hide": ["salary", "home.street"]}))
     await made.role("blind", {"verbs": ["write"], "collections": ["people"]})
     yield made
@@ -929,3 +934,56 @@ async def _index(scene: Scene, path: str, *, unique: bool = False, partial: byte
 
 def test_callers_hold_no_secret() -> None:
     assert caller("ann").credential == "token-of-ann"
+
+
+async def test_who_sees_a_document_does_not_end_it_without_writing_it(scene: Scene) -> None:
+    """To give it a deadline is to delete it: of a document that only may be read that is refused, as a write is."""
+    await scene.role("own", reads("people"), {"verbs": ["write"], "collections": ["people"], "filter": {"team": "a"}})
+    with by("ann", "own"):
+        assert await scene.read("people", "bob") == PEOPLE["bob"]
+        outcome = await scene.store.touch(Touch(ref("bob"), ttl_ms=1_000), key=None, timeout_s=1)
+        assert outcome.code is Code.ACCESS_DOCUMENT
+        outcome = await scene.store.touch(Touch(ref("ada"), ttl_ms=60_000), key=None, timeout_s=1)
+        assert outcome.code is Code.OK
+    stored = get_document(scene.replica.view, "people", "bob")
+    assert stored is not None
+    assert stored.expiry.deadline_ms == 0
+
+
+async def test_a_condition_compares_the_text_of_a_document_as_it_is_seen(scene: Scene) -> None:
+    """By enough comparisons with the whole text a caller would find out what is hidden in it."""
+    whole, seen = orjson.dumps(PEOPLE["ada"]), orjson.dumps({**SHOWN["ada"], "home": {"city": "Ulm"}})
+
+    async def holds(operator: CompareOperator, operand: bytes) -> bool:
+        asked = Transaction((Guard(ref("ada"), Field.VALUE, operator, operand),))
+        return (await scene.store.transact(asked, key=None, timeout_s=1)).succeeded
+
+    with by("eve", "unpaid"):
+        assert not await holds(CompareOperator.EQUAL, whole)
+        assert await holds(CompareOperator.EQUAL, seen)
+    with by("ann", "team-a"):
+        assert await holds(CompareOperator.EQUAL, whole)
+    with by("bea", "team-b"):
+        assert not await holds(CompareOperator.GREATER, b"")
+
+
+async def test_long_work_goes_on_as_its_own_caller(scene: Scene) -> None:
+    """Beside that of others, whose turn of the loop it is: an import makes the IDs of its lines in steps."""
+
+    def lines() -> Generator[None, None, list[str]]:
+        made = []
+        for number in range(3):
+            yield
+            made.append(scene.store.insertion("people", b"{}", f"k{number}")[0])
+        return made
+
+    def others() -> Generator[None, None, None]:
+        yield from [None] * 5
+
+    async def run(user: str, steps: Generator[None, None, T], *roles: str) -> T:
+        with by(user, *roles):
+            return await scene.store.in_steps(Work.BODY, steps, timeout_s=1)
+
+    alone = await run("ann", lines(), "writes")
+    beside = await asyncio.gather(run("eve", others()), run("ann", lines(), "writes"))
+    assert beside[1] == alone

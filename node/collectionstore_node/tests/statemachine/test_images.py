@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from collectionstore_node.statemachine import history
+from collectionstore_node.statemachine import history, images
 from collectionstore_node.statemachine.apply import apply_batch
 from collectionstore_node.statemachine.commands import (
     Action,
@@ -27,7 +29,7 @@ from collectionstore_node.statemachine.keys import SUCCESSORS, prefix_end
 from collectionstore_node.statemachine.levels import CHANGES
 from collectionstore_node.statemachine.reads import read_revision
 from collectionstore_node.statemachine.stored import decode_stored
-from collectionstore_node.statemachine.view import Overlay
+from collectionstore_node.statemachine.view import Overlay, View
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
 
 A, B, KEY = DocumentRef("c", "a"), DocumentRef("c", "b"), KeyRef("b", "k")
@@ -125,3 +127,22 @@ def test_every_record_is_found_or_its_collection_is_gone(given_entries: list[lis
             assert change.after == wanted[change.revision, change.ref]
     last_drop = max(dropped, default=0)
     assert all(one.after != OMITTED for one in found if one.revision > last_drop)
+
+
+def test_an_entry_that_writes_much_again_is_read_once(view: MemoryView, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once for each of its changes."""
+    refs = [DocumentRef("c", f"{number}") for number in range(50)]
+    apply(view, CreateCollection("c"))
+    for number in (1, 2):
+        apply(view, *(Put(one, LARGE % number) for one in refs))
+    read = 0
+    scan = history.scan_entries
+
+    def counted(view: View, after: int) -> Iterator[history.Entry]:
+        nonlocal read
+        read += 1
+        return scan(view, after)
+
+    monkeypatch.setattr(images, "scan_entries", counted)
+    assert [left(one) for one in whole(view, 1)] == [LARGE % 1] * 50 + [LARGE % 2] * 50
+    assert read == 1

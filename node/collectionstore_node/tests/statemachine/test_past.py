@@ -118,7 +118,7 @@ def _action(chance: Random) -> Action:
 
 
 def _put(chance: Random, name: str, number: int) -> Put:
-    value = chance.choice((None, 1, 1.0, -0.0, "t", [1, 2], [], {"x": 1}, "y" * 300))
+    value = chance.choice((None, 1, 1.0, -0.0, "t", [1, 2], [], {"x": 1}, "y" * 300, "z" * 1_200))
     document: dict[str, Any] = {"a": chance.randrange(4), "b": value}
     if chance.random() < 0.5:
         document["u"] = chance.randrange(12)

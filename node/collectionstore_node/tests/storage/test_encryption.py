@@ -11,6 +11,7 @@ from collectionstore_node.errors import DataDirectoryRefused, StorageFailed
 from collectionstore_node.raft.messages import Index
 from collectionstore_node.storage import Database, resealing
 from collectionstore_node.storage.encryption.sources import DirectoryOfKeys, KeySource, Wrapped
+from collectionstore_node.storage.reserve import Reserve
 from collectionstore_node.storage.rocksdb.rocks import LOG_FAMILY
 from collectionstore_node.tests.storage.entries import apply, contents, entry, extend, open_database
 
@@ -159,6 +160,28 @@ def test_a_directory_is_encrypted_when_it_is_opened(tmp_path: Path, source: KeyS
     assert contents(database) == RECORDS
     assert database.log.last_index() == 30
     database.close()
+
+
+def test_a_directory_is_not_encrypted_into_a_full_disk(
+    tmp_path: Path, source: KeySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sealed values do not compress. It is refused while there is a way back, and stays as it was."""
+    directory = tmp_path / "data"
+    database = open_database(directory)
+    extend(database, 1)
+    apply(database, 1, {b"\x03%d" % number: b"as before " * 1_000 for number in range(1_000)})
+    database.close()
+    size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    monkeypatch.setattr(Reserve, "available_bytes", lambda _: 20 * size)
+    with pytest.raises(DataDirectoryRefused, match="Nothing was changed: make the volume larger"):
+        open_database(directory, source=source)
+    assert not (directory / "KEYS").exists()
+    database = open_database(directory)
+    assert database.state.get(b"\x03999") == b"as before " * 1_000
+    database.close()
+    monkeypatch.undo()
+    open_database(directory, source=source).close()
+    assert b"as before" not in on_disk(directory)
 
 
 def test_a_new_key_seals_everything_anew(tmp_path: Path, keys: Path, source: KeySource) -> None:
