@@ -137,6 +137,8 @@ generate: $(SYNCED) ## Write what is made: definition, roles, schemas, tables, i
 	@.venv/bin/python docs/generate_limits.py --write
 	@.venv/bin/python docs/generate_logs.py
 	@.venv/bin/python docs/generate_resource.py --write
+	@.venv/bin/python client/generate_sync.py --write
+	@.venv/bin/python docs/generate_python_reference.py --write
 	@.venv/bin/python docs/structure.py --write
 
 release: $(SYNCED) ## Build wheels, images, charts and SBOMs of VERSION into dist/; publishes nothing

@@ -994,6 +994,78 @@ SECTIONS: Final[tuple[tuple[str, str, tuple[Limit, ...]], ...]] = (
         ),
     ),
     (
+        "Audit log, quotas and rates",
+        "node",
+        (
+            Limit(
+                "records that wait for a sink of the audit log",
+                "`COLLECTIONSTORE_AUDIT_SPOOL_BYTES` (16 MiB), for each sink",
+                ("audit.feeder:Feeder.put",),
+                "lost and counted, and the chain says so; with `COLLECTIONSTORE_AUDIT_BLOCKING` the request gets 503 "
+                "`audit_unavailable` instead",
+                ("audit_queued_bytes", "audit_records_total", "audit_refused_total"),
+            ),
+            Limit(
+                "records of a batch",
+                "{audit.feeder:BATCH_MAX}; {audit.feeder:BATCH_BYTES_MAX|bytes}",
+                ("audit.feeder:Feeder",),
+                "the rest is another batch",
+            ),
+            Limit(
+                "texts of a record that a client chooses; content of a request",
+                "{audit.events:TEXT_MAX} characters; {audit.events:CONTENT_MAX}",
+                ("audit.events:cut",),
+                "cut",
+            ),
+            Limit(
+                "files of the audit log",
+                "`COLLECTIONSTORE_AUDIT_FILES` (16) of `COLLECTIONSTORE_AUDIT_FILE_BYTES` (64 MiB) and one batch",
+                ("audit.files:FileSink",),
+                "the oldest is removed",
+            ),
+            Limit(
+                "attempt to send records to a webhook",
+                "{audit.webhook:TIMEOUT_S|s}",
+                ("audit.webhook:WebhookSink",),
+                "it is tried again, at the latest after {audit.feeder:RETRY_S_MAX|s}",
+                ("audit_failures_total",),
+            ),
+            Limit(
+                "rules of the audit log",
+                "{audit.rules:RULES_MAX}",
+                ("audit.rules:parse_rules",),
+                "the member does not start",
+            ),
+            Limit(
+                "documents and bytes of a collection",
+                "its options `max_documents` and `max_bytes`",
+                ("statemachine.metering:admit",),
+                "429 `quota_exceeded`, not applied",
+                _PROBLEMS,
+            ),
+            Limit(
+                "requests, bytes and streams of a user; of a collection",
+                "`limits` of the user or of the access configuration; `collection_limits`",
+                ("quotas.limiter:Limiter.enter", "quotas.limiter:Limiter.open_stream"),
+                "429 `rate_limited`, not applied",
+                ("limits_refused_total",),
+            ),
+            Limit(
+                "places of a user while more than half of all are taken",
+                "an equal share; alone, all but an eighth",
+                ("quotas.shares:Shares.enter",),
+                "503 `overloaded`, not applied",
+                ("limits_refused_total",),
+            ),
+            Limit(
+                "users whose buckets are kept",
+                "{quotas.limiter:KEPT_MAX}",
+                ("quotas.limiter:Limiter",),
+                "the oldest begins anew",
+            ),
+        ),
+    ),
+    (
         "Operator",
         "operator",
         (

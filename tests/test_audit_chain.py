@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 from typing import IO
@@ -17,6 +19,7 @@ from collectionstore.audit.verification import Anchor, Report, parse_anchor, ver
 from collectionstore.csctl import main
 from collectionstore_node.audit.chain import Origin, Position, append, begin_file, position_behind
 from collectionstore_node.audit.events import Dropped, Event
+from collectionstore_node.audit.files import FileSink
 
 ORIGIN = Origin("cluster", "demo-0")
 CHAIN = "00112233"
@@ -41,7 +44,8 @@ def event(number: int, **members: object) -> Event:
 
 def written(*sizes: int, first: Position | None = None, torn: bool = False) -> list[list[bytes]]:
     """Return the lines of a log with files of so many records."""
-    position, files, number = first or Position(CHAIN), [], 0
+    position, number = first or Position(CHAIN), 0
+    files: list[list[bytes]] = []
     for size in sizes:
         line, position = begin_file(position, ORIGIN, 0, torn=torn and bool(files))
         lines = [line]
@@ -297,3 +301,32 @@ def test_the_command_says_what_it_found(tmp_path: Path) -> None:
     assert runner.invoke(audit, ["verify", "--anchor", "nonsense", str(first)]).exit_code == 2
     assert runner.invoke(audit, ["verify"]).exit_code == 2
     assert runner.invoke(audit, ["verify", str(tmp_path / "absent")]).exit_code == 2
+
+
+async def _write(sink: FileSink, numbers: range) -> FileSink:
+    for number in numbers:
+        await sink.send([event(number)])
+    await sink.close()
+    return sink
+
+
+def _verified(paths: list[Path]) -> Report:
+    with ExitStack() as stack:
+        return verify([(path.name, stack.enter_context(path.open("rb"))) for path in paths])
+
+
+def test_files_of_a_member_are_sound_across_rotation_restarts_and_a_torn_end(tmp_path: Path) -> None:
+    for start in range(6):
+        sink = FileSink(tmp_path, ORIGIN, chain=CHAIN, wall_ms=lambda: 0, bytes_max=2_000, files_max=100, sync="Never")
+        member = asyncio.run(_write(sink, range(7 * start + 1, 7 * start + 8)))
+        if start == 3:
+            with max(tmp_path.glob("audit-*.ndjson")).open("ab") as file:
+                file.write(b'{"a crash":')
+    paths = sorted(tmp_path.glob("audit-*.ndjson"))
+    assert len(paths) > 5
+    report = _verified(paths)
+    assert report.problems == []
+    assert (report.records, report.first, report.last) == (42, 1, 42)
+    assert (report.last, report.hash) == (member.position.sequence, member.position.hash)
+    del paths[2]
+    assert kinds(_verified(paths)) == ["missing"]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-UNWANTED = {"kopf", "kubernetes", "rocksdict", "aiohttp", "collectionstore-operator", "collectionstore-node"}
+UNWANTED = {"kopf", "kubernetes", "rocksdict", "collectionstore-operator", "collectionstore-node"}
+OF_THE_COMMAND_LINE = {"click", "rich", "prompt-toolkit"}
 
 
 def uv() -> str:
@@ -31,14 +32,37 @@ def run(*command: str | Path, allowed: int = 0) -> str:
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with only the client's wheel and what that depends on."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The client's wheel."""
     folder = tmp_path_factory.mktemp("client")
     run(uv(), "build", "--wheel", "--package", "collectionstore", "--out-dir", folder / "dist", ROOT)
-    (wheel,) = (folder / "dist").glob("collectionstore-*.whl")
-    run(uv(), "venv", folder / "venv")
-    run(uv(), "pip", "install", "--python", folder / "venv" / "bin" / "python", wheel)
-    return folder / "venv"
+    (built,) = (folder / "dist").glob("collectionstore-*.whl")
+    return built
+
+
+def installed(wheel: Path, name: str, extra: str = "") -> Path:
+    """Return a virtual environment with only the client's wheel and what that depends on."""
+    folder = wheel.parent / name
+    run(uv(), "venv", folder)
+    run(uv(), "pip", "install", "--python", folder / "bin" / "python", f"{wheel}{extra}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path) -> Path:
+    """A virtual environment with csctl."""
+    return installed(wheel, "csctl", "[cli]")
+
+
+def test_the_library_needs_no_command_line(wheel: Path) -> None:
+    library = installed(wheel, "library")
+    lines = run(uv(), "pip", "list", "--python", library / "bin" / "python", "--format", "freeze").splitlines()
+    assert not {line.partition("==")[0].lower() for line in lines} & (UNWANTED | OF_THE_COMMAND_LINE)
+    run(library / "bin" / "python", "-c", "import collectionstore; collectionstore.AsyncClient")
+    for program in ("csctl", "kubectl-collectionstore"):
+        told = run(library / "bin" / program, "find", "books", allowed=1)
+        assert "pip install 'collectionstore[cli]'" in told
+        assert "Traceback" not in told
 
 
 def test_nothing_of_the_operator_or_the_node_is_installed(environment: Path) -> None:

@@ -311,7 +311,7 @@ def test_every_dependency_has_a_reason() -> None:
     assert listed == declared_dependencies()
 
 
-@pytest.mark.parametrize("generator", ["generate_resource.py", "generate_limits.py"])
+@pytest.mark.parametrize("generator", ["generate_resource.py", "generate_limits.py", "generate_python_reference.py"])
 def test_generated_page_is_current(generator: str) -> None:
     command = [sys.executable, f"docs/{generator}", "--check"]
     checked = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)

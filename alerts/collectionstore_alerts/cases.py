@@ -282,6 +282,22 @@ CASES: Final = (
         {**_DEMO_0, "cause": "disk"},
     ),
     Case(
+        "AuditSinkFailing",
+        "warning",
+        *_gauge("collectionstore_audit_sink_failing", "1", "0", f'{MEMBER},sink="file"'),
+        {**_DEMO_0, "sink": "file"},
+    ),
+    Case(
+        "AuditRecordsLost",
+        "critical",
+        {f'collectionstore_audit_records_total{{{MEMBER}, sink="webhook", result="dropped"}}': "0+5x100"},
+        {
+            f'collectionstore_audit_records_total{{{MEMBER}, sink="webhook", result="dropped"}}': "7x100",
+            f'collectionstore_audit_records_total{{{MEMBER}, sink="webhook", result="written"}}': "0+5x100",
+        },
+        {**_DEMO_0, "sink": "webhook"},
+    ),
+    Case(
         "DiskAlmostFull",
         "critical",
         {

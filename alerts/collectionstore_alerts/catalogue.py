@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import yaml
 
-from collectionstore_alerts import availability, backups, capacity, objectives, operators
+from collectionstore_alerts import auditing, availability, backups, capacity, objectives, operators
 from collectionstore_alerts.rules import RUNBOOKS, Group
 
 FILE: Final = Path(__file__).parents[1] / "rules.yaml"
@@ -17,6 +17,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     *capacity.GROUPS,
     *operators.GROUPS,
     *backups.GROUPS,
+    *auditing.GROUPS,
 )
 _COMMENT: Final = "# Made by `make generate`. A PrometheusRule has the same under `spec`.\n"
 

@@ -16,8 +16,10 @@ REPOSITORY = CHARTS.parent
 VERSIONS = ("1.31.0", "1.34.0", "1.37.0")
 """The oldest that the charts allow, the one of the end-to-end tests, the newest there is a schema of."""
 OURS = "CollectionStoreCluster"
-WITHOUT_SCHEMA = (OURS, "PodMonitor", "PrometheusRule")
-"""Custom resources; the first is checked against our definition, the others by tests of their own."""
+DEFINED = (OURS, "CollectionStoreUser", "CollectionStoreRole")
+"""Custom resources that are checked against our definitions."""
+WITHOUT_SCHEMA = ("PodMonitor", "PrometheusRule")
+"""Those of others, which have tests of their own."""
 RENDERED = [(chart, path) for chart in (OPERATOR, CLUSTER) for path in sorted((chart / "ci").glob("*.yaml"))]
 
 
@@ -28,15 +30,15 @@ def name(value: object) -> str:
 def check(objects: list[dict[str, Any]]) -> None:
     """Check objects against the schemas of Kubernetes; fields that it does not know are errors."""
     for one in objects:
-        if one["kind"] == OURS:
-            jsonschema.validate(one["spec"], strict(our_schema()))
+        if one["kind"] in DEFINED:
+            jsonschema.validate(one["spec"], strict(our_schema(one["kind"])))
         elif one["kind"] not in WITHOUT_SCHEMA:
             for version in VERSIONS:
                 kubernetes_validate.validate(one, version, strict=one["kind"] != "CustomResourceDefinition")
 
 
-def our_schema() -> dict[str, Any]:
-    path = REPOSITORY / "crds" / "collectionstoreclusters.collectionstore.io.yaml"
+def our_schema(kind: str = OURS) -> dict[str, Any]:
+    path = REPOSITORY / "crds" / f"{kind.lower()}s.collectionstore.io.yaml"
     definition = yaml.safe_load(path.read_text())
     found: dict[str, Any] = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     return found
@@ -95,7 +97,7 @@ def test_deleting_by_the_selector_of_that_manifest_spares_the_definition_and_the
         for one in manifests(REPOSITORY / "install" / "operator.yaml")
         if one["metadata"].get("labels", {}).get("app.kubernetes.io/part-of") != "collectionstore"
     ]
-    assert sorted(spared) == [*["CustomResourceDefinition"] * 3, "Namespace"]
+    assert sorted(spared) == [*["CustomResourceDefinition"] * 5, "Namespace"]
 
 
 def test_an_unknown_field_would_be_noticed() -> None:

@@ -208,7 +208,7 @@ def test_every_object_is_labelled(render: Render) -> None:
 
 def test_helm_never_deletes_the_definition(render: Render) -> None:
     definitions = render().of("CustomResourceDefinition")
-    assert len(definitions) == 3
+    assert len(definitions) == 5
     for one in definitions:
         assert one["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     assert not render({"crds.install": False}).of("CustomResourceDefinition")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import secrets
 import shutil
 import statistics
 import sys
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from playwright.sync_api import Browser, Page, Request
 
@@ -65,13 +66,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pictures", type=Path, default=REPOSITORY / "build" / "console", help="where pictures go")
     options = parser.parse_args(arguments)
     try:
-        with _cluster() as member, chromium_running() as browser:
+        with _cluster() as cluster, chromium_running() as browser:
+            member = Member(cluster.url_of(Member(cluster.url(0)).leader()))
             _fill(member)
             cold = [_load(browser, member) for _ in range(options.loads)]
             again = [_load_again(browser, member) for _ in range(options.loads)]
             _report("first visit", cold)
             _report("next visit", again)
-            for name in _draw(browser, member, options.pictures):
+            for name in (
+                *_draw(browser, member, options.pictures, _PICTURES),
+                *_draw(browser, member, options.pictures, _guarded(cluster, member)),
+            ):
                 print(f"picture      {name}")
     except (ToolError, ClusterFailed) as error:
         print(error, file=sys.stderr)
@@ -80,12 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextmanager
-def _cluster() -> Iterator[Member]:
+def _cluster() -> Iterator[LocalCluster]:
     base_port = free_base_port(PORT_STEP * _MEMBERS, within=range(20_000, 30_000))
     running = LocalCluster(make_folder("demo"), base_port, name="demo")
     try:
         asyncio.run(running.start(_MEMBERS))
-        yield Member(running.url_of(Member(running.url(0)).leader()))
+        yield running
     finally:
         asyncio.run(running.stop(keep=False))
         shutil.rmtree(running.folder, ignore_errors=True)
@@ -205,7 +210,7 @@ def _nothing(page: Page, member: Member) -> None:
     page.wait_for_load_state("networkidle")
 
 
-_PICTURES: Final[tuple[tuple[str, str, _Act], ...]] = (
+_PICTURES: Final = (
     ("overview", "", _work),
     ("collections", "collections", _nothing),
     ("documents", "collections/books?filter=%7B%22year%22%3A%7B%22%24gte%22%3A1990%7D%7D", _nothing),
@@ -214,12 +219,36 @@ _PICTURES: Final[tuple[tuple[str, str, _Act], ...]] = (
     ("indexes", "collections/books/indexes", _nothing),
     ("watch", "collections/books/watch", _watch),
     ("schema", "collections/books/schema", _nothing),
-    ("access", "access", _nothing),
 )
+_View: TypeAlias = tuple[str, str, _Act]
+"""Name of the picture, place of the view, what is done in it."""
 
 
-def _draw(browser: Browser, member: Member, folder: Path) -> Iterator[Path]:
-    """Write a picture of each view: in light and dark, and of the overview and others on a phone."""
+def _guarded(cluster: LocalCluster, member: Member) -> tuple[_View, ...]:
+    """Let nobody in without a credential; return the views that show it."""
+    password = secrets.token_urlsafe(12)
+
+    def administer(path: str, body: object) -> None:
+        member.send("PUT", f"/api/v1{path}", body, cluster.admin_headers)
+
+    rules = [{"verbs": ["read", "write"], "collections": ["books", "orders"]}]
+    administer("/roles/librarian", {"rules": rules, "description": "lends books"})
+    for name, role in (("grace", "admin"), ("ada", "librarian"), ("alan", "reader")):
+        administer(f"/users/{name}", {"roles": [role]})
+    administer("/users/grace/password", {"password": password})
+    administer("/access", {"mode": "Enforced"})
+
+    def sign_in(page: Page, member: Member) -> None:
+        page.get_by_label("User", exact=True).fill("grace")
+        page.get_by_label("Password", exact=True).fill(password)
+        page.get_by_label("Password", exact=True).press("Enter")
+        page.get_by_role("table", name="Users").wait_for()
+
+    return (("sign-in", "access", _nothing), ("access", "access", sign_in))
+
+
+def _draw(browser: Browser, member: Member, folder: Path, views: Sequence[_View]) -> Iterator[Path]:
+    """Write a picture of each view: in light, in dark, and on a phone."""
     folder.mkdir(parents=True, exist_ok=True)
     kinds: tuple[tuple[str, Scheme, tuple[int, int]], ...] = (
         ("light", "light", DESKTOP),
@@ -227,7 +256,7 @@ def _draw(browser: Browser, member: Member, folder: Path) -> Iterator[Path]:
         ("phone", "light", PHONE),
     )
     for kind, scheme, size in kinds:
-        for name, place, act in _PICTURES:
+        for name, place, act in views:
             console = open_console(
                 browser, member.url, size=size, scheme=scheme, device_scale_factor=2 if size == PHONE else 1
             )

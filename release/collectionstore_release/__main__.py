@@ -1,4 +1,6 @@
-"""Build wheels, images, charts, the krew manifest and SBOMs of the version in VERSION into dist/, and publish nothing.
+"""Build wheels, images, charts, the krew manifest, SBOMs and provenance of the version in VERSION into dist/.
+
+Publishes nothing. With a key, the sums and the provenance are signed as cosign does (`collectionstore_release.verify`).
 
 Refuses a checkout that is not ready: no section of the version in CHANGELOG.md, another version in a chart, or files
 that differ from the commit.
@@ -7,23 +9,27 @@ Examples:
   python -m collectionstore_release                   everything
   python -m collectionstore_release --check           only say whether the checkout is ready
   python -m collectionstore_release --without images  on a machine that cannot build images
+  python -m collectionstore_release --key cosign.key  signed
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from collectionstore_charts.helm import CHARTS, HelmFailed, helm
 from collectionstore_images.build import main as build_images
-from collectionstore_release import krew
+from collectionstore_release import image_sbom, krew, provenance, verify
 from collectionstore_release.checks import CHARTS as CHART_NAMES
 from collectionstore_release.checks import problems
+from collectionstore_release.signing import NotSigned
+from collectionstore_testkit.commands import run
 from collectionstore_testkit.errors import ToolError
 from collectionstore_testkit.places import REPOSITORY
 from collectionstore_testkit.tools import wheels
@@ -69,6 +75,12 @@ def archive_images(folder: Path) -> None:
     """Build both images and write them as archives."""
     if build_images(["--archive", str(folder)]) != 0:
         raise ReleaseFailed("the images could not be built; on a machine that cannot: --without images")
+    for archive in sorted(folder.glob("*.tar")):
+        try:
+            found = image_sbom.sbom(archive, archive.stem)
+        except image_sbom.NoImage as error:
+            raise ReleaseFailed(f"{error}; buildah and podman write OCI archives, docker does not") from None
+        archive.with_suffix(".cdx.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 PARTS: Final[Mapping[str, Callable[[Path], None]]] = {
@@ -78,6 +90,15 @@ PARTS: Final[Mapping[str, Callable[[Path], None]]] = {
     "krew": krew.write,
     "images": archive_images,
 }
+
+
+def write_provenance(folder: Path, version: str, left_out: Sequence[str]) -> dict[str, Any]:
+    """Write and return the provenance of every file."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    commit = run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY).strip()
+    made = provenance.statement(folder, files, root=REPOSITORY, commit=commit, version=version, left_out=left_out)
+    (folder / provenance.FILE).write_text(json.dumps(made, indent=1) + "\n")
+    return made
 
 
 def write_sums(folder: Path) -> None:
@@ -95,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--check", action="store_true", help="build nothing; exit with 1 unless the checkout is ready")
+    parser.add_argument("--key", type=Path, help="sign with this private key, PEM")
     parser.add_argument("--without", choices=sorted(PARTS), action="append", default=[], help="leave a part out")
     options = parser.parse_args(arguments)
     found = problems(REPOSITORY)
@@ -116,7 +138,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ReleaseFailed, ToolError, HelmFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    statement = write_provenance(folder, version, options.without)
     write_sums(folder)
+    if options.key is not None:
+        try:
+            verify.sign(folder, statement, options.key)
+        except NotSigned as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
     print((folder / SUMS).read_text(), end="")
     left_out = f", without {', '.join(options.without)}" if options.without else ""
     print(f"{version} is in {folder.relative_to(REPOSITORY)}{left_out}. Nothing was published.")

@@ -1,7 +1,7 @@
-"""The Python client on a local cluster while leaders are killed, members restarted and cut off.
+"""The Python client on a local cluster while leaders are killed and paused, members restarted and cut off.
 
-`python -m collectionstore_testkit.client_load --operations 100000`: no call may fail within its deadline, nothing may be
-lost or done twice, the history must be linearizable, and a watch must tell every change once, in order.
+`python -m collectionstore_testkit.client_load --operations 100000`: no call may fail within its deadline, nothing may
+be lost or done twice, the history must be linearizable, and a watch must tell every change once, in order.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ async def _follow(watch: object, told: list[tuple[int, str]]) -> None:
 
 
 async def _break(cluster: LocalCluster, chance: random.Random, faults: Counter[str]) -> None:
-    """Kill the leader, restart members one after the other, or cut one off, again and again."""
+    """Kill or pause the leader, restart members one after the other, or cut one off, again and again."""
     members, urls = Members(cluster), cluster.urls(REPLICAS)
     async with aiohttp.ClientSession() as session:
         nodes = Nodes(session)
@@ -192,7 +192,7 @@ async def _break(cluster: LocalCluster, chance: random.Random, faults: Counter[s
             await asyncio.sleep(chance.uniform(*PAUSE_S))
             await _all_there(nodes, urls)
             _, leader = await nodes.leader(urls, timeout_s=60)
-            kind = chance.choice(("kill", "kill", "restart", "cut"))
+            kind = chance.choice(("kill", "kill", "restart", "cut", "pause"))
             faults[kind] += 1
             if kind == "kill":
                 members.send_signal(leader.name, signal.SIGKILL)
@@ -201,6 +201,10 @@ async def _break(cluster: LocalCluster, chance: random.Random, faults: Counter[s
                     members.send_signal(cluster.member(ordinal), signal.SIGTERM)
                     await asyncio.sleep(LOOK_S)
                     await _all_there(nodes, urls)
+            elif kind == "pause":
+                members.send_signal(leader.name, signal.SIGSTOP)
+                await asyncio.sleep(CUT_S)
+                members.resume(leader.name)
             else:
                 name = chance.choice([leader.name, cluster.member(chance.randrange(REPLICAS))])
                 await cluster.csctl("partition", name, timeout_s=60)
@@ -235,10 +239,10 @@ def shown(result: Result) -> str:
     """Return a result as text."""
     faults = ", ".join(f"{count} x {kind}" for kind, count in sorted(result.faults.items())) or "none"
     return (
-        f"{result.operations} operations in {result.seconds:.0f} s over these faults: {faults}. No call failed, nothing "
-        f"was lost or done twice, the history is linearizable, and the watch told {result.told} inserts once and in "
-        f"order. A call took {result.median_s * 1e3:.1f} ms in the median and {result.worst_s:.2f} s at worst; the "
-        f"longest time without any answer was {result.worst_gap_s:.2f} s.\n"
+        f"{result.operations} operations in {result.seconds:.0f} s over these faults: {faults}. No call failed, "
+        "nothing was lost or done twice, the history is linearizable, and the watch told "
+        f"{result.told} inserts once and in order. A call took {result.median_s * 1e3:.1f} ms in the median and "
+        f"{result.worst_s:.2f} s at worst; the longest time without any answer was {result.worst_gap_s:.2f} s.\n"
     )
 
 

@@ -115,6 +115,19 @@ def test_who_may_not_administer_sees_who_it_is_and_why_not_more(page: Page, cons
     expect(page.get_by_role("table", name="Users")).to_have_count(0)
 
 
+def test_views_of_a_reader_show_what_a_reader_may_see(page: Page, console: Console) -> None:
+    """Each part of a view by itself: what is refused is said in its place, and the others are shown."""
+    sign_in(page, "ada", ADA)
+    expect(page.get_by_role("link", name="dune", exact=True)).to_be_visible()
+    for place, heading in (("", "Overview"), ("collections", "Collections"), ("watch", "Changes"), ("audit", "Audit")):
+        console.go(place, heading)
+        expect(page.locator("[aria-busy]")).to_have_count(0)
+        console.check_names()
+    console.go("", "Overview")
+    expect(page.get_by_role("table", name="Members").or_(page.get_by_role("alert")).first).to_be_visible()
+    expect(page.get_by_role("heading", name="Sign in")).to_have_count(0)
+
+
 def test_users_roles_and_tokens_are_administered(
     page: Page, console: Console, member: Member, administrator: Administrator
 ) -> None:

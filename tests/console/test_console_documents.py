@@ -268,3 +268,81 @@ def test_what_is_not_saved_is_not_left_without_a_question(console: Console, memb
     page.get_by_role("dialog").get_by_role("button", name="Leave").click()
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     assert member.document("drafts", "one") == {"n": 1}
+
+
+def test_a_document_as_large_as_is_allowed_is_edited(console: Console, member: Member) -> None:
+    """As it is shown it has more bytes than may be sent: the white space is not sent."""
+    member.fill("large", {"one": {f"k{at:05}": {"n": at} for at in range(40_000)}})
+    page = console.page
+    console.open("collections/large/documents/one")
+    text = page.get_by_label("The document as JSON")
+    assert len(text.input_value()) > 1 << 20
+
+    text.evaluate(
+        """(area) => {
+          area.value = area.value.replace('"n": 7\\n', '"n": 70\\n');
+          area.dispatchEvent(new Event("input"));
+        }"""
+    )
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text(re.compile("one is saved at revision"))).to_be_visible()
+    assert member.document("large", "one")["k00007"] == {"n": 70}
+
+
+KEPT = [
+    '{"__proto__":1,"2":1e-400,"1":-0.0,"b":[],"c":{},"d":[1,{"x":"\\u0041\\n<"}]}',
+    "[12345678901234567890.123,1E5,true,false,null]",
+    '"\\ud83d\\ude00 \\/ \\"quoted\\""',
+    "0",
+]
+REFUSED = [
+    "",
+    "{",
+    '{"a":1,}',
+    "[1,]",
+    "{a:1}",
+    '{"a":1}x',
+    '{"a":01}',
+    "[1 2]",
+    '{"a" 1}',
+    '{"a":1,"a":2}',
+    "'a'",
+    "NaN",
+    '"\\x"',
+    '"a\nb"',
+    "[" * 200,
+]
+MERGED = [
+    ('{"a":1,"b":2}', '{"a":9,"b":2}', '{"a":1,"b":3}', '{"a":9,"b":3}', []),
+    ('{"a":1,"b":2}', '{"a":1}', '{"a":5,"b":2}', '{"a":5}', []),
+    ('{"a":{"x":1}}', '{"a":{"x":1,"y":1}}', '{"a":{"x":1,"z":1}}', '{"a":{"x":1,"z":1,"y":1}}', []),
+    ('{"a":1}', '{"a":2}', '{"a":3}', '{"a":2}', ["/a"]),
+    ('{"a":[1]}', '{"a":[1,2]}', '{"a":[1,3]}', '{"a":[1,2]}', ["/a"]),
+    ('{"a~/b":1}', "{}", '{"a~/b":2}', "{}", ["/a~0~1b"]),
+    ("{}", '{"a":1}', '{"a":1}', '{"a":1}', []),
+]
+
+
+def test_json_is_read_and_written_to_the_digit(console: Console) -> None:
+    console.open("audit")
+
+    def run(body: str, argument: object) -> object:
+        return console.page.evaluate(
+            f"async (given) => {{ const json = await import('/console/json.js'); {body} }}", argument
+        )
+
+    for text in KEPT:
+        assert run("return json.tight(json.indented(given));", text) == text
+        assert run("return json.tight(json.pretty(json.parse(given))) === json.compact(json.parse(given));", text)
+    for text in REFUSED:
+        refused = "try { json.parse(given); return false; } catch (error) { return error instanceof json.BadJson; }"
+        assert run(refused, text), text
+    for base, mine, theirs, merged, conflicts in MERGED:
+        done = run(
+            "const [base, mine, theirs] = given.map((one) => json.parse(one));"
+            "const done = json.merge(base, mine, theirs); return [json.compact(done.merged), done.conflicts];",
+            [base, mine, theirs],
+        )
+        assert done == [merged, conflicts]
+    assert run("return given.slice(...json.locate(given, '/d/1/x'));", KEPT[0]) == '"\\u0041\\n<"'
+    assert run("return given.slice(...json.locate(given, '/d/7/none'));", KEPT[0]) == '[1,{"x":"\\u0041\\n<"}]'

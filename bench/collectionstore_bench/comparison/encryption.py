@@ -45,8 +45,8 @@ def parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def render(rows: Mapping[str, Mapping[str, Sequence[Row]]]) -> str:
-    """Return a table with the two sides of each workload, and the ratio of encrypted to plain by round."""
+def render(rows: Mapping[str, Mapping[str, Sequence[Row]]], what: str, ratio: str) -> str:
+    """Return a table with the two sides of each workload, `what` on and off, and the ratio of on to off by round."""
     lines, said = [], []
     for workload, sides in rows.items():
         for side, some in sides.items():
@@ -64,8 +64,8 @@ def render(rows: Mapping[str, Mapping[str, Sequence[Row]]]) -> str:
             on.requests_per_s / off.requests_per_s for off, on in zip(sides["off"], sides["on"], strict=True)
         )
         spread = f"median {median(shares):.2f}, {shares[0]:.2f} to {shares[-1]:.2f}"
-        said.append(f"{workload}s encrypted to plain, by round: {spread}")
-    head = ("workload", "encryption", "median requests/s", "p99 ms", "nodes µs", "errors")
+        said.append(f"{workload}s {ratio}, by round: {spread}")
+    head = ("workload", what, "median requests/s", "p99 ms", "nodes µs", "errors")
     return "\n".join([table(head, lines, right=range(2, 6)), "", *said])
 
 
@@ -98,7 +98,7 @@ async def run(options: argparse.Namespace, keys: Path) -> None:
         f"settings  3 nodes each, {options.payload} B documents, {options.connections} connections, "
         f"{options.rounds} x {options.seconds:g} s each, writes to the leader, reads of all"
     )
-    print("\n".join([*machine.lines(), settings, "", render(rows)]))
+    print("\n".join([*machine.lines(), settings, "", render(rows, "encryption", "encrypted to plain")]))
 
 
 def main() -> int:

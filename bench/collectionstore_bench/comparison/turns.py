@@ -66,10 +66,15 @@ async def side_by_side(
             urls = cluster.urls(options.nodes)
             sides[side] = Side(Bench(options, urls, Nodes(session)), urls)
             await sides[side].bench.prepare()
-        gc.collect()
-        gc.freeze()
-        gc.disable()
+        without_collecting()
         yield sides
+
+
+def without_collecting() -> None:
+    """Collect no garbage from now on: a pause here would be measured as one of the nodes."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
 
 
 async def in_turns(sides: Mapping[str, Side], *, rounds: int, workload: str, connections: int) -> dict[str, list[Row]]:

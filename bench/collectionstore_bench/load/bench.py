@@ -54,13 +54,16 @@ class Row:
 class Bench:
     """One run over one cluster."""
 
-    def __init__(self, options: Options, urls: Sequence[str], nodes: Nodes) -> None:
+    def __init__(
+        self, options: Options, urls: Sequence[str], nodes: Nodes, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """`headers` go with every request, besides those of the session of `nodes`."""
         self._options = options
         self._urls = urls
         self._nodes = nodes
         self._targets = {url: Target.parse(url) for url in urls}
         documents = make_documents(options.keys, options.payload_bytes)
-        self._requests = make_requests(list(self._targets.values()), documents)
+        self._requests = make_requests(list(self._targets.values()), documents, headers)
 
     async def prepare(self) -> None:
         """Create the collection and every document, so that all writes overwrite and all reads find something."""

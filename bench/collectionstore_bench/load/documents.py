@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import aiohttp
 
@@ -30,18 +30,19 @@ def make_documents(count: int, size_bytes: int, prefix: str = "document-") -> li
 
 
 def make_requests(
-    targets: Sequence[Target], documents: Sequence[tuple[str, bytes]]
+    targets: Sequence[Target], documents: Sequence[tuple[str, bytes]], headers: Mapping[str, str] | None = None
 ) -> dict[str, dict[Target, list[bytes]]]:
     """Return the encoded requests of each workload for each target."""
     path = f"/api/v1/collections/{COLLECTION}/documents"
-    content_type = {"Content-Type": "application/json"}
+    content_type = {"Content-Type": "application/json", **(headers or {})}
     return {
         "write": {
             target: [encode_request("PUT", target, f"{path}/{one}", body, content_type) for one, body in documents]
             for target in targets
         },
         "read": {
-            target: [encode_request("GET", target, f"{path}/{one}") for one, _ in documents] for target in targets
+            target: [encode_request("GET", target, f"{path}/{one}", headers=headers) for one, _ in documents]
+            for target in targets
         },
     }
 

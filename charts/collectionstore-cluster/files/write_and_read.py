@@ -14,6 +14,7 @@ import time
 HOST, _, PORT = os.environ["SERVICE"].rpartition(":")
 DEADLINE = time.monotonic() + float(os.environ["TIMEOUT_SECONDS"])
 TRUSTED = ssl.create_default_context(cafile=os.environ["TRUST"])
+TOKEN = os.environ.get("TOKEN")
 REQUEST_S = 10
 PAUSE_S = 1
 
@@ -23,7 +24,11 @@ def once(method: str, path: str, document: object = None) -> tuple[int, dict[str
     body = None if document is None else json.dumps(document)
     connection = http.client.HTTPSConnection(HOST, int(PORT), timeout=REQUEST_S, context=TRUSTED)
     try:
-        connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+        headers = {"Content-Type": "application/json"} if body else {}
+        if TOKEN:
+            with open(TOKEN) as file:
+                headers["Authorization"] = f"Bearer {file.read().strip()}"
+        connection.request(method, path, body, headers)
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read() or b"{}")
     finally:

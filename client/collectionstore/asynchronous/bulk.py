@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 from collectionstore.asynchronous.context import AsyncContext, body_of
 from collectionstore.asynchronous.handle import taken_id
@@ -24,8 +24,8 @@ from collectionstore.models.json_text import encode
 from collectionstore.models.results import BulkWriteResult
 from collectionstore.wire.operations import Bulk
 
-if TYPE_CHECKING:
-    from collectionstore.asynchronous.writing import AsyncWriting
+Writing: TypeAlias = Any
+"""An `AsyncWriting`, which stands on this module."""
 
 LINES_MAX = 1_000
 ATOMIC_LINES_MAX = 128
@@ -38,14 +38,15 @@ BENIGN = frozenset(("document_not_found", "precondition_failed"))
 class _Line:
     """One write that is a line of `:bulk`."""
 
-    def __init__(self, at: int, operation: BulkOperation, line: bytes) -> None:
+    def __init__(self, at: int, operation: BulkOperation, line: bytes, document_id: str = "") -> None:
         self.at = at
+        self.document_id = document_id
         self.operation = operation
         self.line = line
 
 
 async def run_bulk(
-    collection: AsyncWriting[Any],
+    collection: Writing,
     context: AsyncContext,
     operations: Sequence[BulkOperation],
     *,
@@ -135,10 +136,8 @@ def _count(
         if said["status"] >= 400:
             if said.get("code") in BENIGN and not isinstance(operation, InsertOne):
                 continue
-            known = named_id(getattr(operation, "filter", {}))
-            document_id = known[0] if known else ""
             taken = isinstance(operation, InsertOne) and said.get("code") == "precondition_failed"
-            errors.append((line.at, taken_id(document_id) if taken else problem_error(said)))
+            errors.append((line.at, taken_id(line.document_id) if taken else problem_error(said)))
             continue
         result.revision = max(result.revision, int(said["revision"]))
         made = said["status"] == 201
@@ -157,7 +156,7 @@ def _count(
 
 
 async def _single(
-    collection: AsyncWriting[Any], operation: BulkOperation, result: BulkWriteResult, at: int, timeout: object
+    collection: Writing, operation: BulkOperation, result: BulkWriteResult, at: int, timeout: object
 ) -> None:
     if isinstance(operation, DeleteOne | DeleteMany):
         if isinstance(operation, DeleteOne):
@@ -198,14 +197,14 @@ async def _single(
         result.upserted_ids[at] = made.upserted_id
 
 
-def _step(collection: AsyncWriting[Any], at: int, operation: BulkOperation) -> _Line | BulkOperation:
+def _step(collection: Writing, at: int, operation: BulkOperation) -> _Line | BulkOperation:
     """Return the line that an operation is, or the operation if it needs a query. Raises InvalidArgument."""
     if isinstance(operation, InsertOne):
         document_id, text = collection.encoded(operation.document)
         if document_id is None:
             return _Line(at, operation, b'{"op":"insert","document":' + text + b"}")
         head = encode({"op": "put", "id": document_id, "if_exists": False})
-        return _Line(at, operation, head[:-1] + b',"document":' + text + b"}")
+        return _Line(at, operation, head[:-1] + b',"document":' + text + b"}", document_id)
     if not isinstance(operation, ReplaceOne | UpdateOne | UpdateMany | DeleteOne | DeleteMany):
         raise InvalidArgument(f"a {type(operation).__name__} is no operation of a bulk")
     by_id = named_id(operation.filter)

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from collectionstore.asynchronous.context import body_of
 from collectionstore.asynchronous.handle import AsyncHandle
-from collectionstore.errors import DeadlineExceeded, InvalidArgument, NotFound
+from collectionstore.errors import CollectionNotFound, DeadlineExceeded, InvalidArgument, NotFound
 from collectionstore.models.json_text import encode
 from collectionstore.models.queries import Sort, sort_body, text, without_none
 from collectionstore.settings.durations import seconds_of
@@ -86,7 +86,7 @@ class AsyncCatalog(AsyncHandle[T], Generic[T]):
         """Drop the collection with all its documents; one that does not exist is no error."""
         try:
             await self._context.call(DropCollection(collection=self.name), timeout)
-        except NotFound:
+        except CollectionNotFound:
             pass  # as in PyMongo: it is not there
 
     async def options(self, *, timeout: object = None) -> dict[str, Any]:

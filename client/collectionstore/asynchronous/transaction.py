@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar, cast, overload
 
 from collectionstore.asynchronous.context import AsyncContext, body_of
 from collectionstore.asynchronous.cursor import AsyncCursor
 from collectionstore.errors import ClientClosed, InvalidOperation, NotFound
 from collectionstore.models.bulk import check_replacement, check_update, named_id
-from collectionstore.models.documents import DocumentType
+from collectionstore.models.documents import Document, DocumentType
 from collectionstore.models.ids import new_id
 from collectionstore.models.json_text import encode, filter_text
 from collectionstore.models.queries import Projection, Sort, text, without_none
@@ -38,7 +38,13 @@ class AsyncTransaction:
         self.revision: int | None = None
         """Of the commit; None before it."""
 
-    def collection(self, name: str, type_: type[T] | None = None) -> AsyncTransactionCollection[T]:
+    @overload
+    def collection(self, name: str) -> AsyncTransactionCollection[Document]: ...
+
+    @overload
+    def collection(self, name: str, type_: type[T]) -> AsyncTransactionCollection[T]: ...
+
+    def collection(self, name: str, type_: type[Any] | None = None) -> AsyncTransactionCollection[Any]:
         """Return a collection whose reads and writes are part of the transaction."""
         return AsyncTransactionCollection(self, text("the name of a collection", name), DocumentType(type_))
 
@@ -50,7 +56,9 @@ class AsyncTransaction:
             return own.text
         try:
             answer = await self._context.call(GetValue(bucket=bucket, key=key))
-        except NotFound:
+        except NotFound as error:
+            if error.code != "key_not_found":
+                raise
             self._reads.append({"bucket": bucket, "key": key, "revision": 0})
             return None
         self._reads.append({"bucket": bucket, "key": key, "revision": answer.etag})
@@ -222,7 +230,12 @@ class AsyncTransactionCollection(Generic[T]):
     async def update(self, document_id: str, update: Mapping[str, Any], *, upsert: bool = False) -> None:
         """Change a document where it is, at the commit, which NotFound refuses if it is not there, unless `upsert`."""
         self._transaction.check()
-        step = {"op": "update", "collection": self.name, "id": document_id, "update": dict(check_update(update))}
+        step: dict[str, Any] = {
+            "op": "update",
+            "collection": self.name,
+            "id": document_id,
+            "update": dict(check_update(update)),
+        }
         if upsert:
             step["upsert"] = True
         self._transaction._writes.update(step, self.name, text("an ID", document_id))

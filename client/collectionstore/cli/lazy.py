@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import click
 
@@ -27,8 +27,8 @@ class Lazy(NamedTuple):
 class LazyGroup(click.Group):
     """A group with commands of both kinds; `sections` names those of each section, in order, the others come last."""
 
-    lazy: Mapping[str, Lazy] = {}
-    sections: Mapping[str, tuple[str, ...]] = {}
+    lazy: ClassVar[Mapping[str, Lazy]] = {}
+    sections: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *self.lazy})

@@ -8,16 +8,16 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from collectionstore.cli.exit_codes import CommandError, ExitCode
 from collectionstore.contexts import file
-from collectionstore.contexts.file import Context, KubernetesCluster, LocalCluster, without_credentials
+from collectionstore.contexts.file import Context, KubernetesCluster, LocalCluster
 from collectionstore.contexts.forwarding import HOST, Duplex, forwarded
 from collectionstore.errors import ConfigurationError
 from collectionstore.kubernetes import names
@@ -119,9 +119,16 @@ def target(choice: Choice) -> Target:
     )
 
 
+class Way(NamedTuple):
+    """The options of a client, and what to say of the way to the cluster when no member can be reached."""
+
+    options: Options
+    trouble: Callable[[], str] = str
+
+
 @contextlib.contextmanager
-def opened(found: Target, *, anonymous: bool = False, **overrides: Any) -> Iterator[Options]:
-    """Yield the options of a client; a port-forward and files that they need are there until the block ends.
+def opened(found: Target, *, anonymous: bool = False, **overrides: Any) -> Iterator[Way]:
+    """Yield the way to a cluster; a port-forward and files that it needs are there until the block ends.
 
     `anonymous`: without credentials. Raises TargetInvalid, LoginEnded, or another CommandError of Kubernetes.
     """
@@ -133,8 +140,8 @@ def opened(found: Target, *, anonymous: bool = False, **overrides: Any) -> Itera
         raise LoginEnded(f"the login of the context {found.name} has ended: csctl login")
     try:
         if context.kubernetes is not None:
-            with _on_kubernetes(context, overrides) as options:
-                yield options
+            with _on_kubernetes(context, overrides) as way:
+                yield way
             return
         if context.local is not None:
             options = from_local(
@@ -144,7 +151,7 @@ def opened(found: Target, *, anonymous: bool = False, **overrides: Any) -> Itera
             options = _tls(parse_url(context.url, **_credentials(context), **overrides), context)
     except ConfigurationError as error:
         raise TargetInvalid(f"{found.place}: {error}") from error
-    yield options
+    yield Way(options)
 
 
 def _credentials(context: Context) -> dict[str, Any]:
@@ -168,7 +175,7 @@ def _tls(options: Options, context: Context) -> Options:
 
 
 @contextlib.contextmanager
-def _on_kubernetes(context: Context, overrides: dict[str, Any]) -> Iterator[Options]:
+def _on_kubernetes(context: Context, overrides: dict[str, Any]) -> Iterator[Way]:
     on = context.kubernetes
     assert on is not None
     with (
@@ -194,7 +201,7 @@ def _on_kubernetes(context: Context, overrides: dict[str, Any]) -> Iterator[Opti
             if secure:
                 shown = context if context.ca else _with_authority(context, Path(folder) / "ca.crt")
                 options = _tls(options, shown)
-            yield options
+            yield Way(options, lambda: "" if forward.error is None else str(forward.error))
 
 
 def _with_authority(context: Context, path: Path) -> Context:
@@ -267,6 +274,3 @@ def _write(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb") as opened_file:
         opened_file.write(content)
-
-
-__all__ = ["Choice", "Target", "opened", "target", "without_credentials"]

@@ -157,7 +157,11 @@ def body_of(arguments: Sequence[str]) -> tuple[str | None, int | None, bytes]:
     text = arguments[0].encode()
     if not document.keys() & set(RESERVED):
         return found, revision, text
-    members = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    try:
+        members = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError as error:
+        # Half of a surrogate pair, which Python's reader takes.
+        raise ArgumentInvalid(f"the document is not JSON: {error}") from error
     kept = (f"{compact(name)}:".encode() + bytes(raw) for name, raw in members.items() if name not in RESERVED)
     return found, revision, b"{" + b",".join(kept) + b"}"
 

@@ -20,6 +20,7 @@ from collectionstore.data.session import Session
 from collectionstore.data.store import Store
 from collectionstore.errors import CollectionStoreError
 from collectionstore.render.json_text import compact
+from collectionstore.wire.requests import Request
 
 KINDS: Final = ("put", "get", "update", "find")
 TITLES: Final = {
@@ -32,6 +33,9 @@ TITLES: Final = {
     "max_ms": "MAX MS",
     "errors": "ERRORS",
 }
+FILL_LINES: Final = 500
+FILL_BYTES: Final = 1 << 20
+"""Of one request that writes documents before they are read."""
 Operation = Callable[[Store, int], Awaitable[object]]
 
 
@@ -69,6 +73,8 @@ def bench(
         await store.send(json_body("PUT", f"/collections/{segment(collection)}", writes=True))
         rows = []
         try:
+            if {"get", "find"} & set(kinds):
+                await _fill(store, collection, documents, size)
             for kind in kinds:
                 rows.append(
                     await _measure(store, kind, _operation(kind, collection, documents, size), seconds, concurrency)
@@ -81,11 +87,35 @@ def bench(
     out.rows(rows, titles=TITLES)
 
 
+def _document(size: int) -> str:
+    return compact({"n": 0, "text": "x" * max(1, size - 20)})
+
+
+def _id(number: int) -> str:
+    return f"d{number:07}"
+
+
+async def _fill(store: Store, collection: str, documents: int, size: int) -> None:
+    """Write all documents, so that what is read is there."""
+    body = _document(size)
+    at_once = max(1, min(FILL_LINES, FILL_BYTES // (len(body) + 60)))
+    with Bar("writing documents", total=documents, unit="documents") as bar:
+        for begin in range(0, documents, at_once):
+            numbers = range(begin, min(begin + at_once, documents))
+            text = "\n".join(f'{{"op":"put","id":"{_id(number)}","document":{body}}}' for number in numbers)
+            request = Request("POST", f"/collections/{segment(collection)}:bulk", writes=True, long=True)
+            request.body = text.encode()
+            request.headers["Content-Type"] = "application/x-ndjson"
+            request.parameters["mode"] = "unordered"
+            await store.send(request)
+            bar.at(begin + len(numbers))
+
+
 def _operation(kind: str, collection: str, documents: int, size: int) -> Operation:
-    body = compact({"n": 0, "text": "x" * max(1, size - 20)}).encode()
+    body = _document(size).encode()
 
     async def run(store: Store, number: int) -> object:
-        document_id = f"d{number % documents:07}"
+        document_id = _id(number % documents)
         match kind:
             case "put":
                 return await store.send(requests.put_document(collection, document_id, body))

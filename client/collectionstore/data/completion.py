@@ -43,7 +43,7 @@ def complete_collection(context: click.Context, parameter: click.Parameter, inco
 
 def complete_index(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Offer the indexes of the collection that the command names."""
-    collection = context.params.get("collection")
+    collection = str(context.params.get("collection") or "")
 
     async def ask(store: Store) -> list[str]:
         return [one for one in await store.index_names(collection) if one.startswith(incomplete)]
@@ -53,7 +53,7 @@ def complete_index(context: click.Context, parameter: click.Parameter, incomplet
 
 def complete_id(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Offer the IDs of the collection that the command names."""
-    collection = context.params.get("collection")
+    collection = str(context.params.get("collection") or "")
 
     async def ask(store: Store) -> list[str]:
         found = await store.document_ids(collection, prefix=incomplete, limit=OFFERED_MAX)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -20,7 +19,7 @@ from collectionstore.data.options import (
     yes_option,
 )
 from collectionstore.data.output import Output, output_options
-from collectionstore.data.problems import DataError, PartlyDone
+from collectionstore.data.problems import tell_many
 from collectionstore.data.session import Session
 from collectionstore.data.store import Store
 from collectionstore.errors import NotFound
@@ -271,17 +270,6 @@ def _delete_found(
     skipped = f", {progress['skipped']} left alone, since others changed them" if progress["skipped"] else ""
     deleted = progress["deleted"]
     out.result(progress, f"{deleted} {'document' if deleted == 1 else 'documents'} of {collection} deleted{skipped}")
-
-
-def tell_many(run: Callable[[], None], progress: dict[str, int]) -> None:
-    """Run a change of many documents; an error after the first of them says how many were changed."""
-    try:
-        run()
-    except DataError as error:
-        if any(progress.values()):
-            counts = ", ".join(f"{count} {name}" for name, count in progress.items() if count)
-            raise PartlyDone(f"{error}\nBefore that: {counts}.") from error
-        raise
 
 
 def _document(words: list[str]) -> tuple[str, bytes, int | None]:

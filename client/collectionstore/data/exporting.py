@@ -131,7 +131,7 @@ class _Lines:
     kind: str
     file: IO[bytes] | None = None
     count: int = 0
-    bytes: int = 0
+    size: int = 0
     after: str = ""
     revision: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
@@ -144,13 +144,13 @@ class _Lines:
             self.count += 1
             self.after = msgspec.json.decode(line, type=_Row).id
         else:
-            if not self.quoted and self.bytes:
+            if not self.quoted and self.size:
                 self.count += 1
             self.quoted ^= line.count(b'"') % 2 == 1
         self.digest.update(line)
         self.digest.update(b"\n")
         self.write(line + b"\n")
-        self.bytes += len(line) + 1
+        self.size += len(line) + 1
 
     def trailer(self) -> bytes:
         """Return the last line, which proves that the lines before it are all."""
@@ -167,8 +167,8 @@ class _Lines:
 def _continued(part: Path, earlier: ExportState | None, kind: str) -> _Lines:
     """Return the lines of an earlier run to be gone on with, or none in a new file. Raises StateInvalid."""
     if earlier is None or kind != "ndjson":
-        file = part.open("wb")
-        return _Lines(file.write, kind, file)
+        new = part.open("wb")
+        return _Lines(new.write, kind, new)
     file = part.open("r+b")
     lines = _Lines(file.write, kind, file, earlier.count, earlier.bytes, earlier.after, earlier.revision)
     left = earlier.bytes
@@ -191,7 +191,7 @@ def _saver(path: Path, place: str, collection: str, options: dict[str, str], lin
             lines.file.flush()
         porting_state.write(
             path,
-            ExportState(place, collection, options, lines.revision, lines.after, lines.count, lines.bytes),
+            ExportState(place, collection, options, lines.revision, lines.after, lines.count, lines.size),
         )
 
     return save
@@ -220,7 +220,7 @@ async def _run(
                 return
             except CollectionStoreError as error:
                 failures = 1 if lines.count > reached else failures + 1
-                if lines.kind != "ndjson" and lines.bytes:
+                if lines.kind != "ndjson" and lines.size:
                     raise
                 if not error.retryable or failures > TRIES_MAX:
                     raise

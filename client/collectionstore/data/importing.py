@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import gzip
-import zlib
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import Any, Final
 
 import click
 import msgspec
 
 from collectionstore.cli.exit_codes import ExitCode
 from collectionstore.data import porting_state
-from collectionstore.data.arguments import ArgumentInvalid
 from collectionstore.data.completion import complete_collection
+from collectionstore.data.import_run import TYPES, Import, open_input
 from collectionstore.data.options import DataCommand, connection_options
 from collectionstore.data.output import Output, note, output_options
 from collectionstore.data.porting_state import ImportState, Source, StateInvalid
 from collectionstore.data.problems import DataError, PartlyDone
-from collectionstore.data.progress import Bar
 from collectionstore.data.requests import json_body, segment
 from collectionstore.data.session import Session
-from collectionstore.data.stdin import open_stdin
 from collectionstore.data.store import Store
-from collectionstore.errors import CollectionStoreError, problem_error
-from collectionstore.render.json_text import printable
-from collectionstore.wire.requests import Request
 
-CHUNK_BYTES: Final = 1 << 16
-TRIES_MAX: Final = 20
-"""How often in a row an import is begun again without a line applied in between."""
-PAUSE_S: Final = 0.5
-PAUSE_MAX_S: Final = 10.0
 SHOWN_ERRORS: Final = 20
-TYPES: Final = {"ndjson": "application/x-ndjson", "csv": "text/csv"}
-COUNTS: Final = ("lines", "inserted", "replaced", "skipped", "failed")
-BATCH_TIMEOUT: Final = "30s"
 
 
 @click.command("import", cls=DataCommand, short_help="Import documents from NDJSON or CSV.")
@@ -99,7 +82,7 @@ def import_command(
     options = {"mode": mode, "format": kind, "types": types or "", "trailer": str(trailer)}
     state_file = None if standard else porting_state.import_path(str(file.absolute()), _place(session), collection)
     state = _begin(file, state_file, session, collection, options, restart=restart)
-    runner = _Import(collection, file, state, state_file, max_errors)
+    runner = Import(collection, file, state, state_file, max_errors)
 
     async def work(store: Store) -> dict[str, Any]:
         if create:
@@ -120,129 +103,6 @@ def import_command(
     if state_file is not None:
         porting_state.forget(state_file)
     _show(collection, result, out)
-
-
-class _Import:
-    """One import, over as many requests as it takes."""
-
-    def __init__(
-        self, collection: str, file: Path, state: ImportState, state_file: Path | None, max_errors: int
-    ) -> None:
-        self._collection = collection
-        self._file = file
-        self._state = state
-        self._state_file = state_file
-        self._max_errors = max_errors
-        self._before = {name: int(getattr(state, name)) for name in COUNTS}
-        self._sent = 0
-        self._unreadable: Exception | None = None
-        """Why the input cannot be read: what sends it turns that into a lost connection."""
-
-    async def run(self, store: Store) -> dict[str, Any]:
-        """Return the result with the counts of all requests. Raises CollectionStoreError."""
-        failures = 0
-        total = None if self._state_file is None else self._state.source.size
-        with Bar(f"importing into {self._collection}", total=total, unit="bytes") as bar:
-            while True:
-                reached = self._state.lines
-                try:
-                    return await self._once(store, bar)
-                except CollectionStoreError as error:
-                    if self._unreadable is not None:
-                        raise self._unreadable from error
-                    failures = 1 if self._state.lines > reached else failures + 1
-                    if self._state_file is None or not error.retryable or failures > TRIES_MAX:
-                        raise
-                    bar.say(f"{printable(str(error))[:200]}; going on at line {self._state.lines + 1}")
-                self._before = {name: int(getattr(self._state, name)) for name in COUNTS}
-                await asyncio.sleep(min(PAUSE_MAX_S, PAUSE_S * failures))
-
-    async def _once(self, store: Store, bar: Bar) -> dict[str, Any]:
-        state = self._state
-        request = Request("POST", f"/collections/{segment(self._collection)}:import", timed=False)
-        request.headers = {"Content-Type": TYPES[state.options["format"]], "Idempotency-Key": state.key}
-        request.parameters = {
-            "mode": state.options["mode"],
-            "progress": "true",
-            "max_errors": str(self._max_errors),
-            "timeout": BATCH_TIMEOUT,
-        }
-        if state.options["types"]:
-            request.parameters["types"] = state.options["types"]
-        if state.options["trailer"] == "True":
-            request.parameters["trailer"] = "required"
-        if state.lines:
-            request.parameters["skip"] = str(state.lines)
-        self._sent = 0
-        feed = await store.lines(request, self._chunks())
-        try:
-            while (line := await feed.next()) is not None:
-                if not line.strip():
-                    continue
-                event = msgspec.json.decode(line)
-                if "progress" in event:
-                    self._reached(event["progress"], bar)
-                elif "result" in event:
-                    return self._summed(event["result"])
-                elif "problem" in event:
-                    raise problem_error(event["problem"])
-        finally:
-            await feed.close()
-        raise _Cut()
-
-    def _reached(self, counts: dict[str, Any], bar: Bar) -> None:
-        # Counts of a request include the lines that it skipped: those an earlier one has applied.
-        self._state.lines = int(counts["lines"])
-        for name in COUNTS[1:]:
-            setattr(self._state, name, self._before[name] + int(counts.get(name, 0)))
-        if self._state_file is not None:
-            porting_state.write(self._state_file, self._state)
-        bar.at(self._sent, note=f"{self._state.lines:,} lines")
-
-    def _summed(self, result: dict[str, Any]) -> dict[str, Any]:
-        summed = dict(result)
-        for name in COUNTS[1:]:
-            summed[name] = self._before[name] + int(result.get(name, 0))
-        return summed
-
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        """Yield the input. Reading is done in a thread: a pipe may have nothing for a long time."""
-        try:
-            source = _open(self._file)
-        except (OSError, ArgumentInvalid) as error:
-            self._unreadable = error
-            raise
-        raw = getattr(source, "fileobj", None) or source
-        try:
-            while True:
-                try:
-                    chunk = await asyncio.to_thread(source.read, CHUNK_BYTES)
-                except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-                    self._unreadable = ArgumentInvalid(f"{self._file} is no complete gzip file: {error}")
-                    raise self._unreadable from error
-                except OSError as error:
-                    self._unreadable = error
-                    raise
-                if not chunk:
-                    return
-                self._sent = raw.tell() if self._state_file is not None else self._sent + len(chunk)
-                yield chunk
-        finally:
-            source.close()
-
-
-class _Cut(CollectionStoreError):
-    """The answer ended without a result: the member has gone."""
-
-    def __init__(self) -> None:
-        super().__init__("the answer ended before the import did", retryable=True)
-
-
-def _open(file: Path) -> IO[bytes]:
-    if str(file) == "-":
-        return open_stdin()
-    # A gzip file that is given its name closes what it opens.
-    return cast(IO[bytes], gzip.GzipFile(file, "rb")) if file.suffix == ".gz" else file.open("rb")
 
 
 def _kind(file: Path) -> str:
@@ -315,7 +175,7 @@ def _try(file: Path, kind: str, collection: str, out: Output) -> None:
     """Read the input and count what is wrong with it, as far as that is known without the store."""
     lines = wrong = number = 0
     first = ""
-    with _open(file) as source:
+    with open_input(file) as source:
         for number, line in enumerate(source, start=1):
             if not line.strip() or (kind == "csv" and number == 1):
                 continue

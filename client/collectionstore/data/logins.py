@@ -52,7 +52,13 @@ def login(user: str | None, save: str | None, session: Session, *, password_stdi
     request.repeatable = False
     anonymous = Session(session.choice, anonymous=True)
     click.get_current_context().call_on_close(anonymous.close)
-    made = anonymous.run(lambda store: store.ask(request), f"cannot log in as {user}")
+    try:
+        made = anonymous.run(lambda store: store.ask(request), f"cannot log in as {user}")
+    except DataError as error:
+        if error.exit_code is not ExitCode.UNAUTHORIZED:
+            raise
+        text = f"cannot log in as {user}: there is no such user, or the password is wrong"
+        raise DataError(text, error.exit_code, code=error.code) from error
     fields = {key: getattr(found.context, key) for key in found.context.__struct_fields__}
     fields |= {"user": user, "token": made["token"], "token_expires": made["expires_ms"] / 1000}
     with file.change() as change:
@@ -73,7 +79,7 @@ def logout(session: Session) -> None:
     ended = "It had ended in the store already."
     try:
         session.run(lambda store: store.send(request), "cannot log out")
-        ended = "Logged out"
+        ended = "Logged out."
     except DataError as error:
         # The token is worth nothing any more: what is left is to forget it.
         if error.exit_code is not ExitCode.UNAUTHORIZED:

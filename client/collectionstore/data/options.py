@@ -30,13 +30,18 @@ class DataCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         with report_errors(), interruptible(ctx):
-            found = super().invoke(ctx)
+            try:
+                found = super().invoke(ctx)
+            except UnicodeEncodeError as error:
+                # Bytes of an argument that are no UTF-8, or half of a surrogate pair in JSON.
+                raise ArgumentInvalid("an argument holds what is no text: it cannot be sent as UTF-8") from error
             streams.flush()
             return found
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Show the options of the connection below the others: they are the same everywhere."""
-        own, shared = [], []
+        own: list[tuple[str, str]] = []
+        shared: list[tuple[str, str]] = []
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record is not None:

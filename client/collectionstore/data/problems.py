@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from collectionstore import errors
@@ -65,6 +66,17 @@ def as_command_error(error: errors.CollectionStoreError, what: str) -> DataError
     if error.request_id and getattr(error, "status", 500) >= 500:
         lines.append(f"Request {printable(str(error.request_id))[:80]}, as the logs of the store call it.")
     return DataError("\n".join(lines), exit_code_of(error), code=code)
+
+
+def tell_many(run: Callable[[], None], progress: dict[str, int]) -> None:
+    """Run a change of many documents; an error after the first of them says how many were changed."""
+    try:
+        run()
+    except DataError as error:
+        if any(progress.values()):
+            counts = ", ".join(f"{count} {name}" for name, count in progress.items() if count)
+            raise PartlyDone(f"{error}\nBefore that: {counts}.") from error
+        raise
 
 
 def exit_code_of(error: errors.CollectionStoreError) -> ExitCode:

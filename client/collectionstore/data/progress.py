@@ -57,7 +57,7 @@ class Bar:
 
     def say(self, text: str) -> None:
         """Show a line above the bar."""
-        self._progress.console.print(text, markup=False)
+        self._progress.console.print(text, markup=False, soft_wrap=True)
 
 
 class _Count(ProgressColumn):

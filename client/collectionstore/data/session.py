@@ -10,8 +10,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from collectionstore.cli.exit_codes import ExitCode
 from collectionstore.contexts.targets import Choice, Target, opened, target
-from collectionstore.data.problems import as_command_error
+from collectionstore.data.problems import DataError, as_command_error
 from collectionstore.data.store import Store
 from collectionstore.errors import CollectionStoreError
 
@@ -33,6 +34,7 @@ class Session:
         self._store: Store | None = None
         self._target: Target | None = None
         self._way = contextlib.ExitStack()
+        self._trouble: Callable[[], str] = str
         self._turn = threading.Lock()
         """The shell completes in a thread."""
 
@@ -48,15 +50,21 @@ class Session:
 
         Raises CommandError. Ctrl-C cancels the work and raises KeyboardInterrupt.
         """
-        with self._turn, told(what):
-            if self._runner is None:
-                self._runner = asyncio.Runner()
-            return self._runner.run(self._within(work))
+        try:
+            with self._turn, told(what):
+                if self._runner is None:
+                    self._runner = asyncio.Runner()
+                return self._runner.run(self._within(work))
+        except DataError as error:
+            if error.exit_code is ExitCode.UNAVAILABLE and (trouble := self._trouble()):
+                raise DataError(f"{error}\n{trouble}", error.exit_code, code=error.code) from error
+            raise
 
     async def _within(self, work: Callable[[Store], Awaitable[T]]) -> T:
         if self._store is None:
-            options = self._way.enter_context(opened(self.target, anonymous=self._anonymous, **self._overrides))
-            self._store = Store(options)
+            way = self._way.enter_context(opened(self.target, anonymous=self._anonymous, **self._overrides))
+            self._trouble = way.trouble
+            self._store = Store(way.options)
         return await work(self._store)
 
     def close(self) -> None:

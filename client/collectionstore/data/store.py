@@ -52,9 +52,7 @@ class Store:
 
         Raises CollectionStoreError when it is read.
         """
-        if body is not None:
-            # aiohttp sends what it yields in chunks, while the lines of the answer are read.
-            request.body = body  # type: ignore[assignment]
+        request.pieces = body
         return await self._runtime.open_lines(request)
 
     async def watch(self, body: Mapping[str, Any]) -> WatchFeed:

@@ -9,7 +9,6 @@ import click
 from collectionstore.cli.asking import confirm
 from collectionstore.data import arguments, requests
 from collectionstore.data.completion import complete_collection
-from collectionstore.data.documents import tell_many
 from collectionstore.data.options import (
     DataCommand,
     connection_options,
@@ -19,6 +18,7 @@ from collectionstore.data.options import (
     yes_option,
 )
 from collectionstore.data.output import Output, output_options
+from collectionstore.data.problems import tell_many
 from collectionstore.data.session import Session
 from collectionstore.data.store import Store
 from collectionstore.render.json_text import compact

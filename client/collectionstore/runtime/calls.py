@@ -31,7 +31,7 @@ from collectionstore.runtime.hooks import CallEvent, Hooks
 from collectionstore.runtime.keys import Keys
 from collectionstore.runtime.members import Member, Members
 from collectionstore.settings.options import Options
-from collectionstore.transport.failures import AttemptFailed, AttemptTimedOut, StreamRefused
+from collectionstore.transport.failures import AttemptFailed, AttemptTimedOut, Backlogged, StreamRefused
 from collectionstore.wire.answers import Answer, answer_error
 from collectionstore.wire.operations import (
     Bulk,
@@ -155,7 +155,8 @@ class Calls:
                 try:
                     answer = await attempt(member, min(left, plan.limit_s))
                 except AttemptFailed as failure:
-                    self._members.failed(member)
+                    if not isinstance(failure, Backlogged):
+                        self._members.failed(member)
                     avoid = (member,)
                     unknown = unknown or (failure.sent and plan.writes)
                     last = ConnectionFailure(

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeVar
 
 DECAY_S: Final = 5.0
-LATENCY_MIN_S: Final = 0.0005
-"""Below this members are equal: what is measured there is this process."""
+LATENCY_MIN_S: Final = 0.015
+"""Below this members are equal, and have equal shares; the latency window of MongoDB's server selection."""
 FAILED_S: Final = 1.0
 """For how long a member is left alone after it failed, if there are others; it doubles with each failure up to"""
 FAILED_MAX_S: Final = 10.0

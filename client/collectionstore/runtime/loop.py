@@ -20,6 +20,7 @@ from collectionstore.runtime.keeping import Keeper
 from collectionstore.runtime.keys import Keys
 from collectionstore.runtime.lines import LineFeed
 from collectionstore.runtime.members import Members
+from collectionstore.runtime.trust import Trust
 from collectionstore.runtime.watching import OnGap, WatchFeed
 from collectionstore.settings.options import Options
 from collectionstore.wire.answers import Answer
@@ -35,10 +36,11 @@ class _Parts:
 
     def __init__(self, options: Options, hooks: Hooks | None) -> None:
         chance = random.Random().random
+        trust = None if options.tls is None else Trust(options.tls)
         connector = aiohttp.TCPConnector(
             limit=0,
             limit_per_host=CONNECTIONS_OF_A_MEMBER + options.connections,
-            ssl=True if options.tls is None else options.tls.context(),
+            ssl=True if trust is None else trust.context,
         )
         self.session = aiohttp.ClientSession(
             connector=connector,
@@ -47,7 +49,7 @@ class _Parts:
             trust_env=False,
         )
         self.authorization = Authorization(options.credentials)
-        self.members = Members(options, self.session, self.authorization, chance)
+        self.members = Members(options, self.session, self.authorization, chance, trust)
         self.calls = Calls(options, self.members, self.authorization, Keys(), chance, hooks=hooks)
         self.chance = chance
 

@@ -11,7 +11,8 @@ import msgspec
 
 from collectionstore.runtime.authorization import Authorization
 from collectionstore.runtime.choice import Load, choose
-from collectionstore.settings.options import Options
+from collectionstore.runtime.trust import Trust
+from collectionstore.settings.options import Options, is_private
 from collectionstore.transport.failures import AttemptFailed, StreamRefused
 from collectionstore.transport.requests import send
 from collectionstore.transport.stream import Stream, open_stream
@@ -102,7 +103,9 @@ class Members:
         session: aiohttp.ClientSession,
         authorization: Authorization,
         chance: Callable[[], float],
+        trust: Trust | None = None,
     ) -> None:
+        self._trust = trust
         self._options = options
         self._session = session
         self._authorization = authorization
@@ -148,7 +151,9 @@ class Members:
 
     def look(self) -> None:
         """Begin to look the members up, unless that is under way."""
-        if self._options.discovery == "off" or (self._looking is not None and not self._looking.done()):
+        if self._looking is not None and not self._looking.done():
+            return
+        if self._options.discovery == "off" and self._trust is None:
             return
         self._looked = self._loop.time()
         self._looking = asyncio.create_task(self._look(), name="collectionstore members")
@@ -160,6 +165,10 @@ class Members:
 
     async def _look(self) -> None:
         """Ask members for the cluster, the healthy ones first, until one answers; none does: all stays as it is."""
+        if self._trust is not None:
+            await asyncio.to_thread(self._trust.renew)
+        if self._options.discovery == "off":
+            return
         now = self._loop.time()
         asked = sorted(self._members.values(), key=lambda one: (not one.load.healthy(now), self._chance()))
         request = Request("GET", "/cluster", timed=False)
@@ -185,8 +194,12 @@ class Members:
             for one in cluster.members
             if one.http_address
         }
-        # Credentials go where the user has said they go, or where TLS proves it: never from https to http.
-        by_url = {url: one for url, one in by_url.items() if url.startswith(f"{scheme}://")}
+        # Credentials go where TLS proves who takes them, or stay on this machine, whatever a member says.
+        by_url = {
+            url: one
+            for url, one in by_url.items()
+            if url.startswith(f"{scheme}://") and (self._options.credentials.empty or is_private(url))
+        }
         if not by_url:
             return False
         self.cluster_id = cluster.cluster_id

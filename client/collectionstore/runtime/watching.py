@@ -246,7 +246,11 @@ class WatchFeed:
         if self._streaming and member.streams_work:
             try:
                 stream = await member.stream(self._authorization)
-            except StreamRefused:
+            except StreamRefused as refused:
+                if (code := _REFUSALS.get(refused.status)) is not None:
+                    detail = "the credentials of the watch were refused"
+                    problem = {"code": code, "status": refused.status, "detail": detail, "outcome": "not_applied"}
+                    raise problem_error(problem) from None
                 if member.streams_work:
                     raise
             else:
@@ -295,6 +299,9 @@ class WatchFeed:
         self._items.extend(page.events)
         if not page.events:
             self.token = page.token
+
+
+_REFUSALS: Final = {401: "unauthorized", 403: "forbidden"}
 
 
 def _gone(item: WatchItem) -> dict[str, Any]:

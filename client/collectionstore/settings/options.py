@@ -40,6 +40,31 @@ class Tls:
             raise ConfigurationError(f"the files of TLS cannot be used: {type(error).__name__}: {error}") from error
         return made
 
+    def reload(self, context: ssl.SSLContext) -> None:
+        """Read the files again, for connections to come: what is trusted is added, the certificate is replaced.
+
+        Raises ConfigurationError, and the context is then as it was, or has one of them.
+        """
+        try:
+            if self.authority is not None:
+                context.load_verify_locations(cafile=str(self.authority))
+            if self.certificate is not None:
+                context.load_cert_chain(self.certificate, self.key)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(f"the files of TLS cannot be used: {type(error).__name__}: {error}") from error
+
+    def stamps(self) -> tuple[tuple[int, int] | None, ...]:
+        """Return what tells whether a file was replaced."""
+        return tuple(_stamp(one) for one in (self.authority, self.certificate, self.key))
+
+
+def _stamp(path: Path | None) -> tuple[int, int] | None:
+    try:
+        found = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_mtime_ns, found.st_ino)
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -83,7 +108,7 @@ class Options:
                 raise ConfigurationError("max_staleness needs consistency=stale")
             if not 0.001 <= self.max_staleness_s <= 3_600:
                 raise ConfigurationError("max_staleness_s must be from 0.001 to 3600")
-        if not self.credentials.empty and not all(_private(seed) for seed in self.seeds):
+        if not self.credentials.empty and not all(is_private(seed) for seed in self.seeds):
             raise ConfigurationError("credentials are sent by TLS only, or to a loopback address")
 
 
@@ -102,7 +127,8 @@ _CHOICES: Final[dict[str, Sequence[str]]] = {
 }
 
 
-def _private(seed: str) -> bool:
+def is_private(seed: str) -> bool:
+    """Whether what is sent to a URL stays secret: by TLS, or on this machine."""
     return seed.startswith("https://") or is_loopback(seed.partition("://")[2])
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 from collectionstore.errors import BulkWriteError, CollectionStoreError, InvalidArgument, ProblemError, problem_error
 from collectionstore.models.bulk import (
@@ -25,8 +25,8 @@ from collectionstore.synchronous.context import Context, body_of
 from collectionstore.synchronous.handle import taken_id
 from collectionstore.wire.operations import Bulk
 
-if TYPE_CHECKING:
-    from collectionstore.synchronous.writing import Writing
+Writing: TypeAlias = Any
+"""An `Writing`, which stands on this module."""
 
 LINES_MAX = 1_000
 ATOMIC_LINES_MAX = 128
@@ -39,14 +39,15 @@ BENIGN = frozenset(("document_not_found", "precondition_failed"))
 class _Line:
     """One write that is a line of `:bulk`."""
 
-    def __init__(self, at: int, operation: BulkOperation, line: bytes) -> None:
+    def __init__(self, at: int, operation: BulkOperation, line: bytes, document_id: str = "") -> None:
         self.at = at
+        self.document_id = document_id
         self.operation = operation
         self.line = line
 
 
 def run_bulk(
-    collection: Writing[Any],
+    collection: Writing,
     context: Context,
     operations: Sequence[BulkOperation],
     *,
@@ -136,10 +137,8 @@ def _count(
         if said["status"] >= 400:
             if said.get("code") in BENIGN and not isinstance(operation, InsertOne):
                 continue
-            known = named_id(getattr(operation, "filter", {}))
-            document_id = known[0] if known else ""
             taken = isinstance(operation, InsertOne) and said.get("code") == "precondition_failed"
-            errors.append((line.at, taken_id(document_id) if taken else problem_error(said)))
+            errors.append((line.at, taken_id(line.document_id) if taken else problem_error(said)))
             continue
         result.revision = max(result.revision, int(said["revision"]))
         made = said["status"] == 201
@@ -157,9 +156,7 @@ def _count(
     return done
 
 
-def _single(
-    collection: Writing[Any], operation: BulkOperation, result: BulkWriteResult, at: int, timeout: object
-) -> None:
+def _single(collection: Writing, operation: BulkOperation, result: BulkWriteResult, at: int, timeout: object) -> None:
     if isinstance(operation, DeleteOne | DeleteMany):
         if isinstance(operation, DeleteOne):
             gone = collection.delete_one(operation.filter, timeout=timeout)
@@ -199,14 +196,14 @@ def _single(
         result.upserted_ids[at] = made.upserted_id
 
 
-def _step(collection: Writing[Any], at: int, operation: BulkOperation) -> _Line | BulkOperation:
+def _step(collection: Writing, at: int, operation: BulkOperation) -> _Line | BulkOperation:
     """Return the line that an operation is, or the operation if it needs a query. Raises InvalidArgument."""
     if isinstance(operation, InsertOne):
         document_id, text = collection.encoded(operation.document)
         if document_id is None:
             return _Line(at, operation, b'{"op":"insert","document":' + text + b"}")
         head = encode({"op": "put", "id": document_id, "if_exists": False})
-        return _Line(at, operation, head[:-1] + b',"document":' + text + b"}")
+        return _Line(at, operation, head[:-1] + b',"document":' + text + b"}", document_id)
     if not isinstance(operation, ReplaceOne | UpdateOne | UpdateMany | DeleteOne | DeleteMany):
         raise InvalidArgument(f"a {type(operation).__name__} is no operation of a bulk")
     by_id = named_id(operation.filter)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from collectionstore.errors import DeadlineExceeded, InvalidArgument, NotFound
+from collectionstore.errors import CollectionNotFound, DeadlineExceeded, InvalidArgument, NotFound
 from collectionstore.models.json_text import encode
 from collectionstore.models.queries import Sort, sort_body, text, without_none
 from collectionstore.settings.durations import seconds_of
@@ -87,7 +87,7 @@ class Catalog(Handle[T], Generic[T]):
         """Drop the collection with all its documents; one that does not exist is no error."""
         try:
             self._context.call(DropCollection(collection=self.name), timeout)
-        except NotFound:
+        except CollectionNotFound:
             pass  # as in PyMongo: it is not there
 
     def options(self, *, timeout: object = None) -> dict[str, Any]:

@@ -57,7 +57,9 @@ class Bucket:
             else:
                 request = self._context.read_parameters(as_request(operation), at_revision)
                 answer = self._context.send(request, timeout)
-        except NotFound:
+        except NotFound as error:
+            if error.code != "key_not_found":
+                raise
             return None
         return Value(key, answer.value or b"", answer.etag or 0, answer.content_type or "application/octet-stream")
 
@@ -99,7 +101,9 @@ class Bucket:
             operation.if_revision = if_revision
         try:
             answer = self._context.call(operation, timeout)
-        except NotFound:
+        except NotFound as error:
+            if error.code != "key_not_found":
+                raise
             return None
         return WriteResult(key, answer.revision, replayed=answer.replayed)
 
@@ -151,7 +155,8 @@ class Bucket:
     ) -> WriteResult:
         """Store a value of any size as chunks with checksums. Readers see the former value until it is complete.
 
-        The chunks are values beside it, under keys that begin with the key; `timeout` is that of each of them.
+        The chunks are values beside it, under keys that begin with the key and `.chunks`; an upload that does not end
+        leaves its own. `timeout` is that of each of them.
         """
         former = self._manifest(key, timeout)
         upload, parts = new_id(), pieces(bytes(value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -39,7 +40,8 @@ def applied(operation: dict[str, Any], status: int = 200, **more: Any) -> dict[s
 class FakeServer:
     """Serves on a free port. `script` is given each operation, and returns an answer, None for none, or CLOSE."""
 
-    def __init__(self, script: Script | None = None) -> None:
+    def __init__(self, script: Script | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.script: Script = script or applied
         self.on_request: Callable[[web.Request, bytes], web.StreamResponse] | None = None
         self.operations: list[dict[str, Any]] = []
@@ -64,9 +66,9 @@ class FakeServer:
         app.router.add_route("*", "/{path:.*}", self._request)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
         await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.url = f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
     async def __aexit__(self, *error: object) -> None:

@@ -15,6 +15,10 @@ class AttemptTimedOut(AttemptFailed):
     """The time of the attempt is over, without an answer."""
 
 
+class Backlogged(AttemptTimedOut):
+    """It was not sent, as too many operations of this client are under way: no fault of the member."""
+
+
 class StreamRefused(AttemptFailed):
     """The handshake was answered with another status than 101: `status`, and the `body` of the problem."""
 

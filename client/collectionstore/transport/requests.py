@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import yarl
 
+from collectionstore.errors import IncompatibleServer
 from collectionstore.transport.failures import AttemptFailed, AttemptTimedOut
 from collectionstore.wire.answers import Answer, answer_of
 from collectionstore.wire.requests import Request
@@ -47,6 +48,7 @@ async def send(
             ) as response,
         ):
             body = await _body(response)
+            _check_store(url, response)
             return answer_of(response.status, response.headers, body, raw=raw)
     except TimeoutError:
         raise AttemptTimedOut("no answer in time", sent=True) from None
@@ -54,6 +56,17 @@ async def send(
         raise AttemptFailed(f"no connection: {type(error).__name__}", sent=False) from None
     except (aiohttp.ClientError, OSError) as error:
         raise AttemptFailed(f"the connection was lost: {type(error).__name__}", sent=True) from None
+
+
+def _check_store(url: str, response: aiohttp.ClientResponse) -> None:
+    """Refuse a success that is not one of a store: a page of a proxy must not pass for a write that was made."""
+    status, kind = response.status, response.headers.get("Content-Type", "")
+    if status < 300:
+        known = "X-Revision" in response.headers or kind.startswith("application/json")
+    else:
+        known = status >= 400 or status == 304
+    if not known:
+        raise IncompatibleServer(f"{url} answered {status} as no Collection Store does: is there a proxy between?")
 
 
 def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
@@ -78,7 +91,7 @@ async def open_response(
     opened = session.request(
         request.method,
         target(url, request, None),
-        data=_payload(request.body),
+        data=_payload(request.body) if request.pieces is None else request.pieces,
         headers={**headers, **request.headers},
         allow_redirects=False,
     )

@@ -16,7 +16,7 @@ import msgspec
 
 from collectionstore.errors import IncompatibleServer
 from collectionstore.transport.credit import Credit
-from collectionstore.transport.failures import AttemptFailed, AttemptTimedOut, StreamRefused
+from collectionstore.transport.failures import AttemptFailed, AttemptTimedOut, Backlogged, StreamRefused
 from collectionstore.wire.answers import Answer, Hello, decode_answers, decode_hello
 from collectionstore.wire.operations import Operation, payload_bytes
 
@@ -100,7 +100,7 @@ class Stream:
                 async with asyncio.timeout(timeout_s):
                     await self._credit.wait(size)
             except TimeoutError:
-                raise AttemptTimedOut("too many operations are under way", sent=False) from None
+                raise Backlogged("too many operations are under way", sent=False) from None
             if self.closed.is_set():
                 self._credit.give(size)
                 raise AttemptFailed(self._reason, sent=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -62,6 +63,8 @@ class Request:
     long: bool = False
     timed: bool = True
     """Whether the route takes `timeout`."""
+    pieces: AsyncIterator[bytes] | None = None
+    """A body that is made while it is sent, in place of `body`; only where the answer is a stream of lines."""
 
     @property
     def name(self) -> str:

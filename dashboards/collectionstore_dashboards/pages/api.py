@@ -245,6 +245,28 @@ LOAD: Final = Row(
             "percentunit",
             Query(rate("process_cpu_seconds_total", "instance", 'job="collectionstore-node"'), "{{instance}}"),
         ),
+        graph(
+            "Refused by limits",
+            "By the limits of users and collections, by fair shares under pressure, and because of the audit log.",
+            "reqps",
+            Query(rate("collectionstore_limits_refused_total", "scope"), "{{scope}}"),
+            Query(rate("collectionstore_audit_refused_total"), "audit log"),
+        ),
+        graph(
+            "Audit log",
+            "Records that sinks have taken and lost, and attempts that failed.",
+            "cps",
+            Query(rate("collectionstore_audit_records_total", "sink, result"), "{{sink}} {{result}}"),
+            Query(rate("collectionstore_audit_failures_total", "sink"), "{{sink}} failures"),
+        ),
+        graph(
+            "Audit log: queues",
+            "Bytes of records that sinks have not taken; a sink that fails is 1. Beyond the bound records are lost.",
+            "bytes",
+            Query(now("collectionstore_audit_queued_bytes"), "{{instance}} {{sink}}"),
+            Query(f"min({now('collectionstore_audit_queued_bytes_max')})", "bound"),
+            Query(now("collectionstore_audit_sink_failing"), "{{instance}} {{sink}} failing"),
+        ),
     ),
 )
 

@@ -21,6 +21,7 @@ from collectionstore_testkit.clients.recorded import Recorded, summary
 NAME: Final = "clients"
 PROGRAM: Final = "/clients/clients.pyz"
 TRUST: Final = "/trust/ca.crt"
+CREDENTIAL: Final = "/credential"
 AGAIN_S: Final = 0.5
 START_S: Final = 90.0
 END_S: Final = 90.0
@@ -108,15 +109,19 @@ class Clients:
 
 @asynccontextmanager
 async def clients(
-    context: Context, cluster: str = "demo", *, node: str = "", rate: float = 40.0
+    context: Context, cluster: str = "demo", *, node: str = "", rate: float = 40.0, token: Object | None = None
 ) -> AsyncIterator[Clients]:
-    """Run clients for the duration of the block, on `node` if given; their history is checked at its end."""
+    """Run clients for the duration of the block, on `node` if given; their history is checked at its end.
+
+    `token` is the source of a projected volume with a file `token`: of a Secret, or of the pod's ServiceAccount.
+    Without it their requests have no credential.
+    """
     record = f"{cluster}-record"
     await context.client.until_one(
         CONFIG_MAP, record, lambda one: "ca.crt" in (one.get("data") or {}), what="a CA certificate", timeout_s=START_S
     )
     await context.client.apply(_program())
-    await context.client.apply(_pod(context, cluster, record, node=node, rate=rate))
+    await context.client.apply(_pod(context, cluster, record, node=node, rate=rate, token=token))
     await context.client.until_one(
         POD, NAME, lambda one: one["status"].get("phase") == "Running", what="Running", timeout_s=START_S
     )
@@ -143,9 +148,24 @@ def _program() -> Object:
     }
 
 
-def _pod(context: Context, cluster: str, record: str, *, node: str, rate: float) -> Object:
+def of_secret(name: str) -> Object:
+    """Return the token of a Secret, for `clients`."""
+    return {"secret": {"name": name, "items": [{"key": "token", "path": "token"}]}}
+
+
+def of_service_account(audience: str) -> Object:
+    """Return a token of the pod's ServiceAccount, for `clients`; the shortest that an API server gives."""
+    return {"serviceAccountToken": {"path": "token", "audience": audience, "expirationSeconds": 600}}
+
+
+def _pod(context: Context, cluster: str, record: str, *, node: str, rate: float, token: Object | None = None) -> Object:
     url = f"https://{cluster}.{context.namespace}.svc:7400"
     arguments = [url, "--trust", TRUST, "--rate", f"{rate:g}"]
+    mounts, volumes = [], []
+    if token is not None:
+        arguments += ["--token", f"{CREDENTIAL}/token"]
+        mounts = [{"name": "credential", "mountPath": CREDENTIAL, "readOnly": True}]
+        volumes = [{"name": "credential", "projected": {"sources": [token]}}]
     main = container(
         "clients",
         context.images.node,
@@ -153,6 +173,7 @@ def _pod(context: Context, cluster: str, record: str, *, node: str, rate: float)
         volumeMounts=[
             {"name": "program", "mountPath": str(Path(PROGRAM).parent), "readOnly": True},
             {"name": "trust", "mountPath": "/trust", "readOnly": True},
+            *mounts,
         ],
     )
     spec = pod_spec(
@@ -161,6 +182,7 @@ def _pod(context: Context, cluster: str, record: str, *, node: str, rate: float)
         volumes=[
             {"name": "program", "configMap": {"name": NAME}},
             {"name": "trust", "configMap": {"name": record, "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            *volumes,
         ],
         **({"nodeSelector": {"kubernetes.io/hostname": node}} if node else {}),
     )

@@ -51,6 +51,8 @@ CUSTOM_RESOURCE: Final = Kind(
 )
 BACKUP: Final = Kind("collectionstore.io/v1alpha1", "CollectionStoreBackup", "collectionstorebackups")
 SCHEDULE: Final = Kind("collectionstore.io/v1alpha1", "CollectionStoreBackupSchedule", "collectionstorebackupschedules")
+ROLE: Final = Kind("collectionstore.io/v1alpha1", "CollectionStoreRole", "collectionstoreroles")
+USER: Final = Kind("collectionstore.io/v1alpha1", "CollectionStoreUser", "collectionstoreusers")
 CLUSTER: Final = Kind("collectionstore.io/v1alpha1", "CollectionStoreCluster", "collectionstoreclusters")
 
 

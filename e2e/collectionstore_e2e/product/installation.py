@@ -9,7 +9,7 @@ from typing import Final
 
 from collectionstore_e2e.harness.context import Context
 from collectionstore_e2e.harness.errors import CommandRefused
-from collectionstore_e2e.harness.kinds import CLUSTER, POD, Object, is_ready
+from collectionstore_e2e.harness.kinds import CLUSTER, POD, ROLE, USER, Object, is_ready
 from collectionstore_e2e.product.helm import helm
 from collectionstore_testkit.places import REPOSITORY
 
@@ -124,12 +124,19 @@ async def uninstall(context: Context, namespaces: Sequence[str]) -> None:
 
 
 async def clear(context: Context, namespace: str) -> None:
-    """Delete all clusters of a namespace, and wait until they are deleted."""
+    """Delete all users, roles and clusters of a namespace, and wait until they are deleted: each has a finalizer."""
     client = context.client.within(namespace)
+    for kind in (USER, ROLE):
+        for one in await client.list_all(kind):
+            await client.delete(kind, one["metadata"]["name"])
+        # A role is deleted only when no user has it any more.
+        await client.until(kind, lambda left: not left, what=f"no {kind.plural} left", timeout_s=GONE_S)
     for one in await client.list_all(CLUSTER):
         await client.patch(CLUSTER, one["metadata"]["name"], {"spec": {"paused": False, "deletionProtection": False}})
         await client.delete(CLUSTER, one["metadata"]["name"])
     await client.until(CLUSTER, lambda left: not left, what="no cluster left", timeout_s=GONE_S)
+    # The users of Prometheus go with their clusters.
+    await client.until(USER, lambda left: not left, what="no user left", timeout_s=GONE_S)
 
 
 def samples(exposition: str, series: str) -> dict[str, float]:

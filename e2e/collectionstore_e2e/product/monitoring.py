@@ -28,6 +28,7 @@ SCRAPE: Final = "2s"
 FOLDER: Final = "/etc/prometheus"
 DATA: Final = "/data"
 AGAIN_S: Final = 0.5
+MOUNTS: Final = "/mounts"
 META: Final = "__meta_kubernetes_pod"
 
 
@@ -106,7 +107,7 @@ async def prometheus(context: Context, monitors: Sequence[Object], rule: Object)
     }
     files = {"prometheus.yaml": yaml.safe_dump(settings), "rules.yaml": yaml.safe_dump(rule["spec"])}
     await context.client.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}, "data": files})
-    await context.client.apply(_pod(context))
+    await context.client.apply(_pod(context, _mounted(monitors)))
     await context.client.until_one(POD, NAME, is_ready, what="Prometheus Ready", timeout_s=START_S)
     yield Prometheus(context, monitors)
     await context.client.delete(POD, NAME)
@@ -119,6 +120,7 @@ def scrape_configs(monitor: Object, namespace: str) -> list[Object]:
             "job_name": f"podMonitor/{namespace}/{monitor['metadata']['name']}/{number}",
             "metrics_path": endpoint["path"],
             "honor_labels": endpoint.get("honorLabels", False),
+            **_secured(endpoint),
             "file_sd_configs": [{"files": [_file(monitor)], "refresh_interval": SCRAPE}],
             "relabel_configs": [
                 {"action": "keep", "source_labels": [f"{META}_container_port_name"], "regex": endpoint["port"]},
@@ -130,6 +132,37 @@ def scrape_configs(monitor: Object, namespace: str) -> list[Object]:
         }
         for number, endpoint in enumerate(monitor["spec"]["podMetricsEndpoints"])
     ]
+
+
+def _secured(endpoint: Object) -> Object:
+    """Return how the members of an endpoint are verified, and the token that they get; nothing for plain HTTP."""
+    if endpoint.get("scheme") != "https":
+        return {}
+    tls, credentials = endpoint["tlsConfig"], endpoint["authorization"]["credentials"]
+    authority = tls["ca"]["configMap"]
+    return {
+        "scheme": "https",
+        "tls_config": {
+            "ca_file": f"{MOUNTS}/{authority['name']}/{authority['key']}",
+            "server_name": tls["serverName"],
+        },
+        "authorization": {
+            "type": endpoint["authorization"]["type"],
+            "credentials_file": f"{MOUNTS}/{credentials['name']}/{credentials['key']}",
+        },
+    }
+
+
+def _mounted(monitors: Sequence[Object]) -> dict[str, Object]:
+    """Return the volumes of what the endpoints refer to, by the folder that each is mounted at."""
+    found: dict[str, Object] = {}
+    for endpoint in (one for monitor in monitors for one in monitor["spec"]["podMetricsEndpoints"]):
+        if endpoint.get("scheme") == "https":
+            authority = endpoint["tlsConfig"]["ca"]["configMap"]["name"]
+            secret = endpoint["authorization"]["credentials"]["name"]
+            found[authority] = {"name": authority, "configMap": {"name": authority}}
+            found[secret] = {"name": secret, "secret": {"secretName": secret}}
+    return found
 
 
 def discovered(found: Object) -> list[Object]:
@@ -168,7 +201,7 @@ def _relabeling(given: Object) -> Object:
     return {names.get(name, name): value for name, value in given.items()}
 
 
-def _pod(context: Context) -> Object:
+def _pod(context: Context, mounted: dict[str, Object]) -> Object:
     main = container(
         NAME,
         context.images.prometheus,
@@ -178,7 +211,8 @@ def _pod(context: Context) -> Object:
         volumeMounts=[
             {"name": "settings", "mountPath": FOLDER, "readOnly": True},
             {"name": "data", "mountPath": DATA},
+            *({"name": name, "mountPath": f"{MOUNTS}/{name}", "readOnly": True} for name in mounted),
         ],
     )
-    volumes = [{"name": "settings", "configMap": {"name": NAME}}, {"name": "data", "emptyDir": {}}]
+    volumes = [{"name": "settings", "configMap": {"name": NAME}}, {"name": "data", "emptyDir": {}}, *mounted.values()]
     return pod(NAME, pod_spec(main, volumes=volumes))

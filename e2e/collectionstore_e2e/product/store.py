@@ -19,6 +19,10 @@ CHANGE_S: Final = 180.0
 """Time limit for a change of every member, on a busy machine."""
 
 
+OPEN: Final = {"unsafe": {"anonymous": ["admin"]}}
+"""spec.access of scenarios that are about something else: who has no credential may do everything."""
+
+
 class Store:
     """A CollectionStoreCluster in a scenario's namespace."""
 
@@ -34,6 +38,7 @@ class Store:
             "image": self._context.images.node,
             "storage": {"size": "64Mi"},
             "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
+            "access": OPEN,
         }
         fields = {**usual, **spec}
         return {
@@ -42,6 +47,10 @@ class Store:
             "metadata": {"name": self.name},
             "spec": {key: value for key, value in fields.items() if value is not None},
         }
+
+    def metadata(self, namespace: str) -> Object:
+        """Return its metadata as the operator reads them, without a uid."""
+        return {"name": self.name, "namespace": namespace}
 
     async def apply(self, **spec: Any) -> None:
         """`kubectl apply` the resource. Raises `CommandRefused` with the API server's message."""

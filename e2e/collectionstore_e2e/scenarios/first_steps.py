@@ -10,7 +10,7 @@ from typing import Final
 
 import yaml
 
-from collectionstore_e2e.clients.pod import clients
+from collectionstore_e2e.clients.pod import clients, of_secret
 from collectionstore_e2e.harness.context import Context
 from collectionstore_e2e.harness.errors import command_refusal
 from collectionstore_e2e.harness.kinds import CERTIFICATE_REQUEST, LEASE, Object
@@ -18,6 +18,7 @@ from collectionstore_e2e.harness.scenario import scenario
 from collectionstore_e2e.product.helm import helm
 from collectionstore_e2e.product.installation import LEASE_NAME, Operator, operator
 from collectionstore_e2e.product.store import READY_S, Store
+from collectionstore_e2e.product.users import User
 from collectionstore_testkit.places import REPOSITORY
 
 EXAMPLE: Final = REPOSITORY / "examples" / "kubernetes" / "small.yaml"
@@ -42,14 +43,17 @@ async def a_first_cluster_is_ready_within_a_minute(context: Context) -> None:
         context.say(f"helm install --wait: {loop.time() - began:.1f} s")
         example = yaml.safe_load(EXAMPLE.read_text())
         store, began = Store(context, example["metadata"]["name"]), loop.time()
-        # The unchanged example, except for the image, which is this checkout's.
+        # The unchanged example, except for the image, which is this checkout's. Its access control is on.
         example["spec"]["image"] = context.images.node
         await context.kubectl("apply", "--filename=-", stdin=yaml.safe_dump(example))
         await store.until_settled(3, timeout_s=FIRST_READY_S)
         context.say(f"Ready {loop.time() - began:.1f} s after kubectl apply")
         for line in (await context.kubectl("get", "csc")).splitlines():
             context.say(line)
-        async with clients(context, store.name) as load:
+        user = User(context, "first", cluster=store.name)
+        await user.apply(roles=["writer"])
+        await user.until_ready()
+        async with clients(context, store.name, token=of_secret(user.secret)) as load:
             await load.working(writes=100)
 
 
@@ -59,7 +63,10 @@ async def a_cluster_chart_passes_helm_test(context: Context) -> None:
     async with operator(context):
         await helm(context)("install", "demo", str(CLUSTER_CHART), f"--set=image={context.images.node}")
         await Store(context).until_settled(3, timeout_s=READY_S)
-        async with clients(context) as load:
+        user = User(context, "load")
+        await user.apply(roles=["writer"])
+        await user.until_ready()
+        async with clients(context, token=of_secret(user.secret)) as load:
             context.say((await helm(context)("test", "demo", "--logs")).splitlines()[-1])
             await load.working()
 

@@ -9,7 +9,7 @@ from collectionstore_e2e.harness.context import Context
 from collectionstore_e2e.harness.kinds import Object
 from collectionstore_e2e.harness.scenario import scenario
 from collectionstore_e2e.product.installation import operator
-from collectionstore_e2e.product.store import READY_S, Store, container_images
+from collectionstore_e2e.product.store import READY_S, Store, condition_text, container_images
 from collectionstore_e2e.scenarios.rollouts import HAND_OVER_S
 from collectionstore_testkit.tools import older_version
 
@@ -21,7 +21,8 @@ async def an_older_version_is_upgraded(context: Context) -> None:
     chart = older_version.check_out().path / "charts" / "collectionstore-operator"
     async with operator(context, image=context.images.operator_older, chart=chart) as product:
         store = Store(context)
-        await store.apply(image=older)
+        # Without spec.access, which the older operator would refuse: the cluster stays open, and says so.
+        await store.apply(image=older, access=None)
         await store.until_settled(3, timeout_s=READY_S)
         members, pods = await store.members(), _uids(await store.pods())
         async with clients(context) as load:
@@ -36,12 +37,17 @@ async def an_older_version_is_upgraded(context: Context) -> None:
             # Not back again: the feature level is raised as soon as all are upgraded, and the older version refuses it.
             for image in (today,):
                 began = load.now
-                await store.apply(image=image)
+                await store.apply(image=image, access=None)
                 await store.until_settled(3)
                 await load.say_pauses(f"nodes to {image.rpartition(':')[2]}", began, longest_s=HAND_OVER_S)
                 assert container_images(await store.pods()) == {image}
                 assert await store.members() == members, "a member was replaced"
                 await load.working(writes=100)
+            found = await store.until(
+                lambda one: "NotChosen" in condition_text(one, "AccessConfigured"),
+                what="an open cluster that says so",
+            )
+            assert "Permissive" not in str(found["spec"].get("access")), found["spec"]
         totals = load.recorded.totals
         assert (totals.failed, totals.unknown) == (0, 0), totals
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from collectionstore.cli.exit_codes import ExitCode
 from collectionstore.cli.terminal import Progress, console
-from collectionstore_local.commands import backup_tables, lifecycle, member_rows, status_tables
+from collectionstore_local.commands import access_notice, backup_tables, lifecycle, member_rows, status_tables
 from collectionstore_local.commands.log_reader import Line
 from collectionstore_local.commands.readiness import refresh
 from collectionstore_local.errors import LocalError
@@ -30,8 +30,6 @@ from collectionstore_local.state.event_journal import recent_events
 from collectionstore_local.state.published_status import read_observed, read_status
 from collectionstore_local.state.run_state import RunState, read_run_state
 from collectionstore_operator.model.observed import Observed
-from collectionstore_operator.resource import schema
-from collectionstore_operator.resource.access_control import Access
 from collectionstore_operator.resource.backups.names import BACKUP_KIND, SCHEDULE_KIND
 from collectionstore_operator.status.published import AuthorityStatus, Status
 
@@ -89,22 +87,6 @@ def watch_until_rotated(directory: ClusterDirectory, before: AuthorityStatus, ti
     click.echo(f"Clients verify members by {directory.authority / 'ca.crt'}")
 
 
-def _print_access(directory: ClusterDirectory) -> None:
-    """Print who may use the cluster, and the line that changes it."""
-    resource = read_json(directory.resource) or {}
-    spec = resource.get("spec") if isinstance(resource, dict) else None
-    given = spec.get("access") if isinstance(spec, dict) else None
-    access, _ = schema.convert(given, Access, "spec.access") if given is not None else (None, [])
-    mode = access.effective_mode if access is not None else "Disabled"
-    roles = ", ".join(access.anonymous) if access is not None and mode == "Enforced" else ""
-    if mode == "Enforced":
-        anonymous = f"without a credential: {roles} (unsafe)" if roles else "nothing without a credential"
-        click.echo(f"\nAccess: enforced; {anonymous}. The operator's own token: {directory.admin_token}")
-        return
-    click.echo(f"\nAccess: {mode.lower()}: every program of this machine may do everything (loopback only).")
-    click.echo("  To enforce rights, add to spec, and csctl local apply:  access: {mode: Enforced}")
-
-
 def print_endpoints(directory: ClusterDirectory) -> None:
     """Print the client endpoints of the members, and commands to try."""
     current = read_status(directory)
@@ -114,9 +96,10 @@ def print_endpoints(directory: ClusterDirectory) -> None:
     click.echo("\nEndpoints:")
     for member in members:
         click.echo(f"  {member.name}  {member.address}")
-    _print_access(directory)
+    click.echo("\n" + access_notice.text(directory))
     first, last = members[0].address, members[-1].address
     curl = f"curl --cacert {directory.authority / 'ca.crt'}" if first.startswith("https") else "curl"
+    curl += access_notice.curl_option(directory)
     click.echo("\nTry:")
     click.echo(f"  {curl} -X PUT {first}/api/v1/kv/greetings/hello --data-binary 'Hello, world'")
     click.echo(f"  {curl} {last}/api/v1/kv/greetings/hello")

@@ -55,7 +55,7 @@ async def change(
     if level is not None:
         body = {"level": level} if seconds is None else {"level": level, "seconds": seconds}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=RESPONSE_TIMEOUT_S)) as session:
-        proof = admin_token.headers(directory)
+        proof = admin_token.headers(directory) if tls is None else {}
         requests = (_request(session, name, _url(desired, name), tls, proof, body) for name in members)
         return dict(zip(members, await asyncio.gather(*requests), strict=True))
 

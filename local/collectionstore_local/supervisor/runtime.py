@@ -28,6 +28,7 @@ from collectionstore_local.state.operator_state import OperatorState, OperatorSt
 from collectionstore_operator import faults
 from collectionstore_operator.errors import ActionRefused, InvariantViolated
 from collectionstore_operator.manifests import restoring
+from collectionstore_operator.manifests.audit_environment import audit_place
 from collectionstore_operator.manifests.node_environment import (
     PREFIX,
     MemberPlacement,
@@ -418,6 +419,7 @@ class LocalRuntime:
                 **before,
                 **placement_settings(placement),
                 **workload.settings,
+                **audit_place(workload.settings, placement.data_dir),
                 **recovery_settings(recoveries.instruction(facts.recovery)),
                 # Until the cluster has its configuration: nothing of a new one is open before.
                 **access_settings(desired.spec.access.effective_mode if desired.spec.access is not None else ""),

@@ -9,12 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from collectionstore_node.audit.events import CONTENT_MAX, OVERHEAD_BYTES, TEXT_BYTES, TEXT_MAX, Event
+from collectionstore_node.audit.events import (
+    CONTENT_MAX,
+    NAME_BYTES,
+    OVERHEAD_BYTES,
+    TEXT_BYTES,
+    TEXT_MAX,
+    TOUCHED_MAX,
+    Event,
+)
 from collectionstore_node.audit.feeder import Feeder
 from collectionstore_node.audit.rules import REFUSED, Rules
 from collectionstore_node.audit.settings import Blocking
 
-RESERVED_BYTES: Final = OVERHEAD_BYTES + 2 * TEXT_BYTES * (TEXT_MAX + 1)
+RESERVED_BYTES: Final = OVERHEAD_BYTES + 3 * TEXT_BYTES * (TEXT_MAX + 1) + NAME_BYTES * TOUCHED_MAX
 """Of a queue, for the record of a request that has begun: the most that `size_of` may say of one."""
 CONTENT_BYTES: Final = TEXT_BYTES * (CONTENT_MAX + 1)
 """The same for its content, if that is recorded."""
@@ -31,9 +39,12 @@ class Taken(NamedTuple):
     content: bool
     reserved: int
     """Bytes of every queue that are kept for its record."""
+    never: bool = False
+    """Whether it is not recorded either if it is refused for credentials or rights."""
 
 
 UNRECORDED: Final = Taken(record=False, content=False, reserved=0)
+_NEVER: Final = UNRECORDED._replace(never=True)
 
 
 class SinkState(NamedTuple):
@@ -67,12 +78,17 @@ class Auditor:
         self.refused = 0
         """Requests that were refused because of a sink."""
 
-    def begin(self, user: str, verb: str, resource: str) -> Taken:
-        """Decide how a request is recorded. Raises `Unavailable`: it must not begin. Call `end` otherwise."""
+    def begin(self, user: str, verb: str, resource: str, *, may_refuse: bool = True) -> Taken:
+        """Decide how a request is recorded. Raises `Unavailable`: it must not begin. Call `release` otherwise.
+
+        What must not be refused is recorded if there is room then.
+        """
         decision = self._rules.decide(user, verb, resource)
-        if decision.take < 1.0 and (decision.take <= 0.0 or self._random() >= decision.take):
+        if decision.take <= 0.0:
+            return _NEVER
+        if decision.take < 1.0 and self._random() >= decision.take:
             return UNRECORDED
-        if self._blocking == "Never":
+        if self._blocking == "Never" or not may_refuse:
             return Taken(record=True, content=decision.content, reserved=0)
         size = RESERVED_BYTES + (CONTENT_BYTES if decision.content else 0)
         for feeder in self._feeders:
@@ -86,7 +102,7 @@ class Auditor:
 
     def wants(self, taken: Taken, status: int) -> bool:
         """Return whether a request that has ended is recorded. If not, only `release` it."""
-        return taken.record or status in REFUSED
+        return taken.record or (status in REFUSED and not taken.never)
 
     def wants_refused(self, user: str, verb: str, resource: str) -> bool:
         """The same of a request that was refused before it began: for its credentials, or its rights."""

@@ -14,6 +14,10 @@ CONTENT_MAX: Final = 4_096
 """Characters of content; what is longer is cut."""
 TEXT_BYTES: Final = 4
 """What a character of a text may take in memory."""
+TOUCHED_MAX: Final = 17
+"""Names of collections and buckets in a record."""
+NAME_BYTES: Final = 128
+"""What one of them takes."""
 OVERHEAD_BYTES: Final = 768
 """What a record takes besides the texts of its client, at most about."""
 
@@ -40,6 +44,8 @@ class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The collection or bucket; empty for the cluster."""
     id: str = ""
     """ID of the document, or the key, where the request names one."""
+    touched: tuple[str, ...] = ()
+    """Of a transaction: the collections and buckets that it names, as `collection:NAME` and `bucket:NAME`."""
     outcome: str
     """`ok`, or of a refused request `not_applied`, `applied` or `unknown`, as its problem says."""
     status: int
@@ -84,7 +90,8 @@ def size_of(entry: Entry) -> int:
     """Return how many bytes of memory an entry takes, about."""
     if isinstance(entry, Dropped):
         return OVERHEAD_BYTES
-    return OVERHEAD_BYTES + TEXT_BYTES * (len(entry.content) + len(entry.id) + len(entry.user))
+    texts = len(entry.content) + len(entry.id) + len(entry.user) + len(entry.resource)
+    return OVERHEAD_BYTES + TEXT_BYTES * texts + NAME_BYTES * len(entry.touched)
 
 
 def shown_time(at_ms: int) -> str:

@@ -185,6 +185,8 @@ class Feeder:
                 await self.sink.send(batch)
             except SinkFailed as error:
                 self._fail(str(error))
+            except Exception as error:  # a bug of a sink: a member must not end for it, and it is told as any failure
+                self._fail(f"unexpected {type(error).__name__}")
             else:
                 break
             finally:

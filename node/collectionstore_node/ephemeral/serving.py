@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
+import structlog
 from aiohttp import web
 
 from collectionstore_node.api import make_client_server
@@ -46,6 +48,7 @@ class EphemeralStore:
 async def serve_ephemeral() -> AsyncIterator[EphemeralStore]:
     """Serve an empty store in memory for the time of the block."""
     async with AsyncExitStack() as stack:
+        stack.enter_context(_quiet())
         loop = asyncio.get_running_loop()
         replica = EphemeralReplica()
         metrics = member_metrics(enabled=False)
@@ -73,3 +76,16 @@ async def serve_ephemeral() -> AsyncIterator[EphemeralStore]:
         for name, work in (("expiry", expirer.run()), ("indexes", builder.run())):
             stack.push_async_callback(cancel_and_wait, asyncio.create_task(work, name=name))
         yield EphemeralStore(replica, expirer)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Log errors only, unless the program has configured its logs: what is tested is not the store."""
+    if structlog.is_configured():
+        yield
+        return
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    try:
+        yield
+    finally:
+        structlog.reset_defaults()

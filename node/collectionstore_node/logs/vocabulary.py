@@ -43,7 +43,6 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     LogEvent("descriptors.exhausted", ("error",), "No file could be opened and the process exits: the limit of open files is too low, the disk is healthy.", ("reason",)),
     # The audit log
     LogEvent("audit.started", ("info",), "The member keeps an audit log, with these sinks; `blocking` says when requests are refused for it.", ("sinks", "blocking")),
-    LogEvent("audit.refused", ("error",), "A sink of the audit log cannot be set up, and the member does not start.", ("reason",)),
     LogEvent("audit.anchored", ("info",), "Where the chain of a sink stands: an anchor, for `csctl audit verify --anchor SEQUENCE:HASH`.", ("sink", "chain", "sequence", "hash")),
     LogEvent("audit.sink_failed", ("error",), "A sink of the audit log takes no records; they are queued, and it is tried again.", ("sink", "reason")),
     LogEvent("audit.sink_recovered", ("info",), "It takes records again; `queued` are left, and `dropped` were lost since the start.", ("sink", "queued", "dropped")),

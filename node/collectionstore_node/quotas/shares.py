@@ -1,4 +1,4 @@
-"""`Shares`: fair shares of what a member does at a time, while it is under pressure. Pure, with the clock handed in.
+"""`Shares`: fair shares of what a member does at a time, while it is under pressure. Pure, with the time handed in.
 
 Without it, who sends most gets most: places are given to whoever asks first. While more than `PRESSED` of the places
 are taken, each user has an equal share of all of them, and a request beyond it is refused; below that nothing is
@@ -34,20 +34,21 @@ class _Use:
 class Shares:
     """The places that the users of a member have taken. Belongs to one event loop; O(1) but for `_forget`."""
 
-    __slots__ = ("_clock", "_forgot", "_total", "_users", "inflight", "refused")
+    __slots__ = ("_forgot", "_total", "_users", "inflight", "refused")
 
-    def __init__(self, total: Callable[[], int], clock: Callable[[], float]) -> None:
-        """`total` returns how many places there are now; `clock` is monotonic, in seconds."""
+    def __init__(self, total: Callable[[], int]) -> None:
+        """`total` returns how many places there are now."""
         self._total = total
-        self._clock = clock
         self._users: dict[str, _Use] = {}
-        self._forgot = clock()
+        self._forgot = float("-inf")
         self.inflight = 0
         self.refused = 0
 
-    def enter(self, user: str) -> bool:
-        """Take a place and return True, or return False: the user has its share. Call `leave` otherwise."""
-        now = self._clock()
+    def enter(self, user: str, now: float) -> bool:
+        """Take a place and return True, or return False: the user has its share. Call `leave` otherwise.
+
+        `now` is the time of a monotonic clock, in seconds.
+        """
         if now - self._forgot >= ASKED_S:
             self._forget(now)
         use = self._users.get(user)

@@ -23,7 +23,7 @@ another.
     01 meta           "membership"                       membership record
     01 meta           "history"                          segments of the history
     01 meta           "token"                            key of the cursors and tokens that members sign
-    01 meta           "access"                           access configuration, numbers of users, roles and tokens
+    01 meta           "rights"                           access configuration, numbers of users, roles and tokens
     02 catalog        collection name                    collection ID
     03 documents      collection ID, document ID         stored record
     04 raw values     bucket (escaped), key              stored record

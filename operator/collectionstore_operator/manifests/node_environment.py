@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from collectionstore_operator.manifests.audit_environment import audit_place, audit_settings
 from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.compute import DEFAULT_RESOURCES
 from collectionstore_operator.resource.desired import Desired, Diagnostics, PodTemplate, Resources, Spread
@@ -52,6 +53,7 @@ def spec_settings(desired: Desired) -> dict[str, str]:
         **_key_service(spec.storage.encryption),
         **_certificate_names(desired),
         **_of_group(desired),
+        **audit_settings(spec.audit),
         f"{PREFIX}CLIENT_TLS": spec.tls.client,
         f"{PREFIX}HEARTBEAT_MS": str(timings.heartbeat_ms),
         f"{PREFIX}ELECTION_MIN_MS": str(timings.election_min_ms),
@@ -133,7 +135,8 @@ def placement_settings(placement: MemberPlacement) -> dict[str, str]:
 
 def node_settings(desired: Desired, placement: MemberPlacement) -> dict[str, str]:
     """Return all variables of a node."""
-    return {**placement_settings(placement), **spec_settings(desired)}
+    settings = spec_settings(desired)
+    return {**placement_settings(placement), **audit_place(settings, placement.data_dir), **settings}
 
 
 def _used(part: dict[str, Any]) -> dict[str, Any]:

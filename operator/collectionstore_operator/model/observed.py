@@ -121,6 +121,20 @@ class NodeTls(msgspec.Struct, frozen=True, kw_only=True):
         return (self.peers,) if self.clients is None else (self.peers, self.clients)
 
 
+class AuditSink(msgspec.Struct, frozen=True, kw_only=True):
+    """A sink of the audit log of a node."""
+
+    name: str = ""
+    failing: str = ""
+    """Why it takes no records; empty if it does."""
+
+
+class NodeAudit(msgspec.Struct, frozen=True, kw_only=True):
+    """The audit log of a node."""
+
+    sinks: tuple[AuditSink, ...] = ()
+
+
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The response of `GET /status` of a node. Unknown fields are ignored: nodes may be newer than the operator."""
 
@@ -162,6 +176,8 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Above which it refuses stale reads; None on voters and from older versions."""
     tls: NodeTls | None = None
     """None from a version that does not report it."""
+    audit: NodeAudit | None = None
+    """None where no audit log is kept, and from older versions."""
 
     @property
     def has_history(self) -> bool:

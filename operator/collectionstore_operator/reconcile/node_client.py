@@ -127,7 +127,7 @@ class NodeClient:
         self._tls = tls
 
     def authorize(self, token: str) -> None:
-        """Send this token with every request: nodes without client TLS know the operator by it."""
+        """Send this token where there is no client TLS; elsewhere nodes know the operator by its certificate."""
         self._token = token
 
     def locate(self, addresses: Mapping[str, str]) -> None:
@@ -196,7 +196,7 @@ class NodeClient:
         if self._session is None:
             raise RuntimeError("NodeClient is used outside its async with block")
         headers = {"Content-Type": "application/json"} if body is not None else {}
-        if self._token:
+        if self._token and url.startswith("http://"):
             headers["Authorization"] = f"Bearer {self._token}"
         span = active.get()
         if span is not None:

@@ -234,7 +234,7 @@ class UnsafeAccess(Part, frozen=True):
         Annotated[
             Roles,
             Meta(
-                description="anonymous are the roles of every request without a credential: with admin, whoever "
+                description="anonymous are the roles of every request without a credential: with admin, all that "
                 "reaches the port owns the data. If absent, such requests are refused."
             ),
         ]

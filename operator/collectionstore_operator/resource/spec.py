@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, field
 
 from collectionstore_operator.resource.access_control import Access
+from collectionstore_operator.resource.auditing import Audit
 from collectionstore_operator.resource.bootstrap import Beginning, Source
 from collectionstore_operator.resource.compute import DEFAULT_RESOURCES, Resources
 from collectionstore_operator.resource.deletion import Deletion
@@ -243,6 +244,16 @@ class Spec(Part, frozen=True):
         Diagnostics,
         Meta(description="diagnostics configures logging and profiling. A change restarts the members, one at a time."),
     ] = Diagnostics()
+    audit: (
+        Annotated[
+            Audit,
+            Meta(
+                description="audit configures the audit log of each member. A change restarts the members, one at a "
+                "time. If absent, none is kept."
+            ),
+        ]
+        | None
+    ) = None
     paused: Annotated[
         bool,
         Meta(

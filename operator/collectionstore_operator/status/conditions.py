@@ -35,6 +35,7 @@ from collectionstore_operator.resource import labels
 from collectionstore_operator.resource.bootstrap import SnapshotRestore, Source
 from collectionstore_operator.status import domains, fenced, hibernated, owned_objects, safeguards
 from collectionstore_operator.status.ailments import Ailment, ailments, described
+from collectionstore_operator.status.audit_condition import AUDIT_LOG_WORKS, audit_log_works
 from collectionstore_operator.status.condition_state import ConditionState
 from collectionstore_operator.status.final_backup import FINAL_BACKUP, final_backup
 from collectionstore_operator.status.history import History, electing
@@ -298,6 +299,8 @@ def evaluate(assessment: Assessment, plan: Plan, history: History) -> dict[str, 
     }
     if (fences := fenced.members_fenced(assessment, plan)) is not None:
         states[fenced.MEMBERS_FENCED] = fences
+    if (audited := audit_log_works(assessment)) is not None:
+        states[AUDIT_LOG_WORKS] = audited
     if (last := final_backup(assessment, plan)) is not None:
         states[FINAL_BACKUP] = last
     states = hibernated.with_hibernation(states, assessment, plan)
@@ -330,7 +333,7 @@ TYPES: Final = (
 )
 """All conditions by type, in the order of the status."""
 
-OCCASIONAL: Final = (hibernated.HIBERNATED, fenced.MEMBERS_FENCED, FINAL_BACKUP)
+OCCASIONAL: Final = (hibernated.HIBERNATED, fenced.MEMBERS_FENCED, FINAL_BACKUP, AUDIT_LOG_WORKS)
 """Conditions of clusters that they apply to: absent from the status of all others."""
 
 GOOD_WHEN_FALSE: Final = frozenset(

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Final, TypeAlias
 
 import aiohttp
@@ -93,10 +94,16 @@ Line: TypeAlias = Started | Unreached | Done | Totals | Broken | Ended | Untrust
 class Clients:
     """All clients of one cluster, one watch of them after the other."""
 
-    def __init__(self, url: str, trust: str | None, *, seed: int, clients: int, rate: float) -> None:
-        """`rate` is in operations a second, by all clients together, when answers take no time."""
+    def __init__(
+        self, url: str, trust: str | None, *, seed: int, clients: int, rate: float, token: str | None = None
+    ) -> None:
+        """`rate` is in operations a second, by all clients together, when answers take no time.
+
+        `token` is a file with a bearer token, read for every request: it may be rotated at any time.
+        """
         self._url = url
         self._trust = trust
+        self._token = None if token is None else Path(token)
         self._tls = ssl.create_default_context(cafile=trust) if trust else None
         self._random = random.Random(f"clients {seed}")
         self._settings = WorkloadSettings(
@@ -178,7 +185,15 @@ class Clients:
         return watch
 
     def _session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or True))
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._tls or True)
+        return aiohttp.ClientSession(connector=connector, middlewares=(self._authorize,))
+
+    async def _authorize(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        if self._token is not None:
+            request.headers["Authorization"] = f"Bearer {self._token.read_text().strip()}"
+        return await handler(request)
 
     async def _print_all(self) -> None:
         while True:
@@ -225,7 +240,14 @@ def _print(line: Line) -> None:
 
 
 async def _run(options: argparse.Namespace) -> None:
-    clients = Clients(options.url, options.trust, seed=options.seed, clients=options.clients, rate=options.rate)
+    clients = Clients(
+        options.url,
+        options.trust,
+        seed=options.seed,
+        clients=options.clients,
+        rate=options.rate,
+        token=options.token,
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, clients.over.set)
     await clients.run()
@@ -236,6 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="clients", description=__doc__)
     parser.add_argument("url", help="base URL of the Service")
     parser.add_argument("--trust", help="file with the authority that must have signed its certificate")
+    parser.add_argument("--token", help="file with a bearer token, read for every request")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--rate", type=float, default=40.0, help="operations a second")

@@ -152,7 +152,7 @@ async def test_cursors_misused(people: AsyncCollection[Document]) -> None:
         await cursor.next_found()
     for wrong in ({"limit": -1}, {"skip": 10_001}, {"batch_size": 0}, {"limit": True}):
         with pytest.raises(InvalidArgument):
-            people.find(**wrong)  # type: ignore[arg-type]
+            people.find(**wrong)
     with pytest.raises(InvalidArgument):
         people.find(["not", "a", "filter"])  # type: ignore[arg-type]
     with pytest.raises(BadRequest, match="/filter"):

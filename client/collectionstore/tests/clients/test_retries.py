@@ -12,6 +12,7 @@ from aiohttp import web
 from collectionstore import AsyncClient, CallEvent
 from collectionstore.errors import (
     ClientClosed,
+    CollectionStoreError,
     ConnectionFailure,
     DeadlineExceeded,
     IncompatibleServer,
@@ -161,6 +162,24 @@ async def test_more_operations_than_credit_wait_for_it() -> None:
         assert max(server.messages) <= 4
 
 
+async def test_a_backlog_is_no_fault_of_the_member() -> None:
+    async with (
+        FakeServer(lambda one: None) as server,
+        AsyncClient(server.url, connections=1, timeout="300ms", attempt_timeout="100ms", retries="off") as client,
+    ):
+        server.hello["limits"] = {**server.hello["limits"], "operations": 1}
+        first = asyncio.create_task(client.collection("c").put("a", {}, timeout="5s"))
+        await server.arrived.wait()
+        with pytest.raises(CollectionStoreError, match="too many operations") as caught:
+            await client.collection("c").put("b", {})
+        assert caught.value.outcome == "not_applied"
+        (member,) = client._runtime._parts.members.known()  # type: ignore[union-attr]
+        assert member.load.healthy(asyncio.get_running_loop().time())
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        assert len(server.operations) == 1
+
+
 async def test_a_draining_member_has_not_executed_what_is_behind_its_count() -> None:
     def script(operation: dict[str, Any]) -> Any:
         # It accepted what came before this one, and closes.
@@ -205,6 +224,48 @@ async def test_what_is_no_collection_store_is_a_clear_error() -> None:
         async with AsyncClient(server.url) as client:
             with pytest.raises(NotFound, match="not one of a Collection Store"):
                 await client.collection("c").get("a")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        web.Response(status=302, headers={"Location": "/login"}),
+        web.Response(status=200, text="<html>Sign in</html>", content_type="text/html"),
+    ],
+)
+async def test_a_page_of_a_proxy_does_not_pass_for_a_write(answer: web.Response) -> None:
+    async with FakeServer() as server:
+        server.refuse_streams = 404
+        server.on_request = lambda request, body: answer
+        async with AsyncClient(server.url) as client:
+            with pytest.raises(IncompatibleServer, match="proxy"):
+                await client.collection("c").put("a", {})
+            server.on_request = lambda request, body: web.Response(status=404, text="nothing here")
+            with pytest.raises(NotFound):
+                await client.bucket("b").get("a")
+
+
+async def test_credentials_do_not_go_where_a_member_says_without_tls() -> None:
+    async with FakeServer() as server:
+        server.members = [{"node_id": "a1", "name": "x-0", "http_address": "http://203.0.113.9:7400"}]
+        async with AsyncClient(server.url, token="t", timeout="2s") as client:
+            await client.collection("c").put("a", {})
+            await client._runtime.refresh()
+            known = client._runtime._parts.members.known()  # type: ignore[union-attr]
+            assert [one.url for one in known] == [server.url]
+
+
+async def test_members_are_found_and_the_leader_is_asked_to_write() -> None:
+    async with FakeServer() as seed, FakeServer() as leader:
+        addresses = {"b2": seed.url, "a1": leader.url}
+        seed.members = leader.members = [
+            {"node_id": name, "name": name, "http_address": url, "role": "Voter"} for name, url in addresses.items()
+        ]
+        async with AsyncClient(seed.url) as client:
+            await client._runtime.refresh()
+            for n in range(10):
+                await client.collection("c").put(f"{n}", {})
+        assert (len(seed.operations), len(leader.operations)) == (0, 10)
 
 
 async def test_a_refused_token_is_asked_for_again_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from collectionstore import AsyncClient, ChangeEvent
-from collectionstore.errors import ClientClosed, HistoryLost, ImageNotKept, InvalidArgument, QueryFailed
+from collectionstore.errors import ClientClosed, HistoryLost, ImageNotKept, InvalidArgument, QueryFailed, Unauthorized
 from collectionstore.testing import memory_store
 from collectionstore.tests.fake_server import FakeServer, applied, problem
 
@@ -279,3 +280,30 @@ async def test_a_document_that_is_not_kept_is_an_error_that_says_so() -> None:
         with pytest.raises(ImageNotKept) as caught:
             await client.collection("c").find_one_and_update({"n": 1}, {"$inc": {"n": 1}})
         assert (caught.value.outcome, caught.value.revision) == ("applied", 5)
+
+
+async def test_an_export_that_was_cut_goes_on_in_the_same_state() -> None:
+    lines = [b'{"_id":"a","_revision":1}\n', b'{"_id":"b","_revision":1}\n']
+
+    def export(request: web.Request, body: bytes) -> web.StreamResponse:
+        after = msgspec.json.decode(body).get("after")
+        digest = hashlib.sha256(lines[1] if after else b"").hexdigest()
+        trailer = b'{"_trailer":{"count":1,"sha256":"' + digest.encode() + b'","revision":9}}\n'
+        # The first part ends behind a line, without its trailer.
+        text = lines[1] + trailer if after else lines[0]
+        return web.Response(body=text, headers={"X-Revision": "9"}, content_type="application/x-ndjson")
+
+    async with FakeServer() as server, AsyncClient(server.url, discovery="off") as client:
+        server.on_request = export
+        found = [one async for one in client.collection("c").export_lines()]
+        assert [one + b"\n" for one in found] == lines
+        assert [path.partition("?")[2] for _, path in server.requests] == ["", "at_revision=9"]
+
+
+async def test_credentials_that_are_revoked_end_a_watch() -> None:
+    async with FakeServer(began) as server, AsyncClient(server.url, discovery="off", token="t") as client:  # noqa: SIM117
+        async with client.collection("c").watch() as watch:
+            server.refuse_streams = 401
+            await server.cut()
+            with pytest.raises(Unauthorized):
+                await take(watch, 1)

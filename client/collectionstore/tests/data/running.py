@@ -52,7 +52,7 @@ class Csctl:
         """Run a command, however it ends. Nothing it does may be a traceback."""
         result = CliRunner().invoke(main, list(words), input=stdin, env={**self.environment, **(env or {})})
         assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
-        assert "Traceback" not in result.output
+        assert "Traceback" not in result.output, result.output
         return Outcome(result.exit_code, result.stdout, result.stderr)
 
     def ok(self, *words: str, stdin: str | bytes | None = None) -> Outcome:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from collectionstore.data import exporting, importing, porting_state
+from collectionstore.data import exporting, import_run, porting_state
 from collectionstore.data.porting_state import ExportState, ImportState
 from collectionstore.errors import ConnectionFailure
 from collectionstore.runtime.lines import LineFeed
@@ -94,7 +94,7 @@ class Cuts:
             return await real(feed)
 
         monkeypatch.setattr(LineFeed, "next", cut)
-        monkeypatch.setattr(importing, "PAUSE_S", 0.0)
+        monkeypatch.setattr(import_run, "PAUSE_S", 0.0)
         monkeypatch.setattr(exporting, "PAUSE_S", 0.0)
 
 
@@ -114,7 +114,7 @@ def test_an_import_that_was_interrupted_goes_on_under_its_key(
     csctl.ok("collection", "create", "later")
     file = tmp_path / "in.ndjson"
     file.write_text(lines(500))
-    monkeypatch.setattr(importing, "TRIES_MAX", 0)
+    monkeypatch.setattr(import_run, "TRIES_MAX", 0)
     cuts = Cuts(monkeypatch, count=1, lines=0)
     first = csctl("import", "later", str(file))
     assert (first.code, "The same command goes on there" in first.err) == (14, True)
@@ -138,7 +138,7 @@ def test_an_import_that_was_interrupted_behind_some_lines_skips_them(
     csctl.ok("collection", "create", "behind")
     file = tmp_path / "in.ndjson"
     file.write_text(lines(500))
-    monkeypatch.setattr(importing, "TRIES_MAX", 0)
+    monkeypatch.setattr(import_run, "TRIES_MAX", 0)
     Cuts(monkeypatch, count=1, lines=0)
     assert csctl("import", "behind", str(file)).code == 14
     (path,) = states(csctl)
@@ -156,7 +156,7 @@ def test_an_import_of_a_file_that_was_changed_is_refused(
     csctl.ok("collection", "create", "changed")
     file = tmp_path / "in.ndjson"
     file.write_text(lines(10))
-    monkeypatch.setattr(importing, "TRIES_MAX", 0)
+    monkeypatch.setattr(import_run, "TRIES_MAX", 0)
     Cuts(monkeypatch, count=1, lines=0)
     assert csctl("import", "changed", str(file)).code == 14
     file.write_text(lines(11))
@@ -213,7 +213,9 @@ def test_a_damaged_export_is_refused(csctl: Csctl, books: str, tmp_path: Path, m
 
 
 @pytest.mark.parametrize(
-    "content", [b"nonsense", gzip.compress(b'{"_id":"z"}\n' * 5)[:-6], gzip.compress(b"x" * 10)[:12] + b"\xff" * 20]
+    "content",
+    [b"nonsense", gzip.compress(b'{"_id":"z"}\n' * 5)[:-6], gzip.compress(b"x" * 10)[:12] + b"\xff" * 20],
+    ids=["nonsense", "cut", "overwritten"],
 )
 def test_a_damaged_gzip_file_is_told(csctl: Csctl, books: str, tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "x.ndjson.gz"

@@ -145,6 +145,34 @@ def test_credentials_are_in_no_output(csctl: Csctl, words: list[str]) -> None:
     assert SECRET not in outcome.out + outcome.err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "find many $'a=\\xff'",
+        "find $'\\xff'",
+        "get many $'\\xff'",
+        "put many x $'a=\\xff'",
+        "put many $'\\xff' a=1",
+        """find many '{"a": "\\ud800"}'""",
+        """put many x '{"_id": "x", "a": "\\ud800"}'""",
+        "count many --context $'\\xff'",
+        "context set $'\\xff' --local",
+        "export many $'/nowhere/\\xff'",
+        "find many \"$(printf 'a=%0100000d' 1)\"",
+        'find many --columns "$(seq -s, 1 5000)"',
+        "aggregate many \"$(printf '[%.0s' $(seq 20000))\"",
+        "put many x @/dev/zero",
+        "import many /dev/zero --dry-run --format csv --nonsense",
+    ],
+)
+def test_odd_and_huge_arguments(many: str, env: dict[str, str], command: str) -> None:
+    done = sh(f"csctl {command}", env)
+    assert done.returncode in (0, 1, 2, 3, 5, 7)
+    assert "unexpected" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr) < 3_000
+
+
 @pytest.mark.parametrize("columns", [60, 100, 160])
 def test_tables_fit_the_terminal(csctl: Csctl, env: dict[str, str], columns: int) -> None:
     csctl.ok("collection", "create", "wide", "--if-absent")

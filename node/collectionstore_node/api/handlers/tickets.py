@@ -46,6 +46,8 @@ async def decided(
     `timeout_s` is what is left of the request's time, if that was not looked at last by the call.
     """
     left_s = call.timeout_s if timeout_s is None else timeout_s
+    if call.account is not None:
+        call.account.action = action
     store, ack = call.api.store, call.options.ack
     if ack is Ack.MAJORITY:
         match action:

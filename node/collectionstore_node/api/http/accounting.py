@@ -20,6 +20,7 @@ from collectionstore_node.access.current import CALLER
 from collectionstore_node.access.verbs import Kind
 from collectionstore_node.api.http.facts import Facts
 from collectionstore_node.api.http.problems import Problem
+from collectionstore_node.api.http.touched import touched
 from collectionstore_node.audit import CONTENT_MAX, REFUSED, UNRECORDED, Auditor, Event, Taken, Unavailable, cut
 from collectionstore_node.errors import Overloaded
 from collectionstore_node.quotas import FREE, Admitted, Limiter, Limits, Refusal, Shares
@@ -27,6 +28,7 @@ from collectionstore_node.quotas import FREE, Admitted, Limiter, Limits, Refusal
 _REVISION: Final = b"X-Revision: "
 _REQUEST_ID: Final = b"X-Request-Id: "
 _TRACE_DIGITS: Final = 32
+UNAUTHENTICATED: Final = 401
 
 
 class _Refused(msgspec.Struct):
@@ -50,11 +52,23 @@ class Target(NamedTuple):
 class Account:
     """A request that was let in, until it is told."""
 
-    __slots__ = ("admitted", "began", "caller", "content", "facts", "shares", "stream", "taken", "target", "user")
+    __slots__ = (
+        "action",
+        "admitted",
+        "arguments",
+        "began",
+        "caller",
+        "content",
+        "facts",
+        "shares",
+        "stream",
+        "taken",
+        "user",
+    )
 
-    def __init__(self, facts: Facts, target: Target, caller: Caller | None, user: str) -> None:
+    def __init__(self, facts: Facts, arguments: Sequence[str], caller: Caller | None, user: str) -> None:
         self.facts = facts
-        self.target = target
+        self.arguments = arguments
         self.caller = caller
         self.user = user
         """Whom limits and shares know: empty for nobody, and for the operator."""
@@ -67,11 +81,29 @@ class Account:
         self.taken: Taken = UNRECORDED
         self.content: bytes | None = None
         """The body, if a rule asks for it."""
+        self.action: object = None
+        """The transaction that it became."""
 
     def keep(self, body: bytes) -> None:
         """Take the body of the request, if a rule asks for it."""
         if self.taken.content:
             self.content = body
+
+
+class Places(NamedTuple):
+    """The shares of users in what a member does at a time."""
+
+    requests: Shares
+    writes: Shares
+    """Those of requests that write, beside the former."""
+    operations: Shares
+    """Of operations of streams, which have places of their own, and of the writes among them."""
+    stream_writes: Shares
+
+    def of(self, facts: Facts, *, write: bool) -> tuple[Shares, ...]:
+        """Return where a request takes a place."""
+        one, two = (self.operations, self.stream_writes) if facts.streamed else (self.requests, self.writes)
+        return (one, two) if write else (one,)
 
 
 class Ended(NamedTuple):
@@ -95,19 +127,21 @@ class Accounting:
         auditor: Auditor | None,
         limiter: Limiter,
         limits: Callable[[], Limits | None],
-        shares: tuple[Shares, Shares],
+        places: Places,
         wall_ms: Callable[[], int],
+        clock: Callable[[], float],
         caller: Callable[[], Caller | None] = CALLER.get,
     ) -> None:
-        """`limits` returns those in force now, None if there are none; `shares` are of requests, and of writes.
+        """`limits` returns those in force now, None if there are none; `caller` who makes the request at hand.
 
-        `caller` returns who makes the request at hand.
+        `clock` is monotonic, in seconds.
         """
         self._auditor = auditor
         self._limiter = limiter
         self._limits = limits
-        self._requests, self._writes = shares
+        self._places = places
         self._wall_ms = wall_ms
+        self._clock = clock
         self._caller = caller
 
     def begin(self, facts: Facts, arguments: Sequence[str], *, write: bool) -> Account | None:
@@ -120,10 +154,10 @@ class Accounting:
         if caller is None and limits is None and auditor is None:
             return None
         user = "" if caller is None or OPERATOR in caller.roles else caller.user
-        target = target_of(facts, arguments)
-        account = Account(facts, target, caller, user)
+        account = Account(facts, arguments, caller, user)
+        resource = "" if auditor is None and limits is None else target_of(facts, arguments).resource
         if limits is not None:
-            collection = target.resource if facts.kind is Kind.COLLECTION else ""
+            collection = resource if facts.kind is Kind.COLLECTION else ""
             admitted = self._limiter.enter(limits, user, collection)
             if isinstance(admitted, Refusal):
                 raise limited(admitted)
@@ -134,7 +168,10 @@ class Accounting:
             if facts.lasting:
                 account.stream = self.open_stream()
             if auditor is not None:
-                account.taken = auditor.begin("" if caller is None else caller.user, facts.verb, target.resource)
+                name = "" if caller is None else caller.user
+                # What mends a cluster is served whatever its audit log does, and so is the operator.
+                free = facts.mending or (caller is not None and not user)
+                account.taken = auditor.begin(name, facts.verb, resource, may_refuse=not free)
         except BaseException as error:
             self._give_back(account)
             if account.stream is not None:
@@ -144,31 +181,41 @@ class Accounting:
             raise
         return account
 
-    def ended(self, account: Account, how: Ended, address: str) -> None:
-        """Tell the answer of a request that was let in, once."""
+    def leave(self, account: Account, size_bytes: int) -> None:
+        """Count a request out that was let in, once; `size_bytes` are those of its body and its answer."""
         self._give_back(account)
-        self._limiter.charge(account.admitted, how.received_bytes + how.sent_bytes)
-        auditor = self._auditor
-        if auditor is None:
-            return
-        auditor.release(account.taken)
-        if auditor.wants(account.taken, how.status):
-            self._record(auditor, account, how, address)
+        if account.admitted is not FREE:
+            self._limiter.charge(account.admitted, size_bytes)
+        if self._auditor is not None:
+            self._auditor.release(account.taken)
+
+    def records(self, account: Account, status: int) -> bool:
+        """Return whether a request that has left is recorded: `record` it then."""
+        return self._auditor is not None and self._auditor.wants(account.taken, status)
+
+    def record(self, account: Account, how: Ended, address: str) -> None:
+        """Record a request."""
+        if self._auditor is not None:
+            self._record(self._auditor, account, how, address)
 
     def cancelled(self, account: Account, address: str) -> None:
         """Tell the end of a request whose client went, or whose node stopped, before there was an answer."""
         if account.stream is not None:
             account.stream()
-        self.ended(account, _CANCELLED, address)
+        self.leave(account, 0)
+        if self.records(account, _CANCELLED.status):
+            self.record(account, _CANCELLED, address)
 
     def refused(self, facts: Facts, arguments: Sequence[str], how: Ended, address: str) -> None:
         """Tell a request that ended before it was let in: it is recorded if credentials or rights were missing."""
-        auditor, caller = self._auditor, self._caller()
+        auditor = self._auditor
         if auditor is None or how.status not in REFUSED:
             return
+        # Without valid credentials nobody is known: what the context holds is of the request before.
+        caller = None if how.status == UNAUTHENTICATED else self._caller()
         user, target = "" if caller is None else caller.user, target_of(facts, arguments)
         if auditor.wants_refused(user, facts.verb, target.resource):
-            self._record(auditor, Account(facts, target, caller, user), how, address)
+            self._record(auditor, Account(facts, arguments, caller, user), how, address)
 
     def charge(self, account: Account) -> Callable[[int], None] | None:
         """Return what charges a request for bytes that it sends behind its answer's head; None if nothing does."""
@@ -188,9 +235,10 @@ class Accounting:
         return lambda: self._limiter.close_stream(user)
 
     def _take_places(self, account: Account, user: str, *, write: bool) -> None:
-        places = (self._requests, self._writes) if write else (self._requests,)
+        places = self._places.of(account.facts, write=write)
+        now = self._clock()
         for at, shares in enumerate(places):
-            if not shares.enter(user):
+            if not shares.enter(user, now):
                 account.shares = places[:at]
                 self._give_back(account)
                 raise Overloaded("your user has its fair share of what this member does at a time")
@@ -202,7 +250,7 @@ class Accounting:
         account.shares = ()
 
     def _record(self, auditor: Auditor, account: Account, how: Ended, address: str) -> None:
-        caller, facts, target = account.caller, account.facts, account.target
+        caller, facts, target = account.caller, account.facts, target_of(account.facts, account.arguments)
         problem = _problem(how.problem) if how.status >= 400 else None
         content = account.content
         auditor.record(
@@ -217,6 +265,7 @@ class Accounting:
                 kind=str(facts.kind),
                 resource=cut(target.resource),
                 id=cut(target.id),
+                touched=tuple(map(cut, touched(account.action))),
                 outcome="ok" if problem is None else problem.outcome or "unknown",
                 status=how.status,
                 code="" if problem is None else problem.code,

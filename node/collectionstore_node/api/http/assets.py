@@ -17,9 +17,6 @@ from multidict import CIMultiDictProxy
 from collectionstore_node.api.http.answers import Answer
 from collectionstore_node.api.http.preconditions import unchanged
 
-FILE_BYTES_MAX: Final = 64 << 10
-"""A larger file would take more than a millisecond or two to compress, on the event loop; tests look after it."""
-
 _TYPES: Final = {
     "html": b"text/html; charset=utf-8",
     "css": b"text/css; charset=utf-8",

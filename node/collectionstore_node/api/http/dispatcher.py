@@ -17,7 +17,7 @@ from collectionstore_node.access.current import CALLER
 from collectionstore_node.access.verbs import Kind, Verb
 from collectionstore_node.api.budgets.clients import Client
 from collectionstore_node.api.budgets.sending import Reader
-from collectionstore_node.api.http.accounting import Account, Ended, request_id_in, revision_in, trace_id_in
+from collectionstore_node.api.http.accounting import Account, Accounting, Ended, request_id_in, revision_in, trace_id_in
 from collectionstore_node.api.http.answers import PIECE_BYTES, Answer, staleness_lines
 from collectionstore_node.api.http.call import ApiContext, Call
 from collectionstore_node.api.http.direct import DirectCall, Place
@@ -180,12 +180,12 @@ class Dispatcher:
                 client = connected
             if (guard := self.guard) is not None:
                 await self._find_caller(guard, request, entry)
-            # BEHIND that: who calls has limits, and is told.
-            if self._accounting is not None and (not entry.probe or entry.facts.verb is Verb.ADMIN):
-                account = self._accounting.begin(entry.facts, arguments, write=entry.write)
             if len(target) > self._api.limits.target_bytes_max:
                 raise target_too_long(self._api.limits)
             options = parse_options(query, entry.parameters, self._api.limits) if query else self._defaults
+            # BEHIND what finds the caller, and BEFORE anything has an effect.
+            if self._accounting is not None and (not entry.probe or entry.facts.verb is Verb.ADMIN):
+                account = self._accounting.begin(entry.facts, arguments, write=entry.write)
             if (options.redirect or entry.leader_only) and not self._store.is_leader:
                 answer = self._redirect(target)
             else:
@@ -379,19 +379,26 @@ class Dispatcher:
         accounting = self._accounting
         if accounting is None or (account is None and (entry.probe or answer.code not in (401, 403))):
             return
+        if account is not None:
+            self._leave_account(accounting, account, answer, received_bytes)
+            if not accounting.records(account, answer.code):
+                return
         how = Ended(
             answer.code,
             revision_in(answer.header_lines),
             answer.content if answer.code >= 400 else b"",
-            request.headers.get(REQUEST_ID) or request_id_in(answer.header_lines),
+            request_id_in(answer.header_lines),
             trace_id or trace_id_in(request.headers),
             received_bytes,
             len(answer.content),
         )
         if account is None:
             accounting.refused(entry.facts, arguments, how, request.remote or "")
-            return
-        accounting.ended(account, how, request.remote or "")
+        else:
+            accounting.record(account, how, request.remote or "")
+
+    def _leave_account(self, accounting: Accounting, account: Account, answer: Answer, received_bytes: int) -> None:
+        accounting.leave(account, received_bytes + len(answer.content))
         if not answer.content:
             answer.charge = accounting.charge(account)
         if account.stream is not None and answer.code >= 400:

@@ -44,6 +44,10 @@ class Facts(NamedTuple):
     """Which argument is the ID of a document, or a key."""
     lasting: bool = False
     """Whether it counts as a stream of its user."""
+    streamed: bool = False
+    """Whether it is an operation of a stream."""
+    mending: bool = False
+    """Whether the cluster is managed by it: it is served although it cannot be audited."""
 
 
 def facts_of(method: str, pattern: str, *, write: bool) -> Facts:
@@ -55,7 +59,8 @@ def facts_of(method: str, pattern: str, *, write: bool) -> Facts:
         kind, named = Kind.BUCKET, True
     id_at = 1 if pattern in (f"{COLLECTION}/documents/{{id}}", f"{BUCKET}/{{key...}}") else None
     verb = _verb(method, pattern, write=write)
-    return Facts(f"{method} {pattern}", verb, kind, named, id_at, lasting=verb is Verb.WATCH)
+    mending = pattern.startswith("/api/v1/cluster")
+    return Facts(f"{method} {pattern}", verb, kind, named, id_at, lasting=verb is Verb.WATCH, mending=mending)
 
 
 def _verb(method: str, pattern: str, *, write: bool) -> Verb:
@@ -88,7 +93,9 @@ def facts_of_operation(name: str, *, write: bool, fields: tuple[str, ...]) -> Fa
     """Return what operations of a stream do, by their name and the fields that they have."""
     verb = _OPERATIONS.get(name, Verb.WRITE if write else Verb.READ)
     if "collection" in fields:
-        return Facts(f"stream {name}", verb, Kind.COLLECTION, named=True, id_at=1 if "id" in fields else None)
+        id_at = 1 if "id" in fields else None
+        return Facts(f"stream {name}", verb, Kind.COLLECTION, named=True, id_at=id_at, streamed=True)
     if "bucket" in fields:
-        return Facts(f"stream {name}", verb, Kind.BUCKET, named=True, id_at=1 if "key" in fields else None)
-    return Facts(f"stream {name}", verb, Kind.CLUSTER, named=False, id_at=None)
+        id_at = 1 if "key" in fields else None
+        return Facts(f"stream {name}", verb, Kind.BUCKET, named=True, id_at=id_at, streamed=True)
+    return Facts(f"stream {name}", verb, Kind.CLUSTER, named=False, id_at=None, streamed=True)

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from collectionstore_node.access.configuration import JwtIssuer, ServiceAccounts
-from collectionstore_node.access.limits import UserLimits
+from collectionstore_node.access.limits import CollectionLimits, UserLimits
 from collectionstore_node.access.roles import Rule
 
 
@@ -44,6 +44,7 @@ class AccessFacts(msgspec.Struct):
     jwt: list[JwtIssuer]
     service_accounts: ServiceAccounts | None
     limits: UserLimits
+    collection_limits: list[CollectionLimits]
     session_s: int
     revoked_certificates: list[str]
     users: int

@@ -41,6 +41,12 @@ def ended(accounting: Accounting, flight: Flight, answer: Answer, address: str) 
     if account is None and answer.status not in (401, 403):
         return
     body = b"" if answer.body is None else bytes(answer.body)
+    sent_bytes = len(body) + len(answer.value or b"")
+    if account is not None:
+        accounting.leave(account, flight.size_bytes + sent_bytes)
+        if not accounting.records(account, answer.status):
+            return
+        account.action = flight.action
     how = Ended(
         answer.status,
         answer.revision,
@@ -48,12 +54,12 @@ def ended(accounting: Accounting, flight: Flight, answer: Answer, address: str) 
         operation.request_id or "",
         trace_id_of(operation.traceparent) if trace is None else trace.trace_id,
         flight.size_bytes,
-        len(body) + len(answer.value or b""),
+        sent_bytes,
     )
     if account is None:
         accounting.refused(FACTS[type(operation)], _arguments(operation), how, address)
     else:
-        accounting.ended(account, how, address)
+        accounting.record(account, how, address)
 
 
 def _arguments(operation: object) -> tuple[str, ...]:

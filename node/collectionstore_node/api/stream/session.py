@@ -331,6 +331,8 @@ class Session:
         log.error("connection.failed", exc_info=error)
         if self._inflight.get(flight.operation.tag) is flight:
             self._leave(flight)
+            if flight.account is not None and self._api.accounting is not None:
+                self._api.accounting.cancelled(flight.account, self.client.network)
         self._abort()
 
     def _leave(self, flight: Flight) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collectionstore_node.access.callers import Caller
 from collectionstore_node.access.limits import CollectionLimits, UserLimits
-from collectionstore_node.api.http.accounting import Accounting
+from collectionstore_node.api.http.accounting import Accounting, Places
 from collectionstore_node.audit import Auditor, Event
 from collectionstore_node.audit.feeder import Feeder
 from collectionstore_node.audit.rules import Rules
@@ -37,9 +37,15 @@ class Accounts:
         )
         self.auditor = auditor
         self.limiter = Limiter(self.time.clock)
-        self.shares = Shares(lambda: places, self.time.clock), Shares(lambda: places, self.time.clock)
+        self.shares = Places(*(Shares(lambda: places) for _ in range(4)))
         self.accounting = Accounting(
-            auditor, self.limiter, self.limits, self.shares, lambda: 1_796_000_000_000, lambda: self.caller
+            auditor,
+            self.limiter,
+            self.limits,
+            self.shares,
+            lambda: 1_796_000_000_000,
+            self.time.clock,
+            lambda: self.caller,
         )
 
     def limits(self) -> Limits | None:

@@ -128,8 +128,9 @@ async def test_a_profile_is_bounded(client: Client, seconds: str) -> None:
 
 async def test_a_profile_is_collapsed_stacks_and_one_at_a_time(serve: Serve) -> None:
     client = await serve(Diagnostics(profiler=Profiler()))
-    first = asyncio.create_task(client.get("/debug/profile?seconds=1"))
-    second = asyncio.create_task(client.get("/debug/profile?seconds=1"))
+    # Long enough for the second one to arrive meanwhile, on a busy machine too.
+    first = asyncio.create_task(client.get("/debug/profile?seconds=3"))
+    second = asyncio.create_task(client.get("/debug/profile?seconds=3"))
     answers = sorted(await asyncio.gather(first, second), key=lambda reply: reply.status)
     assert answers[1].problem(409, "profile_running")["retryable"]
     lines = answers[0].body.decode().splitlines()

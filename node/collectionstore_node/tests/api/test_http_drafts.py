@@ -28,7 +28,8 @@ async def test_a_draft_is_checked_digit_by_digit(people: Client) -> None:
 
 async def test_a_draft_needs_a_schema_and_has_bounds(people: Client) -> None:
     (await people.post(f"{PEOPLE}:validate", {"document": {}})).problem(400, "invalid_schema")
-    for wrong in ([], "text", 1, True):
+    wrongs: tuple[object, ...] = ([], "text", 1, True)
+    for wrong in wrongs:
         (await people.post(f"{PEOPLE}:validate", {"document": wrong})).problem(400, "invalid_body")
     schema = {"document": True}
     large = {"schema": schema, "document": {"text": "x" * (64 << 10)}}

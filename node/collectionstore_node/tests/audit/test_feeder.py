@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
-from collectionstore_node.audit.events import Dropped, Event, size_of
+from collectionstore_node.audit.events import Dropped, Entry, Event, size_of
 from collectionstore_node.audit.feeder import BATCH_MAX, RETRY_S_MAX, RETRY_S_MIN, STALLED_S, Feeder
 from collectionstore_node.tests.audit.recorded import RecordedSeries, RecordedSink, Time, event
 
@@ -120,6 +120,21 @@ async def test_what_is_lost_while_a_batch_fails_is_told_once(
     told = [one.count for one in sink.taken if isinstance(one, Dropped)]
     assert sum(told) == 2
     assert [one.revision for one in sink.taken if isinstance(one, Event)] == [0, 3]
+
+
+async def test_a_bug_of_a_sink_is_a_failure_and_no_end_of_the_member(
+    feeder: Feeder, sink: RecordedSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(entries: Sequence[Entry]) -> None:
+        raise KeyError("secret")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sink, "send", broken)
+        feeder.put(event())
+        await until(lambda: feeder.failing)
+        assert feeder.failure == "unexpected KeyError"
+    await until(lambda: not feeder.queued)
+    assert not feeder.failing
 
 
 async def test_a_sink_that_hangs_counts_as_failing_and_holds_nothing_up(

@@ -78,7 +78,9 @@ async def test_what_was_refused_for_rights_is_recorded_whatever_was_chosen() -> 
     assert not log.wants(taken, 200)
     assert log.wants(taken, 403)
     assert log.wants_refused("", "read", "books")
-    assert not auditor(rules=Rules(parse_rules('[{"take": 0}]'))).wants_refused("", "read", "books")
+    never = auditor(rules=Rules(parse_rules('[{"take": 0}]')))
+    assert not never.wants_refused("", "read", "books")
+    assert not never.wants(never.begin("ada", "read", "books"), 403)
 
 
 async def test_requests_are_not_refused_unless_the_settings_say_so() -> None:
@@ -90,7 +92,7 @@ async def test_requests_are_not_refused_unless_the_settings_say_so() -> None:
 
 
 async def test_a_request_whose_record_would_not_fit_is_refused_before_it_begins() -> None:
-    small = feeder(bytes_max=10_000)
+    small = feeder(bytes_max=2 * RESERVED_BYTES + 100)
     log = auditor(feeder("webhook"), small, blocking="WhenFull")
     first, second = (log.begin("ada", "write", "books") for _ in range(2))
     with pytest.raises(Unavailable, match="queue is full"):
@@ -121,7 +123,8 @@ async def test_what_is_kept_for_a_record_suffices_for_the_largest() -> None:
         content="\U0001f600" * 4_097,
         id="\U0001f600" * 513,
         user="\U0001f600" * 513,
-        resource="x" * 513,
+        resource="x" * 63,
+        touched=("collection:" + "x" * 63,) * 17,
         request_id="x" * 513,
     )
     one = feeder(bytes_max=2 * (RESERVED_BYTES + CONTENT_BYTES))

@@ -55,6 +55,7 @@ from collectionstore_node.statemachine.commands import (
     Compare,
     CompareField,
     CompareOperator,
+    CountUsage,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -302,6 +303,7 @@ class Inputs:
                 CreateIndex(self._text(), definition),
                 DropIndex(self._text(), self._text()),
                 BuildIndex(self._text(), random.choice((0, 1, 2**62)), random.choice((None, self._text()))),
+                CountUsage(self._text(), random.choice((0, 1, 2**62)), random.choice(("", self._text()))),
                 PutConsumer(
                     random.choice(("one", self._text())),
                     random.choice(("collection", "bucket", "store", self._text())),

@@ -168,47 +168,47 @@ def test_names_that_are_made_up_take_bounded_memory(limits: Fixed, clock: Clock)
 
 
 def test_below_pressure_one_user_may_have_all_but_a_reserve(clock: Clock) -> None:
-    shares = Shares(lambda: 80, clock)
-    assert sum(shares.enter("ada") for _ in range(200)) == 70
+    shares = Shares(lambda: 80)
+    assert sum(shares.enter("ada", clock.now) for _ in range(200)) == 70
     assert shares.refused == 130
 
 
 def test_under_pressure_users_share_equally(clock: Clock) -> None:
-    shares = Shares(lambda: 80, clock)
+    shares = Shares(lambda: 80)
     for _ in range(100):
-        shares.enter("ada")
+        shares.enter("ada", clock.now)
     # The second one finds room at once, and what the first gives back is kept for it.
-    assert sum(shares.enter("eve") for _ in range(100)) == 40
+    assert sum(shares.enter("eve", clock.now) for _ in range(100)) == 40
     for _ in range(70):
         shares.leave("ada")
-    assert sum(shares.enter("ada") for _ in range(100)) == 40
-    assert not shares.enter("eve")
+    assert sum(shares.enter("ada", clock.now) for _ in range(100)) == 40
+    assert not shares.enter("eve", clock.now)
 
 
 def test_a_user_that_was_refused_counts(clock: Clock) -> None:
-    shares = Shares(lambda: 10, clock)
+    shares = Shares(lambda: 10)
     for _ in range(8):
-        shares.enter("ada")
+        shares.enter("ada", clock.now)
     for user in ("eve", "bob", "kim", "joe"):
-        shares.enter(user)
+        shares.enter(user, clock.now)
     for _ in range(6):
         shares.leave("ada")
     # Of ten places, each of five has two: what ada asks for beyond them is refused while others wait.
-    assert not shares.enter("ada")
-    assert shares.enter("eve")
+    assert not shares.enter("ada", clock.now)
+    assert shares.enter("eve", clock.now)
 
 
 def test_who_asks_no_more_does_not_count_for_long(clock: Clock) -> None:
-    shares = Shares(lambda: 80, clock)
-    shares.enter("eve")
+    shares = Shares(lambda: 80)
+    shares.enter("eve", clock.now)
     shares.leave("eve")
-    assert sum(shares.enter("ada") for _ in range(100)) == 40
+    assert sum(shares.enter("ada", clock.now) for _ in range(100)) == 40
     clock.now = ASKED_S
-    assert sum(shares.enter("ada") for _ in range(100)) == 30
+    assert sum(shares.enter("ada", clock.now) for _ in range(100)) == 30
 
 
 def test_everyone_has_a_place_at_least(clock: Clock) -> None:
-    shares = Shares(lambda: 4, clock)
-    assert all(shares.enter(f"u{number}") for number in range(20))
-    assert not shares.enter("u0")
+    shares = Shares(lambda: 4)
+    assert all(shares.enter(f"u{number}", clock.now) for number in range(20))
+    assert not shares.enter("u0", clock.now)
     assert math.isclose(shares.inflight, 20)

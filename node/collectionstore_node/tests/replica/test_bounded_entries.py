@@ -39,10 +39,12 @@ LARGE = KeyRef("test", "large")
 
 
 async def raised(leader: Member, *others: Member) -> None:
-    """Raise the level as the comparison does, and wait until all members have applied it."""
+    """Raise the level as the comparison does, and wait until all members have applied it, and all before it."""
     leader.local.raise_level(HIGHEST)
-    for member in (leader, *others):
-        await member.until(lambda member=member: member.local.applier.level == HIGHEST)  # type: ignore[misc]
+    await leader.until(lambda: leader.local.applier.level == HIGHEST)
+    applied = leader.replica.applied_index
+    for member in others:
+        await member.until(lambda member=member: member.replica.applied_index >= applied)  # type: ignore[misc]
 
 
 def reading(number: int, gets: int = 4) -> Command:

@@ -35,6 +35,8 @@ from collectionstore_node.statemachine.commands import (
     Action,
     BuildIndex,
     Command,
+    ConfigureCollection,
+    CountUsage,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -47,6 +49,7 @@ from collectionstore_node.statemachine.commands import (
     Transaction,
     encode_command,
 )
+from collectionstore_node.statemachine.options import CollectionOptions
 from collectionstore_node.tests.replica.group import PATIENCE_S, SETTINGS, Member, Wires, group
 
 STRANGER = NodeId(0xDEAD)
@@ -207,6 +210,9 @@ FORBIDDEN: dict[str, Action] = {
     "index-of-no-collection": CreateIndex("C", Definition("one", (IndexField("a"),))),
     "index-name": DropIndex("c", "One"),
     "build-behind-nul": BuildIndex("c", 1, "a\0b"),
+    "count-behind-nul": CountUsage("c", 1, "a\0b"),
+    "count-of-no-collection": CountUsage("C", 1),
+    "quota-below-0": ConfigureCollection("c", CollectionOptions(max_documents=-1)),
 }
 
 

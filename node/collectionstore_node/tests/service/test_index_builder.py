@@ -11,9 +11,20 @@ import pytest
 from collectionstore_node.errors import ManyDeleted, NotLeader, OutcomeUnknown
 from collectionstore_node.service import IndexBuilder
 from collectionstore_node.service.index_builder import LOOK_S, RETRY_S
-from collectionstore_node.statemachine.commands import BuildIndex, CreateCollection, CreateIndex, DropIndex
+from collectionstore_node.statemachine.catalog import find_collection
+from collectionstore_node.statemachine.commands import (
+    BuildIndex,
+    ConfigureCollection,
+    CreateCollection,
+    CreateIndex,
+    DropCollection,
+    DropIndex,
+)
 from collectionstore_node.statemachine.index_catalog import IndexState
 from collectionstore_node.statemachine.keys import DOCUMENTS as DOCUMENTS_FAMILY
+from collectionstore_node.statemachine.levels import CHANGES
+from collectionstore_node.statemachine.options import CollectionOptions
+from collectionstore_node.statemachine.usage import read_usage
 from collectionstore_node.tests.api.memory_replica import ME, MemoryReplica
 from collectionstore_node.tests.statemachine.indexed import check, defined, indexes_of, put, run
 
@@ -160,3 +171,30 @@ async def test_no_step_is_proposed_that_meets_many_deleted_documents(
         await bench.builder.run()
     assert len(bench.replica.reclaimed) == 1
     assert indexes_of(bench.replica.view)[0].state is IndexState.READY
+
+
+async def test_it_counts_the_documents_of_a_collection_that_gets_a_quota(bench: Bench) -> None:
+    view = bench.replica.view
+    run(view, ConfigureCollection("c", CollectionOptions(max_documents=1)), level=CHANGES)
+    steps = 0
+    while await bench.builder.build_some():
+        steps += 1
+    found = find_collection(view, "c")
+    assert found is not None
+    usage = read_usage(view, found.id)
+    assert usage is not None
+    assert (usage.documents, usage.counting) == (DOCUMENTS, False)
+    assert steps == STEPS
+    assert len(bench.slept) == STEPS
+
+
+async def test_a_count_is_gone_on_with_by_the_next_leader_and_ends_with_its_collection(bench: Bench) -> None:
+    view = bench.replica.view
+    run(view, ConfigureCollection("c", CollectionOptions(max_documents=1)), level=CHANGES)
+    await bench.builder.build_some()
+    bench.replica.known_leader = None
+    assert not await bench.builder.build_some()
+    bench.replica.known_leader = ME
+    await bench.builder.build_some()
+    run(view, DropCollection("c"), level=CHANGES)
+    assert not await bench.builder.build_some()

@@ -72,11 +72,20 @@ def test_last_text_gives_the_id_back(collection_id: int, document_id: str) -> No
     assert keys.last_text(prefix + document_id.encode(), prefix) == document_id
 
 
+LAYOUT = [value for name, value in vars(keys).items() if isinstance(value, bytes) and not name.startswith("_")]
+
+
 def test_families_are_distinct() -> None:
     """No key of one kind can be another's."""
-    families = [keys.META, keys.CATALOG, keys.DOCUMENTS, keys.RAW, keys.IDEMPOTENCY, keys.QUEUE]
+    families = [value for value in LAYOUT if len(value) == 1]
+    assert {keys.META, keys.DOCUMENTS, keys.HISTORY, keys.USERS} < set(families)
     assert len(set(families)) == len(families)
-    assert {len(family) for family in families} == {1}
+
+
+def test_nothing_sorts_before_the_header() -> None:
+    """A backup, or a snapshot, takes revision and level from the first record of the state."""
+    assert min(LAYOUT) == keys.META
+    assert min(value for value in LAYOUT if len(value) > 1) == keys.HEADER_KEY
 
 
 def test_layout_is_the_documented_one() -> None:

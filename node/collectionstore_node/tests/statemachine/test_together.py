@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from collectionstore_node.access.callers import Caller, Method
 from collectionstore_node.access.configuration import AccessConfiguration
 from collectionstore_node.access.modes import Mode
+from collectionstore_node.service.usage_counts import counting_steps
 from collectionstore_node.statemachine import history
 from collectionstore_node.statemachine.access import (
     access_revision,
@@ -22,6 +23,7 @@ from collectionstore_node.statemachine.access import (
     tokens_of,
 )
 from collectionstore_node.statemachine.apply import apply_batch
+from collectionstore_node.statemachine.catalog import scan_collections
 from collectionstore_node.statemachine.commands import (
     Action,
     Code,
@@ -36,8 +38,10 @@ from collectionstore_node.statemachine.commands import (
 from collectionstore_node.statemachine.digest import read_digest
 from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.history import Limits
-from collectionstore_node.statemachine.keys import HISTORY, prefix_end
+from collectionstore_node.statemachine.keys import CATALOG, HISTORY, documents_prefix, prefix_end
 from collectionstore_node.statemachine.levels import CHANGES
+from collectionstore_node.statemachine.metering import text_bytes
+from collectionstore_node.statemachine.usage import read_usage
 from collectionstore_node.statemachine.view import Overlay
 from collectionstore_node.tests.statemachine import expiring, indexed
 from collectionstore_node.tests.statemachine.memory_view import MemoryView
@@ -82,6 +86,11 @@ class Replicas:
         read_policy(view, record.configuration() or AccessConfiguration(mode=Mode.DISABLED)).rights(
             Caller("u", Method.TOKEN)
         )
+        for name, collection in scan_collections(view, CATALOG, prefix_end(CATALOG)):
+            usage, prefix = read_usage(view, collection.id), documents_prefix(collection.id)
+            if usage is not None and not usage.counting:
+                sizes = [text_bytes(record) for _, record in view.scan(prefix, prefix_end(prefix))]
+                assert (usage.documents, usage.size_bytes) == (len(sizes), sum(sizes)), name
         kept = read_header(view).history
         assert kept is not None
         assert kept.size_bytes == sum(len(key) + len(data) for key, data in view.scan(HISTORY, prefix_end(HISTORY)))
@@ -96,7 +105,8 @@ def noted(made: Commands, actions: list[Action], outcomes: list[Outcome], view: 
             elif isinstance(action, CreateIndex):
                 made.indexes.append(outcome.revision)
     made.revision = read_header(view).revision
-    made.steps = [step for name in "cd" for step in indexed.next_steps(view, name)] or made.steps
+    builds = [step for name in "cd" for step in indexed.next_steps(view, name)]
+    made.steps = [*builds, *counting_steps(view)] or made.steps
 
 
 @pytest.mark.parametrize("limits", [history.LIMITS, SMALL])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import orjson
+from msgspec.structs import replace
 
 from collectionstore_node.statemachine.access_commands import (
     Asked,
@@ -25,6 +26,7 @@ from collectionstore_node.statemachine.commands import (
     BuildIndex,
     Commit,
     ConfigureCollection,
+    CountUsage,
     CreateCollection,
     CreateIndex,
     Delete,
@@ -113,7 +115,7 @@ class Commands:
         self.revision = 1
         self.leases = [99_999]
         self.indexes = [99_999]
-        self.steps = [BuildIndex("c", 5, None)]
+        self.steps: list[BuildIndex | CountUsage] = [BuildIndex("c", 5, None)]
 
     def next(self) -> Action:
         """Return a command."""
@@ -256,4 +258,7 @@ class Commands:
         if chance.random() < 0.6:
             schema = Schema(chance.choice(SCHEMAS), chance.choice(tuple(SchemaMode)), chance.random() < 0.5)
         options = CollectionOptions(schema, chance.choice(tuple(Ids)), 1, chance.choice((0, 1_000, 3_000, 7)))
+        if chance.random() < 0.3:
+            quota = chance.choice(((6, 0), (0, 400), (3, 200)))
+            options = replace(options, max_documents=quota[0], max_bytes=quota[1])
         return ConfigureCollection(chance.choice("cde"), options, create=chance.random() < 0.3)

@@ -9,7 +9,7 @@ import msgspec
 
 from collectionstore_operator.kubernetes import pod_diagnostics
 from collectionstore_operator.kubernetes.access.connections import Connection, Connections
-from collectionstore_operator.kubernetes.access.rounds import Deciding, Decision
+from collectionstore_operator.kubernetes.access.rounds import Decision
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
 from collectionstore_operator.kubernetes.backups.clusters_seen import observe_cluster
 from collectionstore_operator.model.access.observed import RoleObserved
@@ -31,7 +31,9 @@ class RoleRounds:
         self._kube = kube
         self._connections = connections
 
-    def decide(self, body: Body, now: float, failure: str) -> Deciding[RoleStatus]:
+    def decide(
+        self, body: Body, now: float, failure: str
+    ) -> contextlib.AbstractAsyncContextManager[Decision[RoleStatus]]:
         """Return a context with what the status is to be and what is to be done. Raises InvalidResource."""
         return self._decide(parse_role(body), read_status(body, RoleStatus), now, failure)
 

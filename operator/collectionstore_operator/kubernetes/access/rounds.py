@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -48,7 +49,7 @@ class Kinds(Protocol[S]):
 
     kind: Kind
 
-    def decide(self, body: Body, now: float, failure: str) -> Deciding[S]:
+    def decide(self, body: Body, now: float, failure: str) -> AbstractAsyncContextManager[Decision[S]]:
         """Return a context with what the status is to be and what is to be done.
 
         `failure` is why the last action failed; empty if none did. Raises InvalidResource.
@@ -56,14 +57,6 @@ class Kinds(Protocol[S]):
 
     def refuse(self, body: Body, message: str, generation: int, now: float) -> S:
         """Return the status of a resource whose spec is invalid."""
-
-
-class Deciding(Protocol[S]):
-    """An asynchronous context with a decision: the connection of it is open within."""
-
-    async def __aenter__(self) -> Decision[S]: ...
-
-    async def __aexit__(self, *_: object) -> bool | None: ...
 
 
 class AccessRounds(Generic[S]):

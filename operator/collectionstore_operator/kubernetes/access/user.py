@@ -10,7 +10,7 @@ import msgspec
 from collectionstore_operator.kubernetes import pod_diagnostics
 from collectionstore_operator.kubernetes.access.connections import Connection, Connections
 from collectionstore_operator.kubernetes.access.credential_secrets import observe_secret
-from collectionstore_operator.kubernetes.access.rounds import Deciding, Decision
+from collectionstore_operator.kubernetes.access.rounds import Decision
 from collectionstore_operator.kubernetes.api import Body, Kind, Kube
 from collectionstore_operator.kubernetes.backups.clusters_seen import observe_cluster
 from collectionstore_operator.manifests.access import secret as manifest
@@ -34,7 +34,9 @@ class UserRounds:
         self._kube = kube
         self._connections = connections
 
-    def decide(self, body: Body, now: float, failure: str) -> Deciding[UserStatus]:
+    def decide(
+        self, body: Body, now: float, failure: str
+    ) -> contextlib.AbstractAsyncContextManager[Decision[UserStatus]]:
         """Return a context with what the status is to be and what is to be done. Raises InvalidResource."""
         return self._decide(parse_user(body), read_status(body, UserStatus), now, failure)
 

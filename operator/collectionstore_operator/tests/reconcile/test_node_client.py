@@ -7,6 +7,7 @@ import json
 import ssl
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +42,7 @@ class StubNode:
         self.status, self.content = 200, json.dumps(STATUS).encode()
         self.silent = False
         self.asked: list[tuple[str, Any]] = []
+        self.authorized: list[bool] = []
         self.url = ""
 
     def will_answer(self, status: int, content: object) -> None:
@@ -50,6 +52,7 @@ class StubNode:
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         length = next((line[16:] for line in head.lower().split("\r\n") if line.startswith("content-length: ")), "0")
+        self.authorized.append("\r\nauthorization: bearer secret\r\n" in head.lower())
         body = await reader.readexactly(int(length))
         self.asked.append((head.split(" HTTP")[0], json.loads(body) if body else None))
         if not self.silent:
@@ -77,6 +80,22 @@ async def client() -> AsyncIterator[NodeClient]:
         yield client
 
 
+@asynccontextmanager
+async def secured(stub: StubNode, client: NodeClient, folder: Path, now: int) -> AsyncIterator[str]:
+    """Serve `stub` by https, with a certificate that `client` trusts; yield the URL."""
+    authority = make_authority("demo", "c", lifetime_s=9_000, now=now)
+    names = ("IP:127.0.0.1",)
+    leaf = make_leaf(authority, kind=CertificateKind.MEMBER, name="demo-0", names=names, lifetime_s=3_600, now=now)
+    (folder / "tls.crt").write_bytes(leaf.certificate_pem)
+    (folder / "tls.key").write_bytes(leaf.key_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+    server = await asyncio.start_server(stub, "127.0.0.1", 0, ssl=context)
+    client.use(ssl.create_default_context(cadata=authority.certificate_pem.decode()))
+    async with server:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
 async def test_status_is_decoded_and_unknown_fields_are_ignored(stub: StubNode, client: NodeClient) -> None:
     """A newer node may report fields that this operator does not know."""
     stub.will_answer(200, {**STATUS, "colour": "green"})
@@ -87,24 +106,27 @@ async def test_status_is_decoded_and_unknown_fields_are_ignored(stub: StubNode, 
 
 async def test_certificate_that_a_node_presents_is_recorded(stub: StubNode, client: NodeClient, tmp_path: Path) -> None:
     """The one in use, which may differ from the last one signed for it."""
-    authority = make_authority("demo", "c", lifetime_s=9_000, now=time.time())
     now = int(time.time())
-    names = ("IP:127.0.0.1",)
-    leaf = make_leaf(authority, kind=CertificateKind.MEMBER, name="demo-0", names=names, lifetime_s=3_600, now=now)
-    (tmp_path / "tls.crt").write_bytes(leaf.certificate_pem)
-    (tmp_path / "tls.key").write_bytes(leaf.key_pem)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
-    server = await asyncio.start_server(stub, "127.0.0.1", 0, ssl=context)
-    client.use(ssl.create_default_context(cadata=authority.certificate_pem.decode()))
-    async with server:
-        status = await client.status(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    async with secured(stub, client, tmp_path, now) as url:
+        status = await client.status(url)
     assert isinstance(status, NodeStatus)
     assert status.certificate_not_after == now + 3_600
     assert status.certificate_not_before == now - SKEW_S
     plain = await client.status(stub.url)
     assert isinstance(plain, NodeStatus)
     assert plain.certificate_not_after == 0
+
+
+async def test_a_token_goes_only_where_there_is_no_client_tls(
+    stub: StubNode, client: NodeClient, tmp_path: Path
+) -> None:
+    """Elsewhere the certificate proves the operator, and a node refuses a credential that it does not know."""
+    client.authorize("secret")
+    await client.status(stub.url)
+    async with secured(stub, client, tmp_path, int(time.time())) as url:
+        await client.status(url)
+        await client.call("PUT", f"{url}/api/v1/access", b"{}")
+    assert stub.authorized == [True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,7 @@ def test_defaults_are_explicit() -> None:
             "profiling": "Disabled",
             "slowMilliseconds": {"write": 500, "read": 300, "fsync": 100, "apply": 100, "http": 1_000},
         },
+        "audit": None,
         "paused": False,
         "service": None,
         "updates": None,

@@ -14,11 +14,13 @@ from collectionstore_operator.model.actions import IssueCertificate
 from collectionstore_operator.model.assessment import assess
 from collectionstore_operator.model.observed import (
     ABSENT,
+    AuditSink,
     Authority,
     AuthorityCertificate,
     Certificate,
     CertificateKind,
     Configuration,
+    NodeAudit,
     NodeStatus,
     NodeTls,
     Observed,
@@ -29,6 +31,7 @@ from collectionstore_operator.model.observed import (
 from collectionstore_operator.model.timestamps import rfc3339, seconds
 from collectionstore_operator.planning import certificates
 from collectionstore_operator.resource import labels
+from collectionstore_operator.resource.auditing import Audit, AuditFiles
 from collectionstore_operator.resource.desired import Desired, Unsafe
 from collectionstore_operator.resource.network import Tls
 from collectionstore_operator.status.ailments import RECOVERY_S
@@ -604,6 +607,42 @@ def test_storage_is_available_unless_a_member_says_otherwise(
     status = report(assess(desired, observed), planned(desired, observed), None)
     assert states_of(status)["StorageAvailable"] == state
     found = status.condition("StorageAvailable")
+    assert found is not None
+    assert named in found.message
+
+
+@pytest.mark.parametrize(
+    ("failing", "state", "named"),
+    [
+        (("", "", ""), "True Recording", "take records"),
+        (("", None, ""), "True Recording", "take records"),
+        ((None, None, None), "Unknown NoReport", "no member"),
+        (("", "No space left on device", ""), "False SinkFailing", "the sink file of demo-1: No space left on device"),
+    ],
+)
+def test_a_failing_sink_of_an_audit_log_is_a_condition(failing: tuple[str | None, ...], state: str, named: str) -> None:
+    desired = make_desired(3)
+    assert "AuditLogWorks" not in states_of(
+        report(assess(desired, draw(HEALTHY, desired)), planned(desired, draw(HEALTHY, desired)), None)
+    )
+    desired = msgspec.structs.replace(
+        desired, spec=msgspec.structs.replace(desired.spec, audit=Audit(files=AuditFiles(), blocking="WhenFailing"))
+    )
+    observed = draw(HEALTHY, desired)
+    slots = tuple(
+        msgspec.structs.replace(
+            slot,
+            node=msgspec.structs.replace(
+                slot.node, audit=None if why is None else NodeAudit(sinks=(AuditSink(name="file", failing=why),))
+            ),
+        )
+        for slot, why in zip(observed.slots, failing, strict=True)
+        if isinstance(slot.node, NodeStatus)
+    )
+    observed = msgspec.structs.replace(observed, slots=slots)
+    status = report(assess(desired, observed), planned(desired, observed), None)
+    assert states_of(status)["AuditLogWorks"] == state
+    found = status.condition("AuditLogWorks")
     assert found is not None
     assert named in found.message
 

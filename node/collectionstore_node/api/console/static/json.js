@@ -130,15 +130,24 @@ export function pretty(given, pad = "") {
   return compact(given);
 }
 
+// Yields the tokens of a JSON text: [kind, token, start].
+function* tokens(text) {
+  const reader = new Reader(text);
+  while (!(REST.lastIndex = reader.at, REST.test(text))) yield reader.next();
+}
+
+// Returns a JSON text without white space between its tokens, which stay as they are.
+export function tight(text) {
+  return Array.from(tokens(text), ([, token]) => token).join("");
+}
+
 // Returns a JSON text with line breaks, all of its tokens as they are: numbers and escapes keep their spelling.
 export function indented(text) {
-  const reader = new Reader(text);
   const made = [];
   let depth = 0;
   let before = "";
   const line = () => made.push("\n", "  ".repeat(depth));
-  while (!(REST.lastIndex = reader.at, REST.test(text))) {
-    const [kind, token] = reader.next();
+  for (const [kind, token] of tokens(text)) {
     if (kind === "}" || kind === "]") {
       depth -= 1;
       if (before !== "{" && before !== "[") line();

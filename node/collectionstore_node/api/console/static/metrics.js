@@ -32,7 +32,7 @@ export function read(text) {
 }
 
 // Returns a quantile in seconds of what was counted between two scrapes; null if there was nothing.
-export function quantile(before, after, share) {
+function quantile(before, after, share) {
   const bounds = [...after.buckets.keys()].sort((one, other) => one - other);
   const counts = bounds.map((most) => after.buckets.get(most) - (before.buckets.get(most) || 0));
   const total = counts[counts.length - 1] || 0;

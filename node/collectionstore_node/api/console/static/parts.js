@@ -1,7 +1,7 @@
 // Parts that several views share: problems, dialogs, tabs of a collection, polling.
 
 import { Problem } from "./api.js";
-import { button, h, link, place, say, show } from "./dom.js";
+import { button, h, link, place, show } from "./dom.js";
 import { BadJson } from "./json.js";
 
 const ADVICE = {
@@ -189,5 +189,3 @@ export function state(kind, text) {
   const signs = { good: "✓", bad: "✗", busy: "…", warn: "!", none: "–" };
   return h("span", { class: `state ${kind}` }, h("span", { "aria-hidden": "true" }, `${signs[kind]} `), text);
 }
-
-export { say };

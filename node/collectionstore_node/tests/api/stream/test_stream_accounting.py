@@ -39,7 +39,7 @@ async def test_every_operation_is_recorded_with_its_outcome(
     await stream.ask("get_document", collection="people", id="none")
     await stream.ask("put_value", bucket="b", key="k", value=b"x")
     await stream.ask("create_collection", collection="books")
-    await stream.ask("transaction", transaction={"then": []})
+    await stream.ask("transaction", transaction={"then": [{"op": "get", "collection": "people", "id": "ada"}]})
     events = accounts.events[before:]
     assert [(one.operation, one.verb, one.resource, one.id, one.status) for one in events] == [
         ("stream put_document", "write", "people", "ada", 201),
@@ -52,7 +52,8 @@ async def test_every_operation_is_recorded_with_its_outcome(
     assert (events[0].user, events[0].request_id, events[0].revision, events[0].outcome) == ("ada", "mine", 2, "ok")
     assert (events[2].code, events[2].outcome) == ("document_not_found", "not_applied")
     assert not any(one.content for one in events)
-    assert [one.inflight for one in accounts.shares] == [0, 0]
+    assert [one.touched for one in events] == [(), (), (), (), (), ("collection:people",)]
+    assert [one.inflight for one in accounts.shares] == [0] * 4
 
 
 @pytest.mark.parametrize("protocol", ["collectionstore.v1.msgpack", "collectionstore.v1.json"])

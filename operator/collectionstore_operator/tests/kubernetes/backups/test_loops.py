@@ -50,7 +50,7 @@ async def ended(loops: BackupLoops) -> None:
 
 async def test_loop_ends_when_nothing_is_left_to_do() -> None:
     script = Script(Outcome(done=True))
-    loops = BackupLoops(lambda *_: script)  # type: ignore[arg-type]
+    loops = BackupLoops(lambda *_: script)
     loops.changed(Kind.BACKUP, body())
     await ended(loops)
     assert script.rounds == 1
@@ -59,7 +59,7 @@ async def test_loop_ends_when_nothing_is_left_to_do() -> None:
 async def test_what_changes_during_a_round_has_another_one() -> None:
     script = Script(Outcome(done=True), Outcome(done=True))
     script.hold = asyncio.Event()
-    loops = BackupLoops(lambda *_: script)  # type: ignore[arg-type]
+    loops = BackupLoops(lambda *_: script)
     loops.changed(Kind.BACKUP, body())
     await script.began.wait()
     loops.changed(Kind.BACKUP, body())
@@ -90,7 +90,7 @@ async def test_resource_has_one_loop() -> None:
 async def test_error_ends_no_loop(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BACKOFF_S", 0.0)
     script = Script(error, error, Outcome(done=True))
-    loops = BackupLoops(lambda *_: script)  # type: ignore[arg-type]
+    loops = BackupLoops(lambda *_: script)
     loops.changed(Kind.BACKUP, body())
     await ended(loops)
     assert script.rounds == 3
@@ -98,7 +98,7 @@ async def test_error_ends_no_loop(error: Exception, monkeypatch: pytest.MonkeyPa
 
 async def test_resource_that_is_gone_is_forgotten() -> None:
     forgotten: list[Key] = []
-    loops = BackupLoops(lambda *_: Script(Outcome(gone=True)), forgotten=forgotten.append)  # type: ignore[arg-type]
+    loops = BackupLoops(lambda *_: Script(Outcome(gone=True)), forgotten=forgotten.append)
     loops.wake(KEY)
     await ended(loops)
     assert forgotten == [KEY]
@@ -107,7 +107,7 @@ async def test_resource_that_is_gone_is_forgotten() -> None:
 async def test_backup_that_changes_wakes_its_schedule() -> None:
     schedule, backup = Script(Outcome(wait_s=1_000), Outcome(done=True)), Script(Outcome(done=True))
     scripts = {Kind.BACKUP_SCHEDULE: schedule, Kind.BACKUP: backup}
-    loops = BackupLoops(lambda kind, *_: scripts[kind])  # type: ignore[arg-type]
+    loops = BackupLoops(lambda kind, *_: scripts[kind])
     loops.changed(Kind.BACKUP_SCHEDULE, body("daily"))
     await schedule.began.wait()
     loops.changed(Kind.BACKUP, body("daily-1", **{SCHEDULE: "daily"}))
@@ -116,7 +116,7 @@ async def test_backup_that_changes_wakes_its_schedule() -> None:
 
 
 async def test_backup_starts_no_loop_of_a_schedule_that_is_gone() -> None:
-    loops = BackupLoops(lambda *_: Script(Outcome(done=True)))  # type: ignore[arg-type]
+    loops = BackupLoops(lambda *_: Script(Outcome(done=True)))
     loops.changed(Kind.BACKUP, body("daily-1", **{SCHEDULE: "daily"}))
     assert loops.running == {(Kind.BACKUP, "shop", "daily-1")}
     await ended(loops)
@@ -124,7 +124,7 @@ async def test_backup_starts_no_loop_of_a_schedule_that_is_gone() -> None:
 
 async def test_handlers_start_loops_and_no_daemons() -> None:
     """A daemon of kopf puts a finalizer on the resource."""
-    loops = BackupLoops(lambda *_: Script(Outcome(done=True)))  # type: ignore[arg-type]
+    loops = BackupLoops(lambda *_: Script(Outcome(done=True)))
     made = handlers.registry(object(), in_cluster=False, backups=loops)  # type: ignore[arg-type]
     assert len(made._spawning.get_all_handlers()) == 1, "that of clusters"
     watching = [one for one in made._watching.get_all_handlers() if str(one.id).endswith("_changed")]

@@ -24,11 +24,10 @@ export async function collections(target, context) {
       return [
         table(
           "Collections",
-          ["Name", "Created at revision", "Schema", ""],
+          ["Name", "Created at revision", ""],
           page.collections.map((one) => [
             link(one.name, "collections", one.name),
             number(one.revision),
-            one.options?.schema?.mode ?? "–",
             button("Drop", (event) => drop(one.name, event.currentTarget), { class: "danger small", "aria-label": `Drop ${one.name}` }),
           ])
         ),
@@ -37,8 +36,8 @@ export async function collections(target, context) {
     });
 
   const drop = async (given, control) => {
-    const count = h("p", {}, "All of its documents and indexes are deleted. This cannot be undone.");
-    if (!(await ask(`Drop ${given}?`, count, { confirm: "Drop", danger: true, expected: given }))) return;
+    const warning = h("p", {}, "All of its documents and indexes are deleted. This cannot be undone.");
+    if (!(await ask(`Drop ${given}?`, warning, { confirm: "Drop", danger: true, expected: given }))) return;
     await attempt(control, outcome, async () => {
       await call("DELETE", collection(given), { headers: { "Idempotency-Key": newKey() } });
       say(`${given} is dropped.`);

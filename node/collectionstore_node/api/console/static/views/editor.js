@@ -2,7 +2,7 @@
 
 import { call, collection, documentOf, exact, newKey, Problem, send } from "../api.js";
 import { button, field, h, link, place, say, show, table } from "../dom.js";
-import { changes, compact, indented, locate, merge, parse, pretty, summary } from "../json.js";
+import { changes, indented, locate, merge, parse, pretty, summary, tight } from "../json.js";
 import { ask, attempt, collectionHead, duration } from "../parts.js";
 import { area, sends } from "./documents.js";
 
@@ -42,6 +42,12 @@ export async function editor(target, context, name, id) {
     }
   };
 
+  // The text as it is sent: JSON, and without the white space that is for people, as what is sent has a bound.
+  const typed = () => {
+    parse(text.value);
+    return tight(text.value);
+  };
+
   const format = async () => {
     parse(text.value);
     text.value = indented(text.value);
@@ -50,9 +56,9 @@ export async function editor(target, context, name, id) {
 
   // Whether the schema of the collection allows the text: null where there is none.
   const violations = async () => {
-    const draft = parse(text.value);
+    const body = `{"document":${typed()}}`;
     try {
-      const found = await exact("POST", collection(name, ":validate"), { body: `{"document":${compact(draft)}}`, signal });
+      const found = await exact("POST", collection(name, ":validate"), { body, signal });
       return found.get("documents").flatMap((one) => one.get("errors"));
     } catch (error) {
       if (error instanceof Problem && error.code === "invalid_schema") return null;
@@ -86,7 +92,6 @@ export async function editor(target, context, name, id) {
   };
 
   const write = async () => {
-    parse(text.value);
     const found = await violations();
     if (found?.length) {
       report(found);
@@ -97,8 +102,8 @@ export async function editor(target, context, name, id) {
     const headers = { "Idempotency-Key": newKey() };
     if (isNew) {
       const created = given.value
-        ? await send("PUT", documentOf(name, given.value), { body: text.value, headers: { ...headers, "If-None-Match": "*" } })
-        : await send("POST", collection(name, "/documents"), { body: text.value, headers });
+        ? await send("PUT", documentOf(name, given.value), { body: typed(), headers: { ...headers, "If-None-Match": "*" } })
+        : await send("POST", collection(name, "/documents"), { body: typed(), headers });
       const answer = JSON.parse(created.text);
       saved(answer, answer.id, created.headers);
       context.guard(null);
@@ -106,7 +111,7 @@ export async function editor(target, context, name, id) {
       return;
     }
     try {
-      const done = await send("PUT", documentOf(name, id) + base.life.query, { body: text.value, headers: { ...headers, "If-Match": base.tag } });
+      const done = await send("PUT", documentOf(name, id) + base.life.query, { body: typed(), headers: { ...headers, "If-Match": base.tag } });
       saved(JSON.parse(done.text), id, done.headers);
     } catch (error) {
       if (!(error instanceof Problem) || error.status !== 412) throw error;
@@ -183,7 +188,7 @@ export async function editor(target, context, name, id) {
         h("p", {}, "Nothing was saved. Your text is still here: to store it, create it anew."),
         button("Create it anew", (event) =>
           attempt(event.currentTarget, outcome, async () => {
-            const done = await send("PUT", documentOf(name, id), { body: text.value, headers: { "Idempotency-Key": newKey(), "If-None-Match": "*" } });
+            const done = await send("PUT", documentOf(name, id), { body: typed(), headers: { "Idempotency-Key": newKey(), "If-None-Match": "*" } });
             saved(JSON.parse(done.text), id, done.headers);
             await reload();
           })
