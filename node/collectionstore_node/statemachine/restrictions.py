@@ -25,7 +25,7 @@ import orjson
 from collectionstore_node.access.stored_views import CompiledView, decode_view
 from collectionstore_node.documents.filters import parse_filter
 from collectionstore_node.documents.paths import ID, REVISION, Path
-from collectionstore_node.documents.updates import STEPS_MAX, Form
+from collectionstore_node.documents.updates import STEPS_MAX, Form, too_deep
 from collectionstore_node.documents.updates.named import WHOLE, paths_in_filter, paths_in_update
 from collectionstore_node.errors import InvalidRequest
 from collectionstore_node.statemachine.commands import Code, CollectionView, DocumentRef, Ref, Update, UpdateForm
@@ -40,6 +40,8 @@ VIEWS_BYTES_MAX: Final = 256 << 10
 """What the views of a command may take together."""
 
 _CACHED: Final = 64
+_FLAT: Final = 100
+"""A text with no more brackets than this is not too deep."""
 
 
 class Written(Protocol):
@@ -189,6 +191,8 @@ class Restrictions:
             return None  # not from a client: a member forwarded it
         if type(document) is not dict:
             return None
+        if text.count(b"[") + text.count(b"{") > _FLAT and too_deep(document):
+            return None  # nor is that: the stack of what looks at it is bounded by the depth of documents
         document[ID] = _id_of(ref)
         document[REVISION] = stored.revision
         return document

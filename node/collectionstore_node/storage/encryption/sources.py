@@ -146,7 +146,7 @@ class KeyService:
             body = json.dumps({"data": base64.b64encode(data).decode()}).encode()
             # The scheme was checked, by `is_service_url`.
             request = urllib.request.Request(where, body, headers, method="POST")
-            with urllib.request.urlopen(request, timeout=ANSWER_S) as response:
+            with _opener(where).open(request, timeout=ANSWER_S) as response:
                 answer: Any = json.loads(response.read(ANSWER_BYTES_MAX))
         except (OSError, ValueError, urllib.error.URLError) as error:
             raise DataDirectoryRefused(
@@ -154,6 +154,19 @@ class KeyService:
             ) from None
         found = answer.get("data") if isinstance(answer, dict) else None
         return _decoded(found.encode() if isinstance(found, str) else b"", f"the encryption service {where}")
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Takes a redirect for an error: the token would go along, to any URL, in the clear as well."""
+
+    def redirect_request(self, *_: object, **__: object) -> None:
+        """Follow none."""
+
+
+def _opener(url: str) -> urllib.request.OpenerDirector:
+    """Return what opens a URL. Without TLS not by a proxy, which would see the key: this is for this machine alone."""
+    direct = [] if url.startswith("https:") else [urllib.request.ProxyHandler({})]
+    return urllib.request.build_opener(_NoRedirects, *direct)
 
 
 def key_source(settings: EncryptionSettings) -> KeySource | None:

@@ -83,8 +83,21 @@ class Answers(http.server.BaseHTTPRequestHandler):
     """Turns the bytes around, for those who bear the token."""
 
     status: ClassVar[int] = 200
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"data": base64.b64encode(KEY).decode()}).encode())
 
     def do_POST(self) -> None:
+        self.asked.append(self.path)
+        if self.path.startswith("/moved/"):
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+            return
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         right = self.headers["Authorization"] == "Bearer let me"
         data = base64.b64encode(base64.b64decode(body["data"])[::-1]).decode()
@@ -120,6 +133,20 @@ def test_a_service_wraps_and_unwraps(tmp_path: Path, url: str) -> None:
         KeyService(url, token).wrap(KEY)
     with pytest.raises(DataDirectoryRefused, match="does not answer as it should"):
         KeyService("http://127.0.0.1:1", token).wrap(KEY)
+
+
+def test_a_key_and_its_token_go_nowhere_else(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not where a service points to, and not by a proxy that the environment names."""
+    token = tmp_path / "token"
+    token.write_text("let me\n")
+    Answers.asked.clear()
+    with pytest.raises(DataDirectoryRefused, match="HTTP Error 302"):
+        KeyService(f"{url}/moved", token).wrap(KEY)
+    assert Answers.asked == ["/moved/wrap"]
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    source = KeyService(f"{url}/v1", token)
+    assert source.unwrap(source.wrap(KEY)) == KEY
 
 
 @pytest.mark.parametrize(
