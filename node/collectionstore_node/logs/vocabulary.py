@@ -24,6 +24,7 @@ EVENTS: Final[tuple[LogEvent, ...]] = (
     # The process
     LogEvent("node.started", ("info",), "The member has started and serves clients and peers.", ("version", "node_id", "new", "client", "peer", "metrics")),
     LogEvent("storage.resealing", ("info",), "The data directory was given a key, or a new one: all values are sealed by it before the member serves.", ("path", "size_bytes")),
+    LogEvent("storage.not_resealed", ("error",), "The disk has no room to seal all values by the new key: those from before stay under the old one, until a start finds room.", ("path", "needed_bytes", "available_bytes")),
     LogEvent("storage.resealed", ("info",), "That is done, and nothing is left that another key could read.", ("path", "values")),
     LogEvent("directory.recovered", ("info",), "The data directory is that of a new cluster after the loss of a quorum; `already` if an earlier start had made it so.", ("nonce", "node_id", "index", "revision", "already")),
     LogEvent("admin.open", ("warning",), "Without client TLS and without COLLECTIONSTORE_ADMIN_TOKEN_FILE, everybody on this machine may change the cluster.", ("address",)),

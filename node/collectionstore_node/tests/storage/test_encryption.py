@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from collectionstore_node.errors import DataDirectoryRefused, StorageFailed
 from collectionstore_node.raft.messages import Index
@@ -200,6 +201,31 @@ def test_a_new_key_seals_everything_anew(tmp_path: Path, keys: Path, source: Key
     database = open_database(directory, source=source)
     assert contents(database) == RECORDS
     assert [one.data for one in database.log.entries(Index(21), Index(31), 1 << 20)] == [SECRET] * 10
+    database.close()
+
+
+def test_a_new_key_waits_for_room(
+    tmp_path: Path, keys: Path, source: KeySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member that could not start any more would be worse; what it writes is under the new key already."""
+    directory = tmp_path / "data"
+    database = open_database(directory, source=source)
+    fill(database)
+    database.close()
+    (keys / "2026-02").write_bytes(os.urandom(32))
+    monkeypatch.setattr(Reserve, "available_bytes", lambda _: 1_000)
+    for _ in range(2):
+        with capture_logs() as logs:
+            database = open_database(directory, source=source)
+        assert [line["event"] for line in logs] == ["storage.not_resealed"]
+        assert contents(database) == RECORDS
+        assert len(list(database.state.family.stale_values())) == len(RECORDS) + 1  # and the applied position
+        database.close()
+    (keys / "2026-01").unlink()  # both data keys are wrapped by the new one
+    monkeypatch.undo()
+    database = open_database(directory, source=source)
+    assert contents(database) == RECORDS
+    assert not list(database.state.family.stale_values())
     database.close()
 
 
