@@ -240,8 +240,8 @@ class Database:
                 "free. Nothing was changed: make the volume larger, or start the node without encryption."
             )
         if needed > free:
-            # Both keys open their values, and what is written from now on is sealed by the new one. The next start tries
-            # again: in the middle of it the disk would be full, and no start would get further.
+            # Both keys open their values, and what is written from now on is sealed by the new one. The next start
+            # tries again: in the middle of it the disk would be full, and no start would get further.
             log.error("storage.not_resealed", path=str(self.path), needed_bytes=needed, available_bytes=free)
             return
         log.info("storage.resealing", path=str(self.path), size_bytes=self.disk_bytes())
