@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import aiohttp
 
-from collectionstore_bench.comparison.encryption import KEYS, WORKLOADS, render
-from collectionstore_bench.comparison.turns import APART, Side, in_turns, side_options, without_collecting
-from collectionstore_bench.load.bench import Bench, Row
+from collectionstore_bench.comparison.on_and_off import OFF, ON, load_of, measure, parse_options, render
+from collectionstore_bench.comparison.turns import APART, Side, without_collecting
+from collectionstore_bench.load.bench import Bench
 from collectionstore_bench.load.documents import COLLECTION
 from collectionstore_bench.machine import describe
 from collectionstore_bench.program import exit_code, on_uvloop, say
@@ -31,18 +31,6 @@ ROLE: Final[dict[str, Any]] = {
         {"effect": "allow", "verbs": ["monitor"], "cluster": True},
     ]
 }
-
-
-def parse_options() -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(prog="python -m collectionstore_bench.comparison.access", description=__doc__)
-    add = parser.add_argument
-    add("--rounds", type=int, default=5, help="how often each cluster is measured with each workload (default: 5)")
-    add("--seconds", type=float, default=5.0, help="length of each measurement (default: 5)")
-    add("--connections", type=int, default=64, help="requests in flight (default: 64)")
-    add("--payload", type=int, default=255, metavar="BYTES", help="size of a document (default: 255)")
-    add("--base-port", type=int, default=21_800, metavar="PORT", help="of what is started, 100 ports (default: 21800)")
-    return parser.parse_args()
 
 
 async def token_of(cluster: LocalCluster, url: str) -> str:
@@ -72,18 +60,10 @@ async def check_closed(url: str) -> None:
 @asynccontextmanager
 async def sides_of(options: argparse.Namespace) -> AsyncIterator[dict[str, Side]]:
     """Start both clusters, and write every document."""
-    load = side_options(
-        workload="write",
-        connections=options.connections,
-        seconds=options.seconds,
-        payload_bytes=options.payload,
-        keys=KEYS,
-        base_port=options.base_port,
-        spread="leader",
-    )
+    load = load_of(options)
     async with AsyncExitStack() as stack:
         sides: dict[str, Side] = {}
-        for number, (side, spec) in enumerate({"off": {}, "on": {"access": {"mode": "Enforced"}}}.items()):
+        for number, (side, spec) in enumerate({OFF: {}, ON: {"access": {"mode": "Enforced"}}}.items()):
             say(f"starting three nodes with access control {side}")
             cluster = await stack.enter_async_context(
                 local_cluster(replicas=REPLICAS, base_port=options.base_port + APART * number, spec=spec)
@@ -103,22 +83,14 @@ async def sides_of(options: argparse.Namespace) -> AsyncIterator[dict[str, Side]
 async def run(options: argparse.Namespace) -> None:
     """Measure and print."""
     machine = describe(STATE_PARENT)
-    rows: dict[str, dict[str, list[Row]]] = {}
     async with sides_of(options) as sides:
-        for workload in WORKLOADS:
-            rows[workload] = await in_turns(
-                sides, rounds=options.rounds, workload=workload, connections=options.connections
-            )
-    settings = (
-        f"settings  3 nodes each, {options.payload} B documents, {options.connections} connections, "
-        f"{options.rounds} x {options.seconds:g} s each, writes to the leader, reads of all"
-    )
-    print("\n".join([*machine.lines(), settings, "", render(rows, "access control", "on to off")]))
+        rows = await measure(sides, options)
+    print("\n".join([*machine.lines(), *render(rows, options, "access control", "on to off")]))
 
 
 def main() -> int:
     """Run; return the exit code: 0 measured, 1 a cluster failed, 130 interrupted."""
-    options = parse_options()
+    options = parse_options("access", __doc__, 21_800)
 
     def work() -> int:
         on_uvloop(run(options))
