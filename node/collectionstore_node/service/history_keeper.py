@@ -20,6 +20,9 @@ from collectionstore_node.statemachine.history import LIMIT_MIN_BYTES
 log = structlog.get_logger()
 
 LOOK_S: Final = 1.0
+CALM_LOOKS: Final = 60
+"""How often in a row no member must have been short before the bound is lifted: while clients still delete, a longer
+history would take what they free, and the member would be short again."""
 PROPOSE_TIMEOUT_S: Final = 10.0
 
 
@@ -30,6 +33,8 @@ class HistoryKeeper:
         """`sleep` waits for so many seconds."""
         self._replica = replica
         self._sleep = sleep
+        self._calm = 0
+        """Looks since a member was short."""
 
     async def run(self) -> None:
         """Look until it is cancelled."""
@@ -45,10 +50,13 @@ class HistoryKeeper:
         """Propose another bound if the present one does not fit. Raises what proposing raises."""
         replica = self._replica
         if not replica.is_leader:
+            self._calm = 0  # another one may see more
             return
+        short = replica.short_of_space
+        self._calm = 0 if short else self._calm + 1
         history = read_header(replica.view).history
-        wanted = LIMIT_MIN_BYTES if replica.short_of_space else 0
-        if history is None or history.bytes_max == wanted:
+        wanted = LIMIT_MIN_BYTES if short else 0
+        if history is None or history.bytes_max == wanted or not (short or self._calm >= CALM_LOOKS):
             return
         await replica.propose(Command(LimitHistory(wanted)), timeout_s=PROPOSE_TIMEOUT_S)
         log.info("history.limited", bytes_max=wanted, bytes=history.size_bytes)

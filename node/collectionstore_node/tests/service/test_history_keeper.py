@@ -8,7 +8,7 @@ import pytest
 
 from collectionstore_node.errors import NotLeader, OutcomeUnknown
 from collectionstore_node.service import HistoryKeeper
-from collectionstore_node.service.history_keeper import LOOK_S
+from collectionstore_node.service.history_keeper import CALM_LOOKS, LOOK_S
 from collectionstore_node.statemachine.commands import Command, KeyRef, LimitHistory, Put
 from collectionstore_node.statemachine.header import read_header
 from collectionstore_node.statemachine.history import LIMIT_MIN_BYTES
@@ -58,8 +58,20 @@ async def test_a_short_member_bounds_the_history_until_there_is_space(bench: Ben
     assert history is not None
     assert history.bytes_max == LIMIT_MIN_BYTES
     bench.replica.short_of_space = False
+    assert await bench.look(CALM_LOOKS - 1) == []
     assert await bench.look(3) == [LimitHistory(0)]
     assert await bench.look(3) == []
+
+
+async def test_a_shortage_in_between_begins_the_wait_again(bench: Bench) -> None:
+    """Clients that delete make room, and the history must not take it."""
+    bench.replica.short_of_space = True
+    assert await bench.look(1) == [LimitHistory(LIMIT_MIN_BYTES)]
+    for _ in range(3):
+        bench.replica.short_of_space = False
+        assert await bench.look(CALM_LOOKS - 1) == []
+        bench.replica.short_of_space = True
+        assert await bench.look(1) == []
 
 
 async def test_a_member_that_does_not_lead_proposes_nothing(bench: Bench) -> None:
