@@ -45,6 +45,8 @@ class Terminal:
 
     def _control(self) -> None:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        # It is ignored in a process that a shell has started in the background, and so in its children.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def __enter__(self) -> Terminal:
         return self

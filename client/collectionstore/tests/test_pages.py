@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from collectionstore.testing import running_memory_store
 
@@ -18,7 +19,8 @@ BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 @pytest.mark.parametrize("page", PAGES)
 def test_python_of_a_page(page: str) -> None:
     blocks = "\n".join(BLOCK.findall((DOCS / page).read_text()))
-    with running_memory_store() as store:
+    # Where another test of this process has configured logs, they would be in the output.
+    with capture_logs(), running_memory_store() as store:
         text = blocks.replace("http://127.0.0.1:7400", store.url)
         test = doctest.DocTestParser().get_doctest(text, {}, page, page, 0)
         assert len(test.examples) > 5

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,8 @@ def test_an_interrupt_of_a_pipe_that_says_nothing(many: str, env: dict[str, str]
             stderr=subprocess.PIPE,
             env={"PATH": "/usr/bin", **env},
             text=True,
+            # It is ignored in a process that a shell has started in the background, and so in its children.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),
         )
         os.write(write_end, b'{"_id": "d00000"}\n')
         # It has read that line once the pipe takes more than it holds.

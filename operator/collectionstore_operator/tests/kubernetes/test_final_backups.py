@@ -35,7 +35,6 @@ SPEC: dict[str, Any] = {
         }
     }
 }
-COMPLETED = float(int(time.time()))
 CREATE = CreateFinalBackup(name="demo-final-u1", reason="x")
 
 
@@ -50,8 +49,8 @@ def deleted() -> Desired:
     )
 
 
-def ended(kind: str, cluster_id: str = "", **metadata: Any) -> dict[str, Any]:
-    """Return the resource of a backup that has ended."""
+def ended(kind: str, cluster_id: str = "", completed: float | None = None, **metadata: Any) -> dict[str, Any]:
+    """Return the resource of a backup that has ended, now unless `completed` says when."""
     body = build(deleted())
     condition = {
         "type": kind,
@@ -61,7 +60,8 @@ def ended(kind: str, cluster_id: str = "", **metadata: Any) -> dict[str, Any]:
         "observedGeneration": 1,
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }
-    told = {"conditions": [condition], "clusterID": cluster_id, "completedAt": rfc3339(COMPLETED)}
+    at = rfc3339(time.time() if completed is None else completed)
+    told = {"conditions": [condition], "clusterID": cluster_id, "completedAt": at}
     return {**body, "metadata": {**body["metadata"], "uid": "b1", **metadata}, "status": told}
 
 
@@ -84,9 +84,9 @@ async def test_backup_is_created_once_and_found(world: World) -> None:
     await backups.create(CREATE, deleted())
     await backups.create(CREATE, deleted())
     assert await backups.read(deleted()) == FinalBackupSeen(name="demo-final-u1", state="Active")
-    world.server.put(BACKUP, ended("Complete", "c1"))
+    world.server.put(BACKUP, ended("Complete", "c1", completed=1_700_000_000.0))
     assert await backups.read(deleted()) == FinalBackupSeen(
-        name="demo-final-u1", state="Complete", cluster_id="c1", completed_at=COMPLETED, message="Why: so"
+        name="demo-final-u1", state="Complete", cluster_id="c1", completed_at=1_700_000_000.0, message="Why: so"
     )
 
 
