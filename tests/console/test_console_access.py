@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -35,7 +37,9 @@ def administrator(member: Member, cluster: LocalCluster) -> Administrator:
     for name, roles, password in (("root", ["admin"], ROOT), ("ada", ["reader"], ADA)):
         administrator.send("PUT", f"/users/{name}", {"roles": roles})
         administrator.send("PUT", f"/users/{name}/password", {"password": password})
-    administrator.send("PUT", "/access", {"mode": "Enforced"})
+    # In a thread: a browser runs a loop in this one.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, cluster.apply({"access": {"mode": "Enforced"}})).result()
     return administrator
 
 
