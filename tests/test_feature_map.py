@@ -11,7 +11,7 @@ import pytest
 REPOSITORY: Final = Path(__file__).parents[1]
 PAGE: Final = REPOSITORY / "docs" / "operate" / "feature-map.md"
 REFERENCE: Final = re.compile(r"`([^`]+\.py)::(\w+)`")
-ROWS: Final = {"Resource, status, validation": 10, "Membership and lifecycle": 13, "Data, security, operation": 14}
+ROWS: Final = {"Resource, status, validation": 10, "Membership and lifecycle": 13, "Data, security, operation": 15}
 """Sections with the number of features that operators are compared by in each."""
 
 

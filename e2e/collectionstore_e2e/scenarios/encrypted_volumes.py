@@ -78,8 +78,14 @@ async def volumes_are_encrypted_by_a_rolling_restart(context: Context) -> None:
             await context.client.patch(SECRET, "keys", _secret("2026-02"))
             for member in MEMBERS:
                 await context.kubectl.exec(member, "python3", "-c", WAITED, "2026-02", timeout_s=LOADED_S + 60)
+            before = {one["metadata"]["uid"] for one in (await store.pods()).values()}
             restart = {"metadata": {"annotations": {RESTART: "2026-02"}}}
             await context.client.patch(CLUSTER, store.name, restart)
+            await store.until_pods(
+                lambda pods: len(pods) == 3 and before.isdisjoint(one["metadata"]["uid"] for one in pods.values()),
+                what="all pods replaced",
+                timeout_s=SEALED_S,
+            )
             await store.until_settled(3, timeout_s=SEALED_S)
             await load.working()
         for member in MEMBERS:

@@ -218,6 +218,9 @@ ROUTES = {
 }
 
 
+ACCESS = "GET /api/v1/access"
+
+
 def problem(code: str, *, retryable: bool = False) -> Answer:
     return 409, {"title": code, "status": 409, "code": code, "retryable": retryable, "outcome": "not_applied"}
 
@@ -233,7 +236,11 @@ async def answer(node: FakeNode, reader: asyncio.StreamReader, writer: asyncio.S
     route = head[0].rpartition(" ")[0]
     headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
     body = await reader.readexactly(int(headers.get("content-length", 0)))
-    status, content = ROUTES[route](node, json.loads(body or b"{}"))
+    if route == ACCESS:
+        # As a version that knows no access control.
+        status, content = 404, {"code": "unknown_route", "status": 404, "retryable": False, "outcome": "not_applied"}
+    else:
+        status, content = ROUTES[route](node, json.loads(body or b"{}"))
     payload = json.dumps(content).encode()
     writer.write(
         f"HTTP/1.1 {status} -\r\nContent-Length: {len(payload)}\r\nConnection: close\r\n\r\n".encode() + payload
